@@ -1,0 +1,47 @@
+# make example   the whole method on drawn phantoms, in a few minutes
+# make test      the whole test suite, with coverage
+# make lint      style, types and the layers of the imports
+# make docs      the documentation, in docs/_build/html
+# Each sets up what it needs in .venv first; PYTHON picks the interpreter (3.11 or newer).
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Errors only: TensorFlow greets with a page of notices about the machine.
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+
+.PHONY: help example test lint docs clean
+.DELETE_ON_ERROR:
+# Pattern-made stamps would otherwise be taken for intermediate files and removed.
+.SECONDARY:
+
+help:
+	@sed -n 's/^# //p' Makefile | head -5
+
+example: $(VENV)/.installed-plots
+	$(BIN)/python -m examples.covid_chest_xray --profile phantoms
+
+test: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -n 2 --cov --cov-report=term
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+docs: $(VENV)/.installed-dev
+	rm -rf docs/api/generated  # pages of names that are gone would fail the build
+	$(BIN)/sphinx-build -W --keep-going -q docs docs/_build/html
+	@echo "Open docs/_build/html/index.html"
+
+clean:
+	rm -rf $(VENV) docs/_build docs/api/generated .coverage htmlcov
+
+# One stamp per extra; an editable install only goes stale with pyproject.toml.
+$(VENV)/.installed-%: pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and \
+	  f"detl needs Python 3.11 or newer, but $(PYTHON) is {v.major}.{v.minor}; try: make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[$*]"
+	@touch $@

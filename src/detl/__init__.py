@@ -1,0 +1,70 @@
+"""Domain extension transfer learning: pretrain on one domain, extend to its rarer classes.
+
+``import detl`` costs milliseconds: a name loads its module, and with it Keras or scikit-learn, when
+it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from detl import backbones, folds, images, metrics, plots
+    from detl.augmentation import Augmentation
+    from detl.cross_validation import CrossValidationResult, cross_validate
+    from detl.gradcam import GradCAM
+    from detl.pretraining import SourceModel, load_source, pretrain
+    from detl.transfer import DomainExtensionTransfer
+
+    __version__: str
+
+__all__ = [
+    "Augmentation",
+    "CrossValidationResult",
+    "DomainExtensionTransfer",
+    "GradCAM",
+    "SourceModel",
+    "backbones",
+    "cross_validate",
+    "folds",
+    "images",
+    "load_source",
+    "metrics",
+    "plots",
+    "pretrain",
+]
+
+# Public name -> the module that defines it. Public names that are missing here are modules.
+_DEFINED_IN = {
+    "Augmentation": "augmentation",
+    "CrossValidationResult": "cross_validation",
+    "DomainExtensionTransfer": "transfer",
+    "GradCAM": "gradcam",
+    "SourceModel": "pretraining",
+    "cross_validate": "cross_validation",
+    "load_source": "pretraining",
+    "pretrain": "pretraining",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name when it is first used (PEP 562)."""
+    if name == "__version__":
+        value: Any = importlib.metadata.version("detl")
+    elif name in _DEFINED_IN:
+        value = getattr(importlib.import_module(f"detl.{_DEFINED_IN[name]}"), name)
+    elif name in __all__:
+        value = importlib.import_module(f"detl.{name}")
+    else:
+        raise AttributeError(
+            f"module 'detl' has no attribute {name!r}; it offers {', '.join(__all__)}."
+        )
+    globals()[name] = value  # the next look-up finds it without this function
+    return value
+
+
+def __dir__() -> list[str]:
+    """List the public names, loaded or not."""
+    return sorted({*globals(), *__all__, "__version__"})
