@@ -1,0 +1,78 @@
+"""Seeded batches: the one place that decides in which order images are trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+
+def seed_sequence(random_state: Any) -> np.random.SeedSequence:
+    """Return the root from which all seeds of one call are spawned.
+
+    Parameters
+    ----------
+    random_state : int, numpy.random.RandomState, numpy.random.Generator or None
+        As in scikit-learn; None draws fresh entropy from the operating system.
+    """
+    if random_state is None:
+        return np.random.SeedSequence()
+    if isinstance(random_state, np.random.SeedSequence):
+        return random_state
+    if isinstance(random_state, np.random.Generator):
+        return np.random.SeedSequence(int(random_state.integers(2**32)))
+    if isinstance(random_state, np.random.RandomState):
+        return np.random.SeedSequence(int(random_state.randint(2**32, dtype=np.uint32)))
+    if isinstance(random_state, (int, np.integer)) and random_state >= 0:
+        return np.random.SeedSequence(int(random_state))
+    raise ValueError(
+        f"random_state={random_state!r}; expected a whole number >= 0, a numpy generator or None."
+    )
+
+
+def integer_seed(sequence: np.random.SeedSequence) -> int:
+    """Return a seed that Keras and scikit-learn take."""
+    return int(sequence.generate_state(1)[0] >> 1)
+
+
+def training_batches(
+    inputs: np.ndarray,
+    targets: np.ndarray,
+    *,
+    batch_size: int,
+    generator: np.random.Generator,
+    rows: np.ndarray | None = None,
+    weights: np.ndarray | None = None,
+    augment: Callable[[np.ndarray, np.random.Generator], Any] | None = None,
+) -> Iterator[tuple[Any, ...]]:
+    """Yield shuffled batches without end, every row once per epoch.
+
+    The order depends on ``generator`` alone: Keras's own ``fit(shuffle=True)`` would read the
+    global seed. Rows are read as they are needed, so that a memory map is never read whole.
+    """
+    rows = np.arange(len(inputs)) if rows is None else rows
+    while True:
+        order = generator.permutation(rows)
+        for start in range(0, len(order), batch_size):
+            # Sorted within the batch: a memory map is read front to back.
+            chosen = np.sort(order[start : start + batch_size])
+            batch = inputs[chosen]
+            if augment is not None:
+                batch = augment(batch, generator)
+            if weights is None:
+                yield batch, targets[chosen]
+            else:
+                yield batch, targets[chosen], weights[chosen]
+
+
+def steps_per_epoch(n: int, batch_size: int) -> int:
+    """Return the number of batches in an epoch, the last, smaller one included."""
+    return -(-n // batch_size)
+
+
+def balanced_weights(targets: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Return a weight per image that gives every class the same total among ``rows``, mean 1."""
+    counts = np.bincount(targets[rows], minlength=int(targets.max()) + 1)
+    per_class = len(rows) / (np.count_nonzero(counts) * np.maximum(counts, 1))
+    return per_class[targets].astype("float32")

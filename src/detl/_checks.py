@@ -1,0 +1,152 @@
+"""Checks of arguments: what arrived, what was expected, what to do."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+
+
+def check_choice(name: str, value: Any, choices: Sequence[Any]) -> None:
+    """Refuse a value that is not one of the choices."""
+    if value not in choices:
+        raise ValueError(f"{name}={value!r}; expected one of {', '.join(map(repr, choices))}.")
+
+
+def check_positive(name: str, value: Any) -> None:
+    """Refuse what is not a number above zero."""
+    if not isinstance(value, Real) or isinstance(value, bool):
+        raise TypeError(f"{name} is {type(value).__name__} {value!r}; expected a number above 0.")
+    if not value > 0 or not np.isfinite(value):
+        raise ValueError(f"{name}={value!r}; expected a number above 0.")
+
+
+def check_count(name: str, value: Any, *, at_least: int = 1) -> None:
+    """Refuse what is not a whole number of at least ``at_least``."""
+    if not isinstance(value, Integral) or isinstance(value, bool):
+        raise TypeError(f"{name} is {type(value).__name__} {value!r}; expected a whole number.")
+    if value < at_least:
+        raise ValueError(f"{name}={value}; expected at least {at_least}.")
+
+
+def check_input_shape(input_shape: Any, *, smallest: int) -> None:
+    """Refuse what is not (height, width, channels) with 1 or 3 channels."""
+    shape = tuple(input_shape)
+    if len(shape) != 3 or not all(isinstance(n, Integral) and n > 0 for n in shape):
+        raise ValueError(
+            f"input_shape={input_shape!r}; expected (height, width, channels), such as (224, 224, 1)."
+        )
+    if shape[2] not in (1, 3):
+        raise ValueError(f"input_shape={shape} has {shape[2]} channels; expected 1 (grey) or 3.")
+    if min(shape[:2]) < smallest:
+        raise ValueError(
+            f"input_shape={shape} is too small for this backbone, which halves the image several "
+            f"times; use at least {smallest} x {smallest} pixels."
+        )
+
+
+def check_images(images: Any, *, name: str = "images", shape: tuple[Any, ...] | None = None) -> Any:
+    """Return the images as an array, refusing wrong shapes and NaN, warning of a 0..1 range.
+
+    Parameters
+    ----------
+    images : array-like
+        Expected ``(n, height, width, channels)`` in [0, 255].
+    name : str
+        Name of the argument, for the messages.
+    shape : tuple, optional
+        ``(height, width, channels)`` that a model expects; None stands for any size.
+
+    Returns
+    -------
+    numpy.ndarray
+        The same data; nothing is copied where an array (or a memory map) came in.
+    """
+    array = images if isinstance(images, np.ndarray) else np.asarray(images)
+    if array.dtype.kind not in "uif":
+        raise TypeError(
+            f"{name} has dtype {array.dtype}; expected numbers, uint8 or float in [0, 255]. "
+            "Images of different sizes do not form one array: detl.images.load resizes them."
+        )
+    if array.ndim != 4:
+        hint = ""
+        if array.ndim == 3:
+            hint = (
+                f" One image: {name}[np.newaxis]; grey images: {name}[..., np.newaxis]."
+            )
+        raise ValueError(
+            f"{name} has shape {array.shape}; expected (n, height, width, channels).{hint}"
+        )
+    if shape is not None:
+        fits = all(want in (None, got) for want, got in zip(shape, array.shape[1:], strict=True))
+        if not fits:
+            raise ValueError(
+                f"{name} has shape {array.shape}, but the model takes (n, "
+                f"{', '.join('any' if n is None else str(n) for n in shape)}); "
+                "load the images at that size (detl.images.load) or build the model for theirs."
+            )
+    if len(array) == 0:
+        raise ValueError(f"{name} is empty; expected at least one image.")
+    check_pixels(array, name=name)
+    return array
+
+
+def check_pixels(array: np.ndarray, *, name: str = "images") -> None:
+    """Refuse NaN and infinity, and warn of images that look scaled to [0, 1]."""
+    if array.dtype.kind != "f":
+        return
+    low, high = np.inf, -np.inf
+    for start in range(0, len(array), 256):  # a memory map is never read whole
+        batch = np.asarray(array[start : start + 256])
+        broken = ~np.isfinite(batch).reshape(len(batch), -1).all(axis=1)
+        if broken.any():
+            first = start + int(np.flatnonzero(broken)[0])
+            raise ValueError(
+                f"{name} contains NaN or infinity, first in row {first}; "
+                "drop or repair such images before fitting."
+            )
+        low, high = min(low, float(batch.min())), max(high, float(batch.max()))
+    if 0 <= low and high <= 1:
+        warnings.warn(
+            f"{name} are floats in [{low:.3g}, {high:.3g}], but pixels are expected in [0, 255]: "
+            "rescaling is inside the model. If they were divided by 255, multiply them back.",
+            UserWarning,
+            stacklevel=3,
+        )
+
+
+def check_labels(labels: Any, n: int, *, name: str = "labels", of: str = "images") -> np.ndarray:
+    """Return labels as a one-dimensional array of length ``n``, refusing missing values."""
+    array = np.asarray(labels)
+    if array.ndim != 1:
+        raise ValueError(
+            f"{name} has shape {array.shape}; expected ({n},), one entry per image"
+            + (" (one-hot labels: use labels.argmax(axis=1))." if array.ndim == 2 else ".")
+        )
+    if len(array) != n:
+        raise ValueError(f"{len(array)} {name} for {n} {of}; expected one entry per image.")
+    if _is_missing(array).any():
+        first = int(np.flatnonzero(_is_missing(array))[0])
+        raise ValueError(f"{name} has a missing value (NaN or None) in row {first}.")
+    return array
+
+
+def _is_missing(array: np.ndarray) -> np.ndarray:
+    if array.dtype.kind == "f":
+        return np.isnan(array)
+    if array.dtype == object:
+        return np.array([value is None or value != value for value in array], dtype=bool)
+    return np.zeros(len(array), dtype=bool)
+
+
+def check_classes(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the sorted classes and each label's index in them, refusing a single class."""
+    classes, indices = np.unique(labels, return_inverse=True)
+    if len(classes) < 2:
+        raise ValueError(
+            f"labels has one class only, {classes[0]!r}; a classifier needs at least two."
+        )
+    return classes, indices.reshape(-1)

@@ -1,0 +1,169 @@
+"""Walk, cut, flatten and copy the graph of a Keras model.
+
+A Keras functional model is a graph of *nodes*: one node is one call of one layer. Everything that
+detl does to a model (cutting it into trunk and tail, replacing its head, changing its precision)
+is done on that graph, by building new models; the caller's model is never changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+
+Tensor = Any  # a symbolic keras.KerasTensor
+Node = Any  # keras.src.ops.node.Node: one call of one layer
+
+
+def node_of(tensor: Tensor) -> Node:
+    """Return the call that produced a symbolic tensor."""
+    # Keras documents the history of a tensor ("_keras_history") but exposes no public reader of it.
+    operation, node_index, _ = tensor._keras_history
+    return operation._inbound_nodes[node_index]
+
+
+def layer_of(tensor: Tensor) -> Any:
+    """Return the layer (or operation) that produced a symbolic tensor."""
+    return tensor._keras_history.operation
+
+
+def nodes(outputs: list[Tensor], inputs: list[Tensor]) -> list[Node]:
+    """Return the calls between inputs and outputs, every call after those it depends on."""
+    done: dict[int, Node] = {}
+    boundary = {id(tensor) for tensor in inputs}
+    stack = [(node_of(tensor), False) for tensor in reversed(outputs) if id(tensor) not in boundary]
+    while stack:
+        node, parents_done = stack.pop()
+        if id(node) in done:
+            continue
+        if parents_done:
+            done[id(node)] = node
+            continue
+        stack.append((node, True))
+        stack.extend(
+            (node_of(parent), False)
+            for parent in reversed(node.input_tensors)
+            if id(parent) not in boundary
+        )
+    return list(done.values())
+
+
+def model_nodes(model: keras.Model) -> list[Node]:
+    """Return the calls of a functional or Sequential model in topological order."""
+    return nodes(list(model.outputs), list(model.inputs))
+
+
+def is_graph(model: Any) -> bool:
+    """Whether this is a functional or built Sequential model, whose graph can be walked."""
+    return isinstance(model, keras.Model) and bool(getattr(model, "inputs", None))
+
+
+def bottlenecks(model: keras.Model) -> Iterator[tuple[Tensor, list[Node]]]:
+    """Yield the tensors that everything passes through, with the calls that come after each.
+
+    Cutting the graph at such a tensor separates it exactly in two: residual and dense blocks,
+    whose skip connections run beside their tensors, are never split.
+    """
+    order = model_nodes(model)
+    last_use = {id(tensor): len(order) for tensor in model.outputs}
+    for index, node in reversed(list(enumerate(order))):
+        for tensor in node.input_tensors:
+            last_use.setdefault(id(tensor), index)
+
+    reach = max((last_use.get(id(tensor), -1) for tensor in model.inputs), default=-1)
+    if len(model.inputs) == 1:
+        yield model.inputs[0], order
+    for index, node in enumerate(order):
+        if reach <= index and len(node.outputs) == 1:
+            yield node.outputs[0], order[index + 1 :]
+        reach = max([reach, *(last_use.get(id(tensor), -1) for tensor in node.outputs)])
+
+
+def copy_model(
+    model: keras.Model,
+    *,
+    dtype_policy: str | None = None,
+    seeds: np.random.Generator | None = None,
+) -> keras.Model:
+    """Build a flat copy of a model with weights of its own.
+
+    Models nested in the graph are dissolved into it: a nested model hides its layers from cutting
+    and from Grad-CAM.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Functional or Sequential.
+    dtype_policy : str, optional
+        Policy of all copied layers, such as ``"mixed_bfloat16"``; by default their own.
+    seeds : numpy.random.Generator, optional
+        Where given, weights are drawn afresh by each layer's own initializer, seeded from here;
+        otherwise they are copied.
+
+    Returns
+    -------
+    keras.Model
+        Same inputs, outputs and layer names (a name that occurs twice gets a prefix).
+    """
+    copies: dict[int, Any] = {}
+    names: set[str] = set()
+
+    def copy_of(layer: Any, prefix: str) -> Any:
+        if not isinstance(layer, keras.Layer):
+            return layer  # a stateless operation such as keras.ops.flip
+        if id(layer) not in copies:
+            config = layer.get_config()
+            if config.get("name") in names:
+                config["name"] = f"{prefix}{config['name']}"
+            names.add(config["name"])
+            if dtype_policy is not None:
+                config["dtype"] = dtype_policy
+            if seeds is not None:
+                _seed_config(config, seeds)
+            copies[id(layer)] = type(layer).from_config(config)
+        return copies[id(layer)]
+
+    def rebuild(part: keras.Model, inputs: list[Tensor], prefix: str) -> list[Tensor]:
+        known = {id(old): new for old, new in zip(part.inputs, inputs, strict=True)}
+        for node in model_nodes(part):
+            if node.is_input:
+                continue
+            args, kwargs = node.arguments.fill_in(known)
+            operation = node.operation
+            if is_graph(operation):
+                tensors = keras.tree.flatten(args[0])
+                outputs = rebuild(operation, tensors, f"{prefix}{operation.name}_")
+            else:
+                outputs = keras.tree.flatten(copy_of(operation, prefix)(*args, **kwargs))
+            known.update({id(old): new for old, new in zip(node.outputs, outputs, strict=True)})
+        return [known[id(tensor)] for tensor in part.outputs]
+
+    inputs = [
+        keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype, name=tensor.name)
+        for tensor in model.inputs
+    ]
+    outputs = rebuild(model, inputs, "")
+    copied = keras.Model(inputs, outputs if len(outputs) > 1 else outputs[0], name=model.name)
+    if seeds is None:
+        originals = {id(layer): layer for layer in model._flatten_layers()}
+        for key, layer in copies.items():
+            layer.set_weights(originals[key].get_weights())
+    return copied
+
+
+def _seed_config(config: dict[str, Any], seeds: np.random.Generator) -> None:
+    """Give every initializer, and the layer's own noise, a seed drawn from ``seeds``."""
+    for key, value in config.items():
+        if key == "seed":
+            config[key] = int(seeds.integers(2**31))
+        elif isinstance(value, dict):
+            _seed_config(value, seeds)
+
+
+def seed_noise(model: keras.Model, seed: int) -> None:
+    """Reset the random state of every layer that draws noise in training (Dropout and its kind)."""
+    generators = (g for layer in model._flatten_layers() for g in layer._seed_generators)
+    for index, generator in enumerate(generators):
+        generator.state.assign(np.array([seed, index], dtype="uint32"))
