@@ -1,0 +1,277 @@
+"""The source stage: train a backbone from scratch on the large data set of its own domain."""
+
+from __future__ import annotations
+
+import json
+import logging
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from detl import _graphs, folds
+from detl._batches import integer_seed, seed_sequence, steps_per_epoch, training_batches
+from detl._checks import check_classes, check_count, check_images, check_labels, check_positive
+from detl._heads import with_logits, with_probabilities
+from detl._precision import Precision, dtype_policy
+from detl.augmentation import Augmentation
+
+_logger = logging.getLogger("detl")
+_RECORD = "detl.json"
+_DEFAULT_AUGMENTATION = Augmentation()
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SourceModel:
+    """A trained source network with the names of its classes and the course of its training.
+
+    Attributes
+    ----------
+    model : keras.Model
+        From ``(n, height, width, channels)`` pixels in [0, 255] to ``(n, n_classes)``
+        probabilities. detl never changes it.
+    classes : numpy.ndarray
+        Name of each output, sorted.
+    history : dict of str to list of float
+        ``loss``, ``accuracy``, ``val_loss``, ``val_accuracy``, one entry per epoch.
+    best_epoch : int
+        Index of the epoch whose weights these are: the first with the best validation accuracy.
+    """
+
+    model: keras.Model = field(repr=False)
+    classes: np.ndarray
+    history: dict[str, list[float]] = field(repr=False)
+    best_epoch: int
+
+    def save(self, path: str | Path) -> Path:
+        """Write the model with its classes and history to one ``.keras`` file.
+
+        Keras itself can load the file too; it then ignores the classes and the history.
+        """
+        path = Path(path)
+        if path.suffix != ".keras":
+            raise ValueError(f"path={str(path)!r}; expected a file name that ends in .keras.")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f"{path.stem}.part.keras")  # a killed save leaves the old file whole
+        self.model.save(part)
+        record = {
+            "classes": self.classes.tolist(),
+            "history": self.history,
+            "best_epoch": self.best_epoch,
+        }
+        with zipfile.ZipFile(part, "a") as archive:
+            archive.writestr(_RECORD, json.dumps(record))
+        return part.replace(path)
+
+    def __sklearn_clone__(self) -> SourceModel:
+        """Return itself: clones of an estimator share the pretrained weights."""
+        return self
+
+
+def load_source(path: str | Path) -> SourceModel:
+    """Load what :meth:`SourceModel.save` wrote.
+
+    The file is read in Keras's safe mode, which runs no code from it.
+
+    Raises
+    ------
+    ValueError
+        If the file is a Keras model without detl's record of classes and history.
+        ``DomainExtensionTransfer`` takes such a model as it is.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"No source model at {path}.")
+    if not zipfile.is_zipfile(path):
+        raise ValueError(f"{path} is not a .keras file; expected what SourceModel.save wrote.")
+    with zipfile.ZipFile(path) as archive:
+        if _RECORD not in archive.namelist():
+            raise ValueError(
+                f"{path} has no record of classes and history, so SourceModel.save did not write "
+                "it. Load it with keras.saving.load_model and pass that as the source."
+            )
+        record = json.loads(archive.read(_RECORD))
+    return SourceModel(
+        model=keras.saving.load_model(path, compile=False, safe_mode=True),
+        classes=np.array(record["classes"]),
+        history=record["history"],
+        best_epoch=record["best_epoch"],
+    )
+
+
+def pretrain(
+    backbone: keras.Model,
+    images: np.ndarray,
+    labels: Any,
+    *,
+    groups: Any = None,
+    validation_data: tuple[Any, Any] | None = None,
+    epochs: int = 100,
+    batch_size: int = 32,
+    learning_rate: float = 1e-3,
+    warmup_epochs: float = 1.0,
+    gradient_clip: float | None = 1.0,
+    augmentation: Augmentation | None = _DEFAULT_AUGMENTATION,
+    precision: Precision = "float32",
+    random_state: Any = None,
+    verbose: int = 1,
+) -> SourceModel:
+    """Train a backbone from scratch and keep the weights of the best validation accuracy.
+
+    Adam with a learning rate that falls along a cosine to zero, on images that are turned, scaled
+    and mirrored as training runs (Basu et al. 2020, sec. IV).
+
+    Parameters
+    ----------
+    backbone : keras.Model
+        A graph such as :func:`detl.backbones.vgg16` builds. It is left as it is: a copy is
+        trained, from weights drawn anew.
+    images : numpy.ndarray of shape (n, height, width, channels)
+        Pixels in [0, 255], ``uint8`` or float; may be a memory map.
+    labels : array-like of shape (n,)
+        Class of each image, strings or integers.
+    groups : array-like of shape (n,), optional
+        Patient (or what else repeats) of each image: no group is in both training and validation.
+    validation_data : tuple (images, labels), optional
+        By default a balanced fifth is held out of ``images``, see
+        :func:`detl.folds.balanced_holdout`.
+    epochs : int, default=100
+        Passes over the training images.
+    batch_size : int, default=32
+        Images per step. The paper does not give one.
+    learning_rate : float, default=1e-3
+        Greatest rate of Adam.
+    warmup_epochs : float, default=1.0
+        The rate rises linearly over so many epochs first; 0 is the paper's text, taken literally.
+    gradient_clip : float or None, default=1.0
+        Greatest global norm of a step's gradient; None is the paper's text, taken literally.
+    augmentation : Augmentation or None
+        ``None`` trains on the images as they are. ``Augmentation(mirroring=False)`` where left and
+        right matter.
+    precision : {"float32", "mixed_bfloat16", "auto"}, default="float32"
+        Number format of the computation while training; weights are float32, and so is the model
+        that comes back.
+    random_state : int, numpy generator or None
+        Seeds the initial weights, the held-out images, shuffling, augmentation and dropout. The
+        same seed gives the same weights on the same machine, whatever ran before.
+    verbose : int, default=1
+        As in Keras: 1 shows a progress bar, 2 a line per epoch, 0 nothing.
+
+    Returns
+    -------
+    SourceModel
+        The trained network with its class names and history.
+
+    Raises
+    ------
+    ValueError
+        If images, labels, groups or the validation data do not fit each other or the backbone.
+
+    References
+    ----------
+    Basu et al. 2020, sec. III-A and IV. Warm-up and clipping are additions: with them every
+    backbone learns at the paper's rate (documentation, "Backbones").
+    """
+    check_count("epochs", epochs)
+    check_count("batch_size", batch_size)
+    check_positive("learning_rate", learning_rate)
+    if warmup_epochs < 0:
+        raise ValueError(f"warmup_epochs={warmup_epochs!r}; expected 0 or more.")
+    if gradient_clip is not None:
+        check_positive("gradient_clip", gradient_clip)
+    policy = dtype_policy(precision)
+    if not _graphs.is_graph(backbone):
+        raise TypeError(
+            f"backbone is {type(backbone).__name__}; expected a functional keras.Model, such as "
+            "detl.backbones.vgg16((224, 224, 1)) returns."
+        )
+    shape = backbone.inputs[0].shape[1:]
+    images = check_images(images, shape=shape)
+    labels = check_labels(labels, len(images))
+    classes, targets = check_classes(labels)
+    holdout_seed, weight_seed, batch_seed, noise_seed = seed_sequence(random_state).spawn(4)
+
+    if validation_data is None:
+        rows, held_out = folds.balanced_holdout(
+            labels, groups=groups, random_state=integer_seed(holdout_seed)
+        )
+        validation = (images[held_out], targets[held_out])
+        images, targets = images[rows], targets[rows]
+        _logger.info("pretrain holds out %d of %d images to validate.", len(held_out), len(labels))
+    else:
+        validation = _checked_validation(validation_data, shape, classes)
+
+    network = _graphs.copy_model(
+        backbone, dtype_policy=policy, seeds=np.random.default_rng(weight_seed)
+    )
+    network = with_logits(network, len(classes), integer_seed(weight_seed))
+    _graphs.seed_noise(network, integer_seed(noise_seed))
+    steps = steps_per_epoch(len(images), batch_size)
+    network.compile(
+        optimizer=_adam(learning_rate, steps, epochs, warmup_epochs, gradient_clip),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+    )
+    # Built anew for every call: a reused callback would carry its best value into the next fit.
+    keep_best = keras.callbacks.EarlyStopping(
+        monitor="val_accuracy", mode="max", patience=epochs, restore_best_weights=True
+    )
+    fitted = network.fit(
+        training_batches(
+            images,
+            targets,
+            batch_size=batch_size,
+            generator=np.random.default_rng(batch_seed),
+            augment=augmentation,
+        ),
+        steps_per_epoch=steps,
+        epochs=epochs,
+        validation_data=validation,
+        validation_batch_size=batch_size,
+        callbacks=[keep_best],
+        shuffle=False,
+        verbose=verbose,
+    )
+    trained = with_probabilities(network)
+    return SourceModel(
+        model=_graphs.copy_model(trained, dtype_policy="float32"),
+        classes=classes,
+        history={name: [float(v) for v in values] for name, values in fitted.history.items()},
+        best_epoch=int(keep_best.best_epoch),
+    )
+
+
+def _adam(
+    learning_rate: float,
+    steps: int,
+    epochs: int,
+    warmup_epochs: float,
+    gradient_clip: float | None,
+) -> keras.optimizers.Adam:
+    warmup_steps = min(round(warmup_epochs * steps), steps * epochs - 1)
+    schedule = keras.optimizers.schedules.CosineDecay(
+        0.0 if warmup_steps else learning_rate,
+        decay_steps=max(1, steps * epochs - warmup_steps),
+        warmup_target=learning_rate if warmup_steps else None,
+        warmup_steps=warmup_steps,
+    )
+    return keras.optimizers.Adam(schedule, global_clipnorm=gradient_clip)
+
+
+def _checked_validation(
+    validation_data: tuple[Any, Any], shape: tuple[Any, ...], classes: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    if not isinstance(validation_data, tuple) or len(validation_data) != 2:
+        raise TypeError("validation_data is not a pair; expected (images, labels).")
+    images = check_images(validation_data[0], name="validation images", shape=shape)
+    labels = check_labels(validation_data[1], len(images), name="validation labels")
+    unknown = np.setdiff1d(labels, classes)
+    if len(unknown):
+        raise ValueError(
+            f"validation labels have classes that the training labels lack: {unknown.tolist()}; "
+            f"expected only {classes.tolist()}."
+        )
+    return images, np.searchsorted(classes, labels)
