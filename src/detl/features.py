@@ -1,0 +1,62 @@
+"""Run the frozen trunk once per image and keep what comes out."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import keras
+import numpy as np
+
+# Above this size the features go to a memory-mapped file instead of memory.
+_IN_MEMORY_BYTES = 4 * 1024**3
+
+
+def extract(
+    trunk: keras.Model, images: np.ndarray, *, batch_size: int = 32, verbose: int = 0
+) -> np.ndarray:
+    """Return the trunk's output for every image, computed in inference mode.
+
+    The trunk is a pure function here: batch normalisation uses its stored statistics and dropout
+    is off, as it must be in frozen layers. (Inside a model that is being fitted Keras runs frozen
+    BatchNormalization with its stored statistics, but frozen Dropout still drops.)
+
+    Parameters
+    ----------
+    trunk : keras.Model
+        From images to features.
+    images : numpy.ndarray of shape (n, ...)
+        May be a memory map; it is read batch by batch.
+    batch_size : int, default=32
+        Images per step.
+    verbose : int, default=0
+        1 shows a progress bar.
+
+    Returns
+    -------
+    numpy.ndarray of shape (n, ...)
+        One row per image. Where all rows would exceed 4 GiB it is a memory map of a temporary
+        file, which the system removes with the last reference to it.
+    """
+    first = trunk.predict_on_batch(np.asarray(images[:batch_size]))
+    # bfloat16 is no dtype of numpy's own; float32 holds its values exactly.
+    features = _allocate((len(images), *first.shape[1:]), np.dtype("float32"))
+    features[: len(first)] = first
+    starts = range(batch_size, len(images), batch_size)
+    progress = keras.utils.Progbar(len(images), verbose=verbose, unit_name="image")
+    progress.update(len(first), finalize=not starts)
+    for start in starts:
+        stop = min(start + batch_size, len(images))
+        features[start:stop] = trunk.predict_on_batch(np.asarray(images[start:stop]))
+        progress.update(stop, finalize=stop == len(images))
+    return features
+
+
+def _allocate(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    if np.prod(shape, dtype=np.int64) * dtype.itemsize <= _IN_MEMORY_BYTES:
+        return np.empty(shape, dtype)
+    # The file is unlinked at once where the system allows it, so that nothing is left behind.
+    with tempfile.TemporaryDirectory(prefix="detl-", ignore_cleanup_errors=True) as folder:
+        return np.lib.format.open_memmap(
+            Path(folder) / "features.npy", mode="w+", dtype=dtype, shape=shape
+        )

@@ -1,0 +1,127 @@
+"""The trained part of a network: compiled once, reset to its start before every fit."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, Literal
+
+import keras
+import numpy as np
+from scipy import special
+
+from detl import _graphs
+from detl._batches import balanced_weights, integer_seed, steps_per_epoch, training_batches
+
+ClassWeight = Literal["balanced"] | None
+
+
+def weights_digest(model: keras.Model) -> str:
+    """Return a SHA-256 digest of all weights and statistics of a model, in their order."""
+    digest = hashlib.sha256()
+    for weight in model.weights:
+        value = np.ascontiguousarray(keras.ops.convert_to_numpy(weight))
+        digest.update(f"{value.dtype}{value.shape}".encode())
+        digest.update(value)
+    return digest.hexdigest()
+
+
+class Tail:
+    """Train the layers above the cut on the features of the trunk, again and again.
+
+    Building a model per fold would trace and compile it anew each time, and Keras does not give
+    the memory back. Here one compiled model serves all folds: ``fit`` first puts weights,
+    optimizer and noise back to where they started.
+
+    Parameters
+    ----------
+    model : keras.Model
+        From the trunk's features to ``(n, n_classes)`` logits; its last layer is new.
+    learning_rate, momentum : float
+        Of stochastic gradient descent.
+    """
+
+    def __init__(self, model: keras.Model, *, learning_rate: float, momentum: float) -> None:
+        self.model = model
+        self._start = model.get_weights()
+        self._head = model.layers[-1]
+        optimizer = keras.optimizers.SGD(learning_rate, momentum=momentum)
+        model.compile(
+            optimizer=optimizer,
+            loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            metrics=["accuracy"],
+            weighted_metrics=[],
+        )
+        optimizer.build(model.trainable_variables)
+        self._optimizer_start = [keras.ops.convert_to_numpy(v) for v in optimizer.variables]
+
+    def fit(
+        self,
+        features: np.ndarray,
+        targets: np.ndarray,
+        *,
+        rows: np.ndarray,
+        epochs: int,
+        batch_size: int,
+        class_weight: ClassWeight,
+        seed: np.random.SeedSequence,
+        verbose: int = 0,
+    ) -> dict[str, list[float]]:
+        """Train from the starting weights and return the history, one entry per epoch.
+
+        Parameters
+        ----------
+        features : numpy.ndarray of shape (n, ...)
+            Output of the trunk.
+        targets : numpy.ndarray of shape (n,)
+            Index of each row's class.
+        rows : numpy.ndarray
+            Indices of the rows to train on: the others are never looked at, and nothing is copied.
+        epochs, batch_size : int
+            Length of the training.
+        class_weight : {"balanced", None}
+            Whether every class has the same weight in the loss, however many its images.
+        seed : numpy.random.SeedSequence
+            Root of the head's weights, the order of images and dropout.
+        verbose : int
+            As in Keras.
+        """
+        head_seed, batch_seed, noise_seed = (
+            np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, k)) for k in range(3)
+        )
+        self._reset(integer_seed(head_seed), integer_seed(noise_seed))
+        batches = training_batches(
+            features,
+            targets,
+            batch_size=batch_size,
+            generator=np.random.default_rng(batch_seed),
+            rows=rows,
+            weights=balanced_weights(targets, rows) if class_weight == "balanced" else None,
+        )
+        history = self.model.fit(
+            batches,
+            steps_per_epoch=steps_per_epoch(len(rows), batch_size),
+            epochs=epochs,
+            shuffle=False,
+            verbose=verbose,
+        )
+        return {name: [float(v) for v in values] for name, values in history.history.items()}
+
+    def _reset(self, head_seed: int, noise_seed: int) -> None:
+        self.model.set_weights(self._start)
+        kernel = keras.initializers.GlorotUniform(seed=head_seed)(self._head.kernel.shape)
+        self._head.kernel.assign(kernel)
+        self._head.bias.assign(keras.ops.zeros_like(self._head.bias))
+        optimizer = self.model.optimizer
+        for variable, value in zip(optimizer.variables, self._optimizer_start, strict=True):
+            variable.assign(value)
+        _graphs.seed_noise(self.model, noise_seed)
+
+    def probabilities(
+        self, features: np.ndarray, *, rows: np.ndarray, batch_size: int
+    ) -> np.ndarray:
+        """Return the softmax of the logits of the given rows, float32 ``(n_rows, n_classes)``."""
+        batches = (
+            self.model.predict_on_batch(features[rows[start : start + batch_size]])
+            for start in range(0, len(rows), batch_size)
+        )
+        return special.softmax(np.concatenate(list(batches)), axis=1).astype("float32")

@@ -1,0 +1,277 @@
+"""The target stage: extend a trained source network to a small set with other classes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from detl import _graphs, features
+from detl._batches import integer_seed, seed_sequence
+from detl._checks import (
+    check_choice,
+    check_classes,
+    check_count,
+    check_images,
+    check_labels,
+    check_positive,
+)
+from detl._heads import with_logits, with_probabilities
+from detl._precision import Precision, dtype_policy
+from detl.backbones import entrance_of
+from detl.pretraining import SourceModel, load_source
+from detl.tail import ClassWeight, Tail
+
+Source = SourceModel | keras.Model | str | Path
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Extension:
+    """A source network with a new last layer, cut where training begins.
+
+    Attributes
+    ----------
+    network : keras.Model
+        From pixels to logits: a copy of the source, with the weights that ``tail`` trains.
+    trunk : callable
+        From an array of images to the features of the frozen layers, see
+        :func:`detl.features.extract`.
+    tail : Tail
+        The layers that are trained.
+    """
+
+    network: keras.Model
+    trunk: Callable[[np.ndarray], np.ndarray]
+    tail: Tail
+
+
+class DomainExtensionTransfer(ClassifierMixin, BaseEstimator):
+    """Extend a source network to the classes of a small target set: a scikit-learn classifier.
+
+    The last fully connected layer is replaced, everything below the last convolutional block is
+    frozen, the rest is trained slowly (Basu et al. 2020, sec. III-C). The frozen trunk runs once
+    per image, in inference mode, and the tail trains on what came out.
+
+    Parameters
+    ----------
+    source : SourceModel, keras.Model or path
+        What :func:`detl.pretrain` returned, a file that its ``save`` wrote, or any functional or
+        Sequential Keras classifier. It is never changed, and clones share it.
+    trainable_from : str, default="last_block"
+        Where training begins: ``"last_block"``, or the name of a block, a unit or a layer (see
+        :func:`detl.backbones.block_names`). ``"logits"`` trains the new layer only.
+    epochs : int, default=50
+        Passes over the target images. The paper does not give their number.
+    batch_size : int, default=32
+        Images per step. The paper does not give it.
+    learning_rate : float, default=1e-4
+        Of stochastic gradient descent; constant.
+    momentum : float, default=0.9
+        Of stochastic gradient descent.
+    class_weight : {"balanced", None}, default=None
+        ``"balanced"`` gives every class the same weight in the loss, however many its images.
+    precision : {"float32", "mixed_bfloat16", "auto"}, default="float32"
+        Number format of the computation; weights are float32.
+    random_state : int, RandomState instance or None, default=None
+        Seeds the new layer's weights, the order of images and dropout.
+    verbose : int, default=0
+        1 shows progress bars.
+
+    Attributes
+    ----------
+    model_ : keras.Model
+        One flat network from ``(n, height, width, channels)`` pixels in [0, 255] to
+        ``(n, n_classes)`` probabilities; its last layers are ``logits`` and ``probabilities``.
+        Save it with ``model_.save("name.keras")``.
+    classes_ : numpy.ndarray of shape (n_classes,)
+        Class labels, sorted: column j of ``predict_proba`` belongs to ``classes_[j]``.
+    history_ : dict of str to list of float
+        ``loss`` and ``accuracy`` on the training images, one entry per epoch.
+    trained_layers_ : list of str
+        Names of the layers with weights that were trained; all others are bit-identical to the
+        source's.
+    n_features_in_ : int
+        Length of the second axis of ``X``.
+
+    References
+    ----------
+    Basu, Mitra, Saha 2020, "Deep Learning for Screening COVID-19 using Chest X-Ray Images", SSCI,
+    sec. III-C and IV: SGD, rate 1e-4, momentum 0.9.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from detl import DomainExtensionTransfer, backbones
+    >>> images = np.zeros((8, 32, 32, 1), dtype="uint8")
+    >>> images[4:, 8:24, 8:24] = 255
+    >>> labels = ["dark"] * 4 + ["bright"] * 4
+    >>> source = backbones.vgg16((32, 32, 1), width=0.125)  # untrained: only to show the call
+    >>> transfer = DomainExtensionTransfer(source, epochs=2, random_state=0)
+    >>> transfer.fit(images, labels).predict_proba(images).shape
+    (8, 2)
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        *,
+        trainable_from: str = "last_block",
+        epochs: int = 50,
+        batch_size: int = 32,
+        learning_rate: float = 1e-4,
+        momentum: float = 0.9,
+        class_weight: ClassWeight = None,
+        precision: Precision = "float32",
+        random_state: Any = None,
+        verbose: int = 0,
+    ) -> None:
+        self.source = source
+        self.trainable_from = trainable_from
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.momentum = momentum
+        self.class_weight = class_weight
+        self.precision = precision
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def fit(self, X: Any, y: Any) -> DomainExtensionTransfer:
+        """Train the tail from the source's weights, whatever was fitted before.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, height, width, channels)
+            Pixels in [0, 255], ``uint8`` or float; may be a memory map.
+        y : array-like of shape (n,)
+            Class of each image, strings or integers.
+
+        Returns
+        -------
+        DomainExtensionTransfer
+            Itself.
+
+        Raises
+        ------
+        ValueError
+            If images and labels do not fit each other or the source, or a parameter is wrong.
+        """
+        X, y = self.check_data(X, y)
+        classes, targets = check_classes(y)
+        extension = self.extend(len(classes))
+        self.history_ = extension.tail.fit(
+            extension.trunk(X),
+            targets,
+            rows=np.arange(len(targets)),
+            seed=seed_sequence(self.random_state),
+            **self.training(),
+        )
+        self.classes_ = classes
+        self.model_ = with_probabilities(extension.network)
+        self.trained_layers_ = [layer.name for layer in extension.tail.model.layers if layer.weights]
+        return self
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Return the probability of each class for each image, float32 ``(n, n_classes)``."""
+        check_is_fitted(self)
+        X = self._check_images(X, self.model_, reset=False)
+        return features.extract(self.model_, X, batch_size=self.batch_size, verbose=self.verbose)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Return the most probable class of each image, ``(n,)``."""
+        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+
+    def check_data(self, X: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Return images and labels as arrays, refusing what does not fit the source."""
+        X = self._check_images(X, self._source_model(), reset=True, y=y)
+        check_classification_targets(y)
+        return X, check_labels(y, len(X), name="y", of="rows of X")
+
+    def extend(self, n_classes: int) -> Extension:
+        """Copy the source, replace its last layer, and cut it where training begins.
+
+        What this returns can be trained many times, which is how
+        :func:`detl.cross_validate` runs the trunk once and compiles the tail once for all folds.
+        """
+        check_count("epochs", self.epochs)
+        check_count("batch_size", self.batch_size)
+        check_positive("learning_rate", self.learning_rate)
+        check_choice("class_weight", self.class_weight, (None, "balanced"))
+        if not 0 <= self.momentum < 1:
+            raise ValueError(f"momentum={self.momentum!r}; expected a number in [0, 1).")
+        policy = dtype_policy(self.precision)
+        network = _graphs.copy_model(self._source_model(), dtype_policy=policy)
+        network = with_logits(
+            network, n_classes, integer_seed(seed_sequence(self.random_state))
+        )
+        entrance = entrance_of(network, self.trainable_from)
+        tail = Tail(
+            keras.Model(entrance, network.outputs[0]),
+            learning_rate=self.learning_rate,
+            momentum=self.momentum,
+        )
+
+        nothing_frozen = entrance is network.inputs[0]
+        frozen = None if nothing_frozen else keras.Model(network.inputs, entrance)
+
+        def trunk(images: np.ndarray) -> np.ndarray:
+            if frozen is None:
+                return images
+            return features.extract(
+                frozen, images, batch_size=self.batch_size, verbose=self.verbose
+            )
+
+        return Extension(network=network, trunk=trunk, tail=tail)
+
+    def training(self) -> dict[str, Any]:
+        """Return the parameters that each fit of the tail takes."""
+        return {
+            "epochs": self.epochs,
+            "batch_size": self.batch_size,
+            "class_weight": self.class_weight,
+            "verbose": self.verbose,
+        }
+
+    def _source_model(self) -> keras.Model:
+        source = self.source
+        if isinstance(source, (str, Path)):
+            source = load_source(source)
+        if isinstance(source, SourceModel):
+            source = source.model
+        if not _graphs.is_graph(source):
+            raise TypeError(
+                f"source is {type(source).__name__}; expected what detl.pretrain returned, the "
+                "path of a saved source, or a functional or built Sequential keras.Model."
+            )
+        return source
+
+    def _check_images(
+        self, X: Any, model: keras.Model, *, reset: bool, y: Any = "no_validation"
+    ) -> np.ndarray:
+        shape = model.inputs[0].shape[1:]
+        if len(shape) == 3:
+            X = check_images(X, name="X", shape=shape)
+            if reset:
+                self.n_features_in_ = X.shape[1]
+            return X
+        # Not images: scikit-learn's own checks, with the messages that its users know.
+        checked = validate_data(self, X, y, reset=reset, allow_nd=True)
+        return checked if isinstance(y, str) and y == "no_validation" else checked[0]
+
+    def __sklearn_clone__(self) -> DomainExtensionTransfer:
+        """Return an unfitted estimator of equal parameters that shares the source.
+
+        scikit-learn would copy the source's weights for every fold and grid point.
+        """
+        shell = BaseEstimator.__new__(type(self))
+        shell.__dict__.update(self.__dict__, source=None)
+        clone = BaseEstimator.__sklearn_clone__(shell)
+        clone.source = self.source
+        return clone  # type: ignore[no-any-return]
