@@ -1,0 +1,1 @@
+"""Worked examples: each a package that uses detl through its public API alone."""

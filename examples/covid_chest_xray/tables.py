@@ -1,0 +1,474 @@
+"""From the owners' tables to the paper's two data sets, Data-A and Data-B.
+
+Records only: which file, which label, which patient. No pixel is read here.
+
+References
+----------
+Basu, Mitra & Saha 2020, "Deep Learning for Screening COVID-19 using Chest X-Ray Images",
+Table I. The NIH table: Wang et al. 2017, "ChestX-ray8". The COVID-19 column layout:
+Cohen et al. 2020, "COVID-19 image data collection" (ieee8023/covid-chestxray-dataset).
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+OnMissing = Literal["raise", "skip"]
+
+NORMAL, PNEUMONIA, OTHER, COVID = "normal", "pneumonia", "other", "covid-19"
+DISEASED = "diseased"
+
+NO_FINDING = "No Finding"
+DISEASES = (
+    "Atelectasis",
+    "Cardiomegaly",
+    "Consolidation",
+    "Edema",
+    "Effusion",
+    "Emphysema",
+    "Fibrosis",
+    "Hernia",
+    "Infiltration",
+    "Mass",
+    "Nodule",
+    "Pleural_Thickening",
+    "Pneumonia",
+    "Pneumothorax",
+)
+
+# Basu et al. 2020, Table I.
+PAPER_TRAIN = {NORMAL: 47_560, DISEASED: 40_819}
+PAPER_VALIDATION = {NORMAL: 10_000, DISEASED: 10_000}
+PAPER_TARGET = {NORMAL: 350, PNEUMONIA: 322, OTHER: 300, COVID: 305}
+OTHER_DISEASES = ("Atelectasis", "Cardiomegaly", "Infiltration", "Effusion", "Nodule", "Mass")
+PAPER_PER_OTHER_DISEASE = 50
+
+NIH_COLUMNS = ("Image Index", "Finding Labels", "Patient ID")
+COVID_COLUMNS = ("patientid", "finding", "view", "modality", "filename")
+# A blank view is kept: some collections do not fill the column in, and lateral views say so.
+FRONTAL_VIEWS = frozenset({"", "pa", "ap", "ap supine", "ap erect"})
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Records:
+    """Image files with what is known of each; row i of every array is image i.
+
+    Attributes
+    ----------
+    paths : ndarray of Path, shape (n,)
+        Image files.
+    labels : ndarray of str, shape (n,)
+        Class of each image; in a table as read, its findings as the owners write them.
+    patients : ndarray of str, shape (n,)
+        Whose image it is, prefixed by the data set ("nih-", "covid-"): equal ids of two
+        hospitals are not one patient.
+    sources : ndarray of str, shape (n,)
+        The collection that an image comes from.
+    n_missing : int
+        Images that the table names but no folder holds, left out with ``on_missing="skip"``.
+    """
+
+    paths: Array
+    labels: Array
+    patients: Array
+    sources: Array
+    n_missing: int = 0
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.paths)
+
+    def take(self, which: Any, labels: Array | None = None) -> Records:
+        """Return the selected rows, relabelled if ``labels`` (one per selected row) is given."""
+        return Records(
+            paths=self.paths[which],
+            labels=self.labels[which] if labels is None else labels,
+            patients=self.patients[which],
+            sources=self.sources[which],
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataA:
+    """The source domain, normal against diseased: no patient is in both parts."""
+
+    train: Records
+    validation: Records
+
+
+def read_nih(
+    table: str | Path,
+    image_folders: str | Path | Sequence[str | Path],
+    *,
+    on_missing: OnMissing = "raise",
+) -> Records:
+    """Read the NIH ChestX-ray14 table (``Data_Entry_2017.csv``).
+
+    Parameters
+    ----------
+    table : path
+        CSV file as the NIH publishes it. Only "Image Index", "Finding Labels" and
+        "Patient ID" are needed.
+    image_folders : path or list of paths
+        Where the images lie. They are looked up by name without ending, so that a table's
+        ``00000001_000.png`` may be a ``00000001_000.jpg``. Subfolders are not searched: a folder
+        of another resolution beside this one must not slip in.
+    on_missing : {"raise", "skip"}
+        What to do about rows whose file is in none of the folders.
+
+    Returns
+    -------
+    Records
+        Labels are the table's own, several of them joined by ``|``.
+    """
+    rows = _read_rows(Path(table), NIH_COLUMNS)
+    for row in rows:
+        unknown = set(row["Finding Labels"].split("|")) - {*DISEASES, NO_FINDING}
+        if unknown:
+            raise ValueError(
+                f"{table}: image {row['Image Index']} has the unknown finding {min(unknown)!r}; "
+                f"expected {NO_FINDING!r} or some of {', '.join(DISEASES)}, joined by '|'."
+            )
+    return _locate(
+        Path(table),
+        image_folders,
+        names=[row["Image Index"] for row in rows],
+        labels=[row["Finding Labels"] for row in rows],
+        # The 2017 edition writes 1, later ones 00000001.
+        patients=[row["Patient ID"].strip().lstrip("0") for row in rows],
+        prefix="nih-",
+        sources=["nih"] * len(rows),
+        on_missing=on_missing,
+    )
+
+
+def read_covid(
+    table: str | Path,
+    image_folders: str | Path | Sequence[str | Path],
+    *,
+    on_missing: OnMissing = "raise",
+) -> Records:
+    """Read the frontal COVID-19 radiographs of a collection in the ieee8023 column layout.
+
+    Parameters
+    ----------
+    table : path
+        ``metadata.csv`` with the columns patientid, finding, view, modality and filename; a
+        column ``source`` (the collection, where several were merged) is used if present.
+    image_folders : path or list of paths
+        As in :func:`read_nih`.
+    on_missing : {"raise", "skip"}
+        As in :func:`read_nih`.
+
+    Returns
+    -------
+    Records
+        Only X-rays (no CT) in a frontal view whose finding is COVID-19.
+    """
+    rows = [row for row in _read_rows(Path(table), COVID_COLUMNS) if _is_frontal_covid(row)]
+    if not rows:
+        raise ValueError(
+            f"{table} has no frontal COVID-19 radiograph; expected rows whose finding begins with "
+            f"'COVID', modality 'X-ray', view one of PA, AP, AP Supine, AP erect or blank."
+        )
+    return _locate(
+        Path(table),
+        image_folders,
+        names=[row["filename"] for row in rows],
+        labels=[COVID] * len(rows),
+        patients=[row["patientid"].strip() for row in rows],
+        prefix="covid-",
+        sources=[row.get("source") or "covid" for row in rows],
+        on_missing=on_missing,
+    )
+
+
+def data_b(
+    nih: Records,
+    covid: Records,
+    *,
+    pneumonia: Literal["only", "any"] = "only",
+    random_state: int | None = None,
+) -> Records:
+    """Draw the target set by Table I: normal, pneumonia, other disease, COVID-19.
+
+    A class that the tables cannot fill stays smaller; :func:`counts` says so.
+
+    Parameters
+    ----------
+    nih, covid : Records
+        The tables as read.
+    pneumonia : {"only", "any"}
+        "only" is the paper's rule: images whose only finding is pneumonia. "any" also takes
+        those with further findings, for copies of the data that hold few pneumonias; the
+        images with pneumonia alone come first.
+    random_state : int, optional
+        Seed of the draw.
+    """
+    if pneumonia not in ("only", "any"):
+        raise ValueError(f"pneumonia={pneumonia!r}; expected 'only' or 'any'.")
+    rng = np.random.default_rng(random_state)
+
+    def draw(candidates: Array, n: int) -> Array:
+        return rng.permutation(np.flatnonzero(candidates))[:n]
+
+    pneumonias = draw(nih.labels == "Pneumonia", PAPER_TARGET[PNEUMONIA])
+    if pneumonia == "any":
+        also = _mentions(nih, "Pneumonia") & (nih.labels != "Pneumonia")
+        missing = PAPER_TARGET[PNEUMONIA] - len(pneumonias)
+        pneumonias = np.concatenate([pneumonias, draw(also, missing)])
+    others = [draw(nih.labels == name, PAPER_PER_OTHER_DISEASE) for name in OTHER_DISEASES]
+
+    parts = [
+        _labelled(nih, draw(nih.labels == NO_FINDING, PAPER_TARGET[NORMAL]), NORMAL),
+        _labelled(nih, pneumonias, PNEUMONIA),
+        _labelled(nih, np.concatenate(others), OTHER),
+        _labelled(covid, draw(covid.labels == COVID, PAPER_TARGET[COVID]), COVID),
+    ]
+    return _concatenate(parts)
+
+
+def data_a(
+    nih: Records,
+    *,
+    target: Records,
+    exclude: Literal["patients", "images", "nothing"] = "patients",
+    random_state: int | None = None,
+) -> DataA:
+    """Draw the source set by Table I: normal / diseased, to train and to validate.
+
+    Diseased means any of 13 diseases; an image with pneumonia among its labels is left out.
+    Validation is balanced and of patients whose images are not trained on. Where the table is
+    smaller than the paper's, validation keeps the paper's share of it and training takes all
+    the rest.
+
+    Parameters
+    ----------
+    nih : Records
+        The table as read.
+    target : Records
+        Data-B, as :func:`data_b` drew it.
+    exclude : {"patients", "images", "nothing"}
+        What of Data-B stays out of Data-A. "nothing" is the paper's own way: its target images
+        are among those that its source model has seen, which flatters the result.
+    random_state : int, optional
+        Seed of the draw.
+    """
+    if exclude not in ("patients", "images", "nothing"):
+        raise ValueError(f"exclude={exclude!r}; expected 'patients', 'images' or 'nothing'.")
+    allowed = ~_mentions(nih, "Pneumonia")
+    if exclude == "patients":
+        allowed &= ~np.isin(nih.patients, target.patients)
+    elif exclude == "images":
+        of_target = set(target.paths)
+        allowed &= np.array([path not in of_target for path in nih.paths], bool)
+    labels = np.where(nih.labels == NO_FINDING, NORMAL, DISEASED)
+    pool = nih.take(allowed, labels[allowed])
+    classes = np.unique(pool.labels).tolist()
+    if len(classes) < 2:
+        raise ValueError(
+            f"Data-A would have the classes {classes} only; expected {NORMAL!r} "
+            f"and {DISEASED!r}. The table or the image folder is too small for exclude={exclude!r}."
+        )
+
+    rng = np.random.default_rng(random_state)
+    fraction = min(
+        1.0,
+        *(
+            np.sum(pool.labels == name) / (PAPER_TRAIN[name] + PAPER_VALIDATION[name])
+            for name in PAPER_TRAIN
+        ),
+    )
+    per_class = max(1, round(fraction * PAPER_VALIDATION[NORMAL]))
+    validation = _balanced_patients(pool, per_class, rng)
+    rest = ~np.isin(pool.patients, pool.patients[validation])
+    train = np.concatenate(
+        [
+            rng.permutation(np.flatnonzero(rest & (pool.labels == name)))[:n]
+            for name, n in PAPER_TRAIN.items()
+        ]
+    )
+    return DataA(train=pool.take(train), validation=pool.take(validation))
+
+
+def counts(source: DataA, target: Records) -> list[dict[str, Any]]:
+    """Return images and patients of each class beside Table I, one dictionary per row."""
+    parts = (
+        ("Data-A train", source.train, PAPER_TRAIN),
+        ("Data-A validation", source.validation, PAPER_VALIDATION),
+        ("Data-B", target, PAPER_TARGET),
+    )
+    return [
+        {
+            "set": title,
+            "class": name,
+            "paper_images": wanted,
+            "images": int(np.sum(records.labels == name)),
+            "patients": len(set(records.patients[records.labels == name])),
+        }
+        for title, records, paper in parts
+        for name, wanted in paper.items()
+    ]
+
+
+def overlap(source: DataA, target: Records) -> dict[str, int]:
+    """Count what of Data-B the source model has seen: images, and images of known patients."""
+    seen = (source.train, source.validation)
+    paths = {path for records in seen for path in records.paths}
+    patients = {patient for records in seen for patient in records.patients}
+    return {
+        "images": sum(path in paths for path in target.paths),
+        "images_of_shared_patients": sum(patient in patients for patient in target.patients),
+    }
+
+
+def counts_text(rows: Iterable[dict[str, Any]]) -> str:
+    """Write the rows of :func:`counts` as a table, saying where the data falls short."""
+    lines = [f"{'set':<18} {'class':<10} {'Table I':>8} {'here':>8} {'patients':>9}"]
+    for row in rows:
+        short = row["paper_images"] - row["images"]
+        lines.append(
+            f"{row['set']:<18} {row['class']:<10} {row['paper_images']:>8,} {row['images']:>8,} "
+            f"{row['patients']:>9,}" + (f"  {short:,} fewer than in the paper" if short > 0 else "")
+        )
+    return "\n".join(lines)
+
+
+def _read_rows(table: Path, columns: Sequence[str]) -> list[dict[str, str]]:
+    # utf-8-sig: tables that went through a spreadsheet begin with a byte-order mark.
+    with table.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file)
+        found = list(reader.fieldnames or [])
+        missing = [name for name in columns if name not in found]
+        if missing:
+            raise ValueError(
+                f"{table} lacks the column(s) {', '.join(map(repr, missing))}; "
+                f"found {', '.join(map(repr, found)) or 'an empty file'}."
+            )
+        # The NIH's header ends in a comma in some editions: its last column has no name.
+        rows = [{name: value or "" for name, value in row.items() if name} for row in reader]
+    if not rows:
+        raise ValueError(f"{table} has a header but no rows; expected one row per image.")
+    return rows
+
+
+def _is_frontal_covid(row: dict[str, str]) -> bool:
+    # Later editions write a path, "Pneumonia/Viral/COVID-19".
+    is_covid = any(part.strip().startswith("COVID") for part in row["finding"].split("/"))
+    is_radiograph = row["modality"].strip().lower() == "x-ray"
+    return is_covid and is_radiograph and row["view"].strip().lower() in FRONTAL_VIEWS
+
+
+def _locate(
+    table: Path,
+    image_folders: str | Path | Sequence[str | Path],
+    *,
+    names: Sequence[str],
+    labels: Sequence[str],
+    patients: Sequence[str],
+    prefix: str,
+    sources: Sequence[str],
+    on_missing: OnMissing,
+) -> Records:
+    if on_missing not in ("raise", "skip"):
+        raise ValueError(f"on_missing={on_missing!r}; expected 'raise' or 'skip'.")
+    if isinstance(image_folders, str | Path):
+        image_folders = [image_folders]
+    folders = [Path(folder) for folder in image_folders]
+    files = _files_by_stem(folders)
+    stems = [Path(name).stem for name in names]
+    if len(set(stems)) < len(stems):
+        twice = next(stem for stem in stems if stems.count(stem) > 1)
+        raise ValueError(f"{table} names image {twice!r} more than once; expected one row each.")
+
+    if "" in patients:
+        raise ValueError(
+            f"{table} gives no patient for image {names[patients.index('')]!r}; expected an id in "
+            "every row, without which images of one patient cannot be kept together."
+        )
+
+    where = ", ".join(map(str, folders))
+    missing = [name for name, stem in zip(names, stems, strict=True) if stem not in files]
+    if len(missing) == len(names):
+        raise FileNotFoundError(
+            f"None of the {len(names):,} images that {table} names is in {where}; "
+            f"expected files such as {names[0]} (or with another of the endings .png .jpg .jpeg)."
+        )
+    if missing and on_missing == "raise":
+        raise FileNotFoundError(
+            f"{len(missing):,} of the {len(names):,} images that {table} names are not in {where}: "
+            f"{', '.join(missing[:5])}{', ...' if len(missing) > 5 else ''}. Complete the folder, "
+            f"or leave them out with on_missing='skip'."
+        )
+    here = [i for i, stem in enumerate(stems) if stem in files]
+    paths = np.empty(len(here), dtype=object)
+    paths[:] = [files[stems[i]] for i in here]
+    return Records(
+        paths=paths,
+        labels=np.array([labels[i] for i in here]),
+        patients=np.array([prefix + patients[i] for i in here]),
+        sources=np.array([sources[i] for i in here]),
+        n_missing=len(missing),
+    )
+
+
+def _files_by_stem(folders: Sequence[Path]) -> dict[str, Path]:
+    files: dict[str, Path] = {}
+    for folder in folders:
+        if not folder.is_dir():
+            raise FileNotFoundError(f"Image folder {folder} does not exist or is not a folder.")
+        for path in folder.iterdir():
+            if path.suffix.lower() not in IMAGE_SUFFIXES:
+                continue
+            if path.stem in files:
+                raise ValueError(
+                    f"Image {path.stem!r} is there twice: {files[path.stem]} and {path}. Give "
+                    "folders that share no image; copies of other sizes would give classes away."
+                )
+            files[path.stem] = path
+    return files
+
+
+def _mentions(nih: Records, finding: str) -> Array:
+    return np.array([finding in findings.split("|") for findings in nih.labels], bool)
+
+
+def _labelled(records: Records, which: Array, label: str) -> Records:
+    return records.take(which, np.full(len(which), label))
+
+
+def _concatenate(parts: Sequence[Records]) -> Records:
+    return Records(
+        paths=np.concatenate([part.paths for part in parts]),
+        labels=np.concatenate([part.labels for part in parts]),
+        patients=np.concatenate([part.patients for part in parts]),
+        sources=np.concatenate([part.sources for part in parts]),
+    )
+
+
+def _balanced_patients(pool: Records, per_class: int, rng: np.random.Generator) -> Array:
+    """Return the indices of ``per_class`` images per class, whole patients only.
+
+    Patients are visited at random and taken where they fit, so the last few taken have few
+    images; should they not fill both classes alike, the fuller one gives images up.
+    """
+    _, inverse = np.unique(pool.patients, return_inverse=True)
+    is_diseased = pool.labels == DISEASED
+    images_of = np.stack([np.bincount(inverse, ~is_diseased), np.bincount(inverse, is_diseased)])
+    taken, room = [], np.array([per_class, per_class])
+    for patient in rng.permutation(inverse.max() + 1):
+        if np.all(images_of[:, patient] <= room):
+            taken.append(patient)
+            room = room - images_of[:, patient]
+    inside = np.isin(inverse, taken)
+    drawn = [rng.permutation(np.flatnonzero(inside & (is_diseased == d))) for d in (False, True)]
+    balanced = min(map(len, drawn))
+    return np.concatenate([indices[:balanced] for indices in drawn])
