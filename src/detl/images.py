@@ -1,0 +1,434 @@
+"""Image files to one ``uint8`` array; what cannot be read is reported, never silently dropped.
+
+Files are PNG, JPEG, BMP, TIFF, GIF or WebP, of any size. What a file may hold, and what becomes of
+it:
+
+- Colour becomes luminance (ITU-R 601, ``0.299 R + 0.587 G + 0.114 B``) where one channel is wanted;
+  grey is repeated where three are. Palettes and CMYK are resolved; colour profiles are ignored.
+- 16 bits a channel become 8 by their high byte: 0..65535 is 0..255 in every file alike, whatever
+  range the file makes use of. 32-bit pixels have no range to go by, and are reported.
+- Transparent pixels are mixed with black, so that colours hidden beneath them stay hidden.
+- The EXIF orientation is applied: a picture stands as its viewer shows it.
+- A file of several pages or frames is reported: which of them is meant is not for a loader to say.
+
+Pillow decodes, and its switches hold: ``PIL.Image.MAX_IMAGE_PIXELS``, above which a file is
+reported instead of read, and ``PIL.ImageFile.LOAD_TRUNCATED_IMAGES``, under which Pillow fills up
+truncated files instead of refusing them.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from numbers import Integral
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+
+from detl._checks import check_choice
+
+Skipped = tuple[tuple[Path, str], ...]
+
+# Pillow's other decoders stay closed: a stray EPS file would start Ghostscript.
+_FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "GIF", "WEBP")
+_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".gif", ".webp")
+# What Windows and macOS leave in folders of images; they hide the rest behind a leading dot.
+_LITTER = frozenset({"thumbs.db", "desktop.ini", "__macosx"})
+_REASONS_SHOWN = 20
+_ALMOST_BLACK = 16  # 12-bit values in a 16-bit file end below 4096 / 256
+_PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0  # a tag of TIFF and its value for negatives
+
+_logger = logging.getLogger("detl")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class LoadedImages:
+    """Images in one array, and where each came from.
+
+    Attributes
+    ----------
+    images : numpy.ndarray of shape (n, height, width, channels)
+        ``uint8`` pixels in [0, 255].
+    labels : numpy.ndarray of str of shape (n,), or None
+        Class of each image, the name of its folder; None where files were given without.
+    paths : tuple of pathlib.Path
+        ``paths[i]`` is the file of ``images[i]``.
+    skipped : tuple of (pathlib.Path, str)
+        Files that were left out, each with the reason; empty unless ``on_error="skip"``.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray | None
+    paths: tuple[Path, ...]
+    skipped: Skipped
+
+    def __repr__(self) -> str:
+        """Return counts and shapes, no pixels."""
+        parts = [f"images={self.images.dtype} {self.images.shape}"]
+        if self.labels is not None:
+            names, counts = np.unique(self.labels, return_counts=True)
+            few = dict(zip(names.tolist(), counts.tolist(), strict=True))
+            parts.append(f"labels={few if len(few) <= 10 else f'{len(few)} classes'}")
+        if self.skipped:
+            parts.append(f"skipped={len(self.skipped)} files")
+        return f"LoadedImages({', '.join(parts)})"
+
+
+def load(
+    paths: Iterable[str | os.PathLike[str]],
+    *,
+    size: tuple[int, int],
+    channels: int = 1,
+    aspect: str = "stretch",
+    on_error: str = "raise",
+) -> LoadedImages:
+    """Read image files into one array, in the order given.
+
+    Parameters
+    ----------
+    paths : iterable of str or path-like
+        The files.
+    size : tuple of int
+        ``(height, width)`` of the array in pixels. Images are resized with a triangle filter as
+        wide as the reduction (bilinear with antialiasing): it averages fine detail where plain
+        bilinear aliases, and has no overshoot where Lanczos draws halos around bones and markers.
+        An image that has this size already keeps its pixels.
+    channels : {1, 3}, default=1
+        Grey or colour (RGB).
+    aspect : {"stretch", "pad"}, default="stretch"
+        Where an image is of another shape than ``size``: ``"stretch"`` distorts it, which is what
+        Basu et al. 2020 and the common chest X-ray sets do; ``"pad"`` keeps its proportions,
+        centred between black bars. Mind that bars tell a network the shape of the original, and
+        with it, often, the collection it comes from.
+    on_error : {"raise", "skip"}, default="raise"
+        What becomes of missing, empty, truncated and other unreadable files: ``"raise"`` reads all
+        the others first, then lists every such file in one error; ``"skip"`` leaves them out, says
+        so in one warning of the logger ``"detl"``, and returns them in ``skipped``.
+
+    Returns
+    -------
+    LoadedImages
+        ``images`` of shape ``(n, height, width, channels)``; ``labels`` is None.
+
+    Raises
+    ------
+    ValueError
+        If files cannot be read; with ``on_error="skip"``, if none can.
+    TypeError
+        If ``paths`` is one path instead of several, or holds something else than paths.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from PIL import Image
+    >>> from detl import images
+    >>> file = Path(tempfile.mkdtemp(), "grey.png")
+    >>> Image.new("L", (640, 480), color=128).save(file)
+    >>> loaded = images.load([file], size=(48, 64))
+    >>> loaded
+    LoadedImages(images=uint8 (1, 48, 64, 1))
+    >>> int(loaded.images.min()), int(loaded.images.max())
+    (128, 128)
+    """
+    read = _reader(size=size, channels=channels, aspect=aspect)
+    check_choice("on_error", on_error, ("raise", "skip"))
+    return _load(_list_paths(paths), None, read, (*size, channels), on_error)
+
+
+def load_folders(
+    folder: str | os.PathLike[str],
+    *,
+    size: tuple[int, int],
+    channels: int = 1,
+    aspect: str = "stretch",
+    on_error: str = "raise",
+) -> LoadedImages:
+    """Read a folder that has one sub-folder of images per class.
+
+    The name of a sub-folder is the label of its images. Classes are read in the order of their
+    names, and the files of a class in the order of theirs, on every machine alike.
+
+    Every file in a sub-folder counts as an image, whatever its suffix: ``scan.dcm`` or
+    ``notes.txt`` is reported as unreadable rather than passed over. Only hidden files and folders
+    (``.DS_Store``) and what operating systems leave behind (``Thumbs.db``, ``desktop.ini``,
+    ``__MACOSX``) are ignored. So are files beside the sub-folders, such as a table; a warning of
+    the logger ``"detl"`` says so where they are images.
+
+    Parameters
+    ----------
+    folder : str or path-like
+        Parent of the class folders. Folders inside a class folder are refused: for a folder per
+        patient, collect the files yourself and call :func:`load`.
+    size : tuple of int
+        ``(height, width)`` of the array in pixels, as in :func:`load`.
+    channels : {1, 3}, default=1
+        Grey or colour (RGB).
+    aspect : {"stretch", "pad"}, default="stretch"
+        Whether images of another shape are distorted or padded, as in :func:`load`.
+    on_error : {"raise", "skip"}, default="raise"
+        What becomes of unreadable files, as in :func:`load`.
+
+    Returns
+    -------
+    LoadedImages
+        ``images`` of shape ``(n, height, width, channels)`` and their ``labels``.
+
+    Raises
+    ------
+    ValueError
+        If files cannot be read; with ``on_error="skip"``, if a class has no other. If the folder
+        has no sub-folders, or one of them is empty or has sub-folders of its own.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from PIL import Image
+    >>> from detl import images
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> for name in ["cat/tom.png", "dog/rex.png", "dog/fido.png"]:
+    ...     (folder / name).parent.mkdir(exist_ok=True)
+    ...     Image.new("RGB", (80, 60), color="grey").save(folder / name)
+    >>> loaded = images.load_folders(folder, size=(30, 40), channels=3)
+    >>> loaded.labels.tolist(), [path.name for path in loaded.paths]
+    (['cat', 'dog', 'dog'], ['tom.png', 'fido.png', 'rex.png'])
+    """
+    read = _reader(size=size, channels=channels, aspect=aspect)
+    check_choice("on_error", on_error, ("raise", "skip"))
+    paths = _list_class_files(Path(folder))
+    labels = np.array([path.parent.name for path in paths])
+    return _load(paths, labels, read, (*size, channels), on_error)
+
+
+def _reader(*, size: Any, channels: Any, aspect: Any) -> Callable[[Path], np.ndarray]:
+    """Check how images are wanted, and return the function that reads one so."""
+    is_pair = isinstance(size, Sequence) and len(size) == 2
+    if not is_pair or not all(isinstance(n, Integral) and int(n) >= 1 for n in size):
+        raise ValueError(
+            f"size={size!r}; expected (height, width) in pixels, two whole numbers above 0, "
+            "such as (224, 224)."
+        )
+    check_choice("channels", channels, (1, 3))
+    check_choice("aspect", aspect, ("stretch", "pad"))
+    return partial(_read, height=size[0], width=size[1], channels=channels, aspect=aspect)
+
+
+def _list_paths(paths: Any) -> list[Path]:
+    if isinstance(paths, str | bytes | os.PathLike):
+        raise TypeError(
+            f"paths={paths!r} is one path; expected several: load([path], ...) for one file, "
+            "load_folders(folder, ...) for a folder with a sub-folder per class."
+        )
+    if not isinstance(paths, Iterable):
+        raise TypeError(f"paths is {type(paths).__name__} {paths!r}; expected a list of paths.")
+    paths = list(paths)
+    if not paths:
+        raise ValueError("paths is empty; expected at least one file. Did a pattern match nothing?")
+    for row, path in enumerate(paths):
+        if not isinstance(path, str | os.PathLike):
+            raise TypeError(
+                f"paths[{row}] is {type(path).__name__} {path!r}; expected a str or pathlib.Path."
+            )
+    return [Path(path) for path in paths]
+
+
+def _list_class_files(folder: Path) -> list[Path]:
+    """Return the files of every class folder, sorted by class, then by name."""
+    if not folder.is_dir():
+        what = "is a file" if folder.exists() else "does not exist"
+        raise ValueError(f"folder={str(folder)!r} {what}; expected a folder with one per class.")
+    beside, classes = _list_folder(folder)
+    if not classes:
+        raise ValueError(
+            f"folder={str(folder)!r} has no sub-folders, and {len(beside)} files; expected one "
+            "sub-folder per class. For files without classes use load(paths, ...)."
+        )
+    stray = [file.name for file in beside if file.suffix.lower() in _SUFFIXES]
+    if stray:
+        _logger.warning(
+            "%d images beside the class folders of %s belong to no class and are not read: %s.",
+            len(stray),
+            folder,
+            _some(stray),
+        )
+    files, empty = [], []
+    for class_folder in classes:
+        members, nested = _list_folder(class_folder)
+        if nested:
+            raise ValueError(
+                f"the class folder {str(class_folder)!r} has sub-folders "
+                f"({_some([inner.name for inner in nested])}); expected images only. If those are "
+                "the classes, pass this folder; otherwise collect the files and use load(paths)."
+            )
+        files += members
+        if not members:
+            empty.append(class_folder.name)
+    if empty:
+        raise ValueError(
+            f"{len(empty)} of the {len(classes)} class folders in {str(folder)!r} hold no image: "
+            f"{_some(empty)}; fill or remove them."
+        )
+    return files
+
+
+def _list_folder(folder: Path) -> tuple[list[Path], list[Path]]:
+    """Return files and sub-folders, each sorted by name, without what is hidden or litter."""
+    entries = [
+        entry
+        for entry in sorted(folder.iterdir(), key=lambda entry: entry.name)
+        if not entry.name.startswith(".") and entry.name.lower() not in _LITTER
+    ]
+    # A broken link is no folder, hence a file: one to be reported.
+    files = [entry for entry in entries if not entry.is_dir()]
+    return files, [entry for entry in entries if entry.is_dir()]
+
+
+def _some(names: Sequence[str]) -> str:
+    """List the first names, and say how many follow."""
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join(names[:5]) + more
+
+
+def _load(
+    paths: list[Path],
+    labels: np.ndarray | None,
+    read: Callable[[Path], np.ndarray],
+    shape: tuple[int, int, int],
+    on_error: str,
+) -> LoadedImages:
+    images = np.empty((len(paths), *shape), dtype=np.uint8)
+
+    def fill(row: int) -> str | None:
+        try:
+            images[row] = read(paths[row])  # one channel is repeated to fill three
+        except Exception as error:  # on a broken file, Pillow's decoders raise nearly anything
+            return _reason(error)
+        return None
+
+    with ThreadPoolExecutor() as pool:
+        reasons = list(pool.map(fill, range(len(paths))))
+    skipped = tuple((path, reason) for path, reason in zip(paths, reasons) if reason)
+    if skipped:
+        kept = np.array([reason is None for reason in reasons])
+        _report(skipped, kept, labels, on_error)
+        images = images[kept]
+        labels = None if labels is None else labels[kept]
+        paths = [path for path, reason in zip(paths, reasons) if reason is None]
+    _warn_if_almost_black(images, paths)
+    return LoadedImages(images=images, labels=labels, paths=tuple(paths), skipped=skipped)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnidentifiedImageError):
+        return f"not an image that can be read; expected {', '.join(_FORMATS)}"
+    if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
+        return f"{error} Raise PIL.Image.MAX_IMAGE_PIXELS if you trust the file"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror  # without the number and, once more, the path
+    return str(error) or type(error).__name__
+
+
+def _report(skipped: Skipped, kept: np.ndarray, labels: np.ndarray | None, on_error: str) -> None:
+    """Raise what is an error, and log what is skipped."""
+    lines = [f"  {path}: {reason}" for path, reason in skipped[:_REASONS_SHOWN]]
+    if len(skipped) > _REASONS_SHOWN:
+        lines.append(f"  ... and {len(skipped) - _REASONS_SHOWN} more")
+    table = "\n".join(lines)
+    found = f"{len(skipped)} of {len(kept)} files could not be read"
+    if not kept.any():
+        raise ValueError(f"{found}, so that no image is left; check the paths:\n{table}")
+    if on_error == "raise":
+        raise ValueError(
+            f'{found}; repair or remove them, or pass on_error="skip", which leaves them out and '
+            f"returns them in .skipped:\n{table}"
+        )
+    lost = [] if labels is None else sorted(set(labels.tolist()) - set(labels[kept].tolist()))
+    if lost:
+        raise ValueError(
+            f"{found}, so that no image is left of class {_some(lost)}; repair the files, or "
+            f"remove the class folder:\n{table}"
+        )
+    _logger.warning("%s and are left out:\n%s", found, table)
+
+
+def _warn_if_almost_black(images: np.ndarray, paths: list[Path]) -> None:
+    dark = np.flatnonzero(images.reshape(len(images), -1).max(axis=1) < _ALMOST_BLACK)
+    if len(dark):
+        _logger.warning(
+            "%d of %d images are almost black, no pixel above %d of 255, the first %s. 16-bit "
+            "files that hold 12-bit values look so: scale them to 0..65535 first.",
+            len(dark),
+            len(images),
+            _ALMOST_BLACK - 1,
+            paths[dark[0]],
+        )
+
+
+def _read(path: Path, *, height: int, width: int, channels: int, aspect: str) -> np.ndarray:
+    """Return (height, width, 1) pixels, or (height, width, 3) of a colour file where wanted."""
+    if path.stat().st_size == 0:
+        raise ValueError("the file is empty")
+    # A stream: by name, Pillow maps uncompressed TIFF, and garbles those that lie on their side.
+    with path.open("rb") as stream, Image.open(stream, formats=_FORMATS) as file:
+        _check_file(file)
+        # No file.draft: it halves the time of large JPEGs, but then the same picture has other
+        # pixels as JPEG than as PNG, by which a network can tell two collections apart.
+        ImageOps.exif_transpose(file, in_place=True)
+        picture = _to_eight_bits(file)
+    if channels == 1:
+        picture = picture.convert("L")
+    fit = _pad if aspect == "pad" else _stretch
+    return np.asarray(fit(picture, height, width)).reshape(height, width, -1)
+
+
+def _check_file(file: ImageFile.ImageFile) -> None:
+    pixels, limit = file.width * file.height, Image.MAX_IMAGE_PIXELS
+    if limit is not None and pixels > limit:
+        # Up to twice the limit Pillow only warns, and would decode.
+        raise Image.DecompressionBombError(
+            f"Image size ({pixels} pixels) exceeds limit of {limit} pixels."
+        )
+    # An MPO is a JPEG of a camera with a preview or a gain map behind it.
+    if getattr(file, "is_animated", False) and file.format != "MPO":
+        raise ValueError(
+            f"holds {getattr(file, 'n_frames', 'several')} pages or frames; expected one image"
+        )
+    if file.mode == "F" or (file.mode == "I" and file.format != "PNG"):
+        raise ValueError(
+            "has 32-bit pixels, whose range is not known; save it with 8 or 16 bits a channel"
+        )
+
+
+def _to_eight_bits(file: ImageFile.ImageFile) -> Image.Image:
+    """Return an opaque picture of mode "L" or "RGB"."""
+    if file.mode.startswith("I"):  # "I;16" and its byte orders; of a PNG, Pillow < 11 makes an "I"
+        # convert("L") would clip at 255. The high byte is also what Pillow takes of 16-bit colour.
+        levels = (np.asarray(file) >> 8).astype(np.uint8)
+        if file.format == "TIFF" and file.tag_v2.get(_PHOTOMETRIC) == _WHITE_IS_ZERO:
+            levels = 255 - levels  # Pillow does so for 8 bits, not for 16
+        return Image.fromarray(levels)
+    if file.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in file.info:
+        black = Image.new("RGBA", file.size, color="black")
+        return Image.alpha_composite(black, file.convert("RGBA")).convert("RGB")
+    return file.convert("L" if file.mode in ("1", "L") else "RGB")
+
+
+def _stretch(picture: Image.Image, height: int, width: int) -> Image.Image:
+    return picture.resize((width, height), Image.Resampling.BILINEAR)
+
+
+def _pad(picture: Image.Image, height: int, width: int) -> Image.Image:
+    scale = min(height / picture.height, width / picture.width)
+    inner_height = max(1, round(picture.height * scale))
+    inner_width = max(1, round(picture.width * scale))
+    canvas = Image.new(picture.mode, (width, height))
+    inner = _stretch(picture, inner_height, inner_width)
+    canvas.paste(inner, ((width - inner_width) // 2, (height - inner_height) // 2))
+    return canvas
