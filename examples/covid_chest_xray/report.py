@@ -1,0 +1,189 @@
+"""What a run leaves behind: numbers, which may be published, and pictures, which may not.
+
+``numbers/`` holds JSON, CSV, matrices and curves. ``pictures/`` shows images of the target set;
+those of radiographs stay on the machine that has the right to them.
+"""
+
+from __future__ import annotations
+
+import csv
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+import sklearn
+from matplotlib.figure import Figure
+
+import detl
+from examples.covid_chest_xray.material import Array, Part
+
+if TYPE_CHECKING:
+    from examples.covid_chest_xray.experiment import Explanation
+
+IMAGES_PER_CLASS = 4
+
+
+def surroundings() -> dict[str, Any]:
+    """Return the versions and the machine that results depend on."""
+    backend = keras.backend.backend()
+    return {
+        "versions": {
+            "python": platform.python_version(),
+            "detl": _version("detl"),
+            "keras": keras.__version__,
+            "backend": f"{backend} {_version('torch' if backend == 'torch' else backend)}",
+            "numpy": np.__version__,
+            "scikit-learn": sklearn.__version__,
+        },
+        "machine": {"platform": platform.platform(), "processors": os.cpu_count()},
+    }
+
+
+def write_numbers(
+    folder: Path,
+    numbers: Mapping[str, Any],
+    *,
+    source: detl.SourceModel,
+    results: Mapping[str, detl.CrossValidationResult],
+    target: Part,
+) -> None:
+    """Write everything that shows no image: results.json, tables, matrices and curves."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "results.json").write_text(json.dumps(numbers, indent=2) + "\n")
+    _write_csv(folder / "curves.csv", _curves(source, results))
+    for split, result in results.items():
+        classes = result.classes.tolist()
+        _write_csv(
+            folder / f"confusion_matrix_{split}.csv",
+            (
+                {"true": name, **dict(zip(classes, row))}
+                for name, row in zip(classes, result.confusion_matrix.tolist())
+            ),
+        )
+        _write_csv(folder / f"predictions_{split}.csv", _predictions(result, target))
+        _save(detl.plots.confusion_matrix(result), folder / f"confusion_matrix_{split}.png")
+    _save(detl.plots.learning_curves(source.history), folder / "curves_source.png")
+
+
+def copy_numbers(output: str | Path, destination: str | Path) -> list[Path]:
+    """Copy every backbone's numbers, and no picture of a radiograph, to where they are published.
+
+    Parameters
+    ----------
+    output : path
+        What ``--output`` was.
+    destination : path
+        Gets one subfolder per backbone.
+
+    Returns
+    -------
+    list of Path
+        The folders written.
+    """
+    folders = sorted(Path(output).glob("*/numbers"))
+    if not folders:
+        raise FileNotFoundError(f"{output} has no */numbers; expected the output of a run.")
+    return [
+        Path(shutil.copytree(folder, Path(destination) / folder.parent.name, dirs_exist_ok=True))
+        for folder in folders
+    ]
+
+
+def draw_pictures(
+    folder: Path, *, explanation: Explanation, target: Part, masks: Array | None
+) -> Path:
+    """Draw the counterpart of the paper's Fig. 4: images of each class and their heatmaps.
+
+    The first images of each class that the model gets right, in the order of the data, are shown;
+    where there are too few, others follow, and the title says what they were taken for. The
+    contour is the lesion, where it is known.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    labels = target.labels[explanation.rows]
+    classes = np.unique(labels).tolist()
+    figure = Figure(figsize=(3.6 * IMAGES_PER_CLASS, 2.05 * len(classes)), layout="constrained")
+    axes = figure.subplots(len(classes), 2 * IMAGES_PER_CLASS, squeeze=False)
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for name, row_of_axes in zip(classes, axes):
+        here = np.flatnonzero(labels == name)
+        right_first = np.argsort(explanation.predictions[here] != name, kind="stable")
+        for i, row in enumerate(here[right_first][:IMAGES_PER_CLASS]):
+            image = target.images[explanation.rows[row], ..., 0]
+            plain, explained = row_of_axes[2 * i : 2 * i + 2]
+            plain.imshow(image, cmap="gray", vmin=0, vmax=255)
+            explained.imshow(image, cmap="gray", vmin=0, vmax=255)
+            explained.imshow(explanation.heatmaps[row], cmap="jet", alpha=0.4, vmin=0, vmax=1)
+            if masks is not None and masks[explanation.rows[row]].any():
+                lesion = masks[explanation.rows[row]].astype(float)
+                plain.contour(lesion, [0.5], colors="gold", linewidths=0.8)
+                explained.contour(lesion, [0.5], colors="white", linewidths=0.8)
+            plain.set_title(name, fontsize=9)
+            taken_for = explanation.predictions[row]
+            if taken_for != name:
+                explained.set_title(f"taken for {taken_for}", fontsize=9)
+    return _save(figure, folder / "gradcam.png")
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed as a package"
+
+
+def _curves(
+    source: detl.SourceModel, results: Mapping[str, detl.CrossValidationResult]
+) -> list[dict[str, Any]]:
+    histories: list[tuple[str, int | str, Mapping[str, Sequence[float]]]] = [
+        ("source", "", source.history)
+    ]
+    for split, result in results.items():
+        histories += [(f"target_{split}", k, h) for k, h in enumerate(result.histories)]
+    names = ("loss", "accuracy", "val_loss", "val_accuracy")
+    return [
+        {
+            "stage": stage,
+            "fold": fold,
+            "epoch": epoch + 1,
+            **{name: history[name][epoch] if name in history else "" for name in names},
+        }
+        for stage, fold, history in histories
+        for epoch in range(len(history["loss"]))
+    ]
+
+
+def _predictions(result: detl.CrossValidationResult, target: Part) -> Iterable[dict[str, Any]]:
+    for i, name in enumerate(target.names):
+        yield {
+            "image": name,
+            "patient": target.patients[i],
+            "fold": int(result.fold_of[i]),
+            "label": result.labels[i],
+            "prediction": result.predictions[i],
+            **{
+                f"probability of {label}": f"{probability:.5f}"
+                for label, probability in zip(result.classes, result.probabilities[i])
+            },
+        }
+
+
+def _write_csv(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    rows = list(rows)
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _save(drawn: Any, path: Path) -> Path:
+    figure = drawn if isinstance(drawn, Figure) else drawn.figure
+    figure.savefig(path, dpi=110)
+    return path
