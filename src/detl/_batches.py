@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+
+ClassWeight = Literal["balanced"] | None
 
 
 def seed_sequence(random_state: Any) -> np.random.SeedSequence:
@@ -71,8 +73,9 @@ def steps_per_epoch(n: int, batch_size: int) -> int:
     return -(-n // batch_size)
 
 
-def balanced_weights(targets: np.ndarray, rows: np.ndarray) -> np.ndarray:
+def balanced_weights(targets: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
     """Return a weight per image that gives every class the same total among ``rows``, mean 1."""
-    counts = np.bincount(targets[rows], minlength=int(targets.max()) + 1)
-    per_class = len(rows) / (np.count_nonzero(counts) * np.maximum(counts, 1))
+    chosen = targets if rows is None else targets[rows]
+    counts = np.bincount(chosen, minlength=int(targets.max()) + 1)
+    per_class = len(chosen) / (np.count_nonzero(counts) * np.maximum(counts, 1))
     return per_class[targets].astype("float32")

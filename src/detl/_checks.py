@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence
 from numbers import Integral, Real
@@ -20,7 +21,7 @@ def check_positive(name: str, value: Any) -> None:
     """Refuse what is not a number above zero."""
     if not isinstance(value, Real) or isinstance(value, bool):
         raise TypeError(f"{name} is {type(value).__name__} {value!r}; expected a number above 0.")
-    if not value > 0 or not np.isfinite(value):
+    if not 0 < float(value) < math.inf:
         raise ValueError(f"{name}={value!r}; expected a number above 0.")
 
 
@@ -34,10 +35,11 @@ def check_count(name: str, value: Any, *, at_least: int = 1) -> None:
 
 def check_input_shape(input_shape: Any, *, smallest: int) -> None:
     """Refuse what is not (height, width, channels) with 1 or 3 channels."""
-    shape = tuple(input_shape)
-    if len(shape) != 3 or not all(isinstance(n, Integral) and n > 0 for n in shape):
+    shape: tuple[Any, ...] = tuple(input_shape)
+    if len(shape) != 3 or not all(isinstance(n, Integral) and int(n) > 0 for n in shape):
         raise ValueError(
-            f"input_shape={input_shape!r}; expected (height, width, channels), such as (224, 224, 1)."
+            f"input_shape={input_shape!r}; expected (height, width, channels), "
+            "such as (224, 224, 1)."
         )
     if shape[2] not in (1, 3):
         raise ValueError(f"input_shape={shape} has {shape[2]} channels; expected 1 (grey) or 3.")
@@ -74,9 +76,7 @@ def check_images(images: Any, *, name: str = "images", shape: tuple[Any, ...] | 
     if array.ndim != 4:
         hint = ""
         if array.ndim == 3:
-            hint = (
-                f" One image: {name}[np.newaxis]; grey images: {name}[..., np.newaxis]."
-            )
+            hint = f" One image: {name}[np.newaxis]; grey images: {name}[..., np.newaxis]."
         raise ValueError(
             f"{name} has shape {array.shape}; expected (n, height, width, channels).{hint}"
         )

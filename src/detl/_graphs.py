@@ -107,50 +107,63 @@ def copy_model(
     keras.Model
         Same inputs, outputs and layer names (a name that occurs twice gets a prefix).
     """
-    copies: dict[int, Any] = {}
-    names: set[str] = set()
+    copies: dict[int, tuple[Any, Any]] = {}
+    # The outer graph keeps its names; what a nested model brings gives way.
+    names = {node.operation.name for node in model_nodes(model) if not is_graph(node.operation)}
+    names |= {layer_of(tensor).name for tensor in model.inputs}
 
-    def copy_of(layer: Any, prefix: str) -> Any:
-        if not isinstance(layer, keras.Layer):
-            return layer  # a stateless operation such as keras.ops.flip
-        if id(layer) not in copies:
-            config = layer.get_config()
-            if config.get("name") in names:
-                config["name"] = f"{prefix}{config['name']}"
-            names.add(config["name"])
-            if dtype_policy is not None:
-                config["dtype"] = dtype_policy
-            if seeds is not None:
-                _seed_config(config, seeds)
-            copies[id(layer)] = type(layer).from_config(config)
-        return copies[id(layer)]
+    def copy_of(operation: Any, prefix: str) -> Any:
+        # Operations without weights, such as keras.ops.flip, are copied as well: a shared one
+        # would remember every call, and so keep every copy of the model in memory.
+        if id(operation) not in copies:
+            config = operation.get_config()
+            if prefix:
+                while config["name"] in names:
+                    config["name"] = f"{prefix}{config['name']}"
+                names.add(config["name"])
+            if isinstance(operation, keras.Layer):
+                if dtype_policy is not None:
+                    config["dtype"] = dtype_policy
+                if seeds is not None:
+                    _seed_config(config, seeds)
+            # Keras reads no Lambda from a config, lest a file bring code; here it is in memory.
+            trust = {"safe_mode": False} if isinstance(operation, keras.layers.Lambda) else {}
+            copies[id(operation)] = operation, type(operation).from_config(config, **trust)
+        return copies[id(operation)][1]
 
     def rebuild(part: keras.Model, inputs: list[Tensor], prefix: str) -> list[Tensor]:
         known = {id(old): new for old, new in zip(part.inputs, inputs, strict=True)}
         for node in model_nodes(part):
             if node.is_input:
                 continue
-            args, kwargs = node.arguments.fill_in(known)
             operation = node.operation
             if is_graph(operation):
-                tensors = keras.tree.flatten(args[0])
+                tensors = [known[id(tensor)] for tensor in node.input_tensors]
                 outputs = rebuild(operation, tensors, f"{prefix}{operation.name}_")
             else:
+                args, kwargs = node.arguments.fill_in(known)
                 outputs = keras.tree.flatten(copy_of(operation, prefix)(*args, **kwargs))
             known.update({id(old): new for old, new in zip(node.outputs, outputs, strict=True)})
         return [known[id(tensor)] for tensor in part.outputs]
 
     inputs = [
-        keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype, name=tensor.name)
+        keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype, name=layer_of(tensor).name)
         for tensor in model.inputs
     ]
     outputs = rebuild(model, inputs, "")
-    copied = keras.Model(inputs, outputs if len(outputs) > 1 else outputs[0], name=model.name)
-    if seeds is None:
-        originals = {id(layer): layer for layer in model._flatten_layers()}
-        for key, layer in copies.items():
-            layer.set_weights(originals[key].get_weights())
+    copied = keras.Model(_single(inputs), _single(outputs), name=model.name)
+    for original, copy in copies.values():
+        adapted = hasattr(original, "finalize_state")  # Normalization: statistics of the images
+        if isinstance(original, keras.Layer) and (seeds is None or adapted):
+            copy.set_weights(original.get_weights())
+        if adapted:
+            copy.finalize_state()  # Keras computes with constants that it made of the old weights
     return copied
+
+
+def _single(tensors: list[Tensor]) -> Any:
+    """Return one tensor bare: Keras warns when a model of ``[tensor]`` is called with an array."""
+    return tensors if len(tensors) > 1 else tensors[0]
 
 
 def _seed_config(config: dict[str, Any], seeds: np.random.Generator) -> None:

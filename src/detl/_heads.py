@@ -56,8 +56,7 @@ def _is_output_activation(layer: Any) -> bool:
     if isinstance(layer, keras.layers.Softmax):
         return True
     return (
-        isinstance(layer, keras.layers.Activation)
-        and _activation_of(layer) in _OUTPUT_ACTIVATIONS
+        isinstance(layer, keras.layers.Activation) and _activation_of(layer) in _OUTPUT_ACTIVATIONS
     )
 
 

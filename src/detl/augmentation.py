@@ -61,9 +61,7 @@ class Augmentation:
             data_format="channels_last",
         )
 
-    def draw(
-        self, n: int, height: int, width: int, generator: np.random.Generator
-    ) -> np.ndarray:
+    def draw(self, n: int, height: int, width: int, generator: np.random.Generator) -> np.ndarray:
         """Draw ``n`` maps from output to input pixels about the image's centre, ``(n, 8)``.
 
         A row ``a b c d e f 0 0`` takes output column x and row y to input column

@@ -9,13 +9,15 @@ References
 Basu, Mitra, Saha 2020, "Deep Learning for Screening COVID-19 using Chest X-Ray Images", SSCI.
 Krizhevsky, Sutskever, Hinton 2012, "ImageNet Classification with Deep Convolutional Neural
 Networks", NeurIPS.
-Simonyan, Zisserman 2015, "Very Deep Convolutional Networks for Large-Scale Image Recognition", ICLR.
+Simonyan, Zisserman 2015, "Very Deep Convolutional Networks for Large-Scale Image Recognition",
+ICLR.
 He, Zhang, Ren, Sun 2016, "Deep Residual Learning for Image Recognition", CVPR.
 """
 
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -177,6 +179,139 @@ def resnet50(
     return keras.Model(images, x, name="resnet50")
 
 
+# What the networks of keras.applications expect instead of pixels in [0, 255]: a rescaling (one
+# for all channels, or one for each), or None where the network rescales by itself.
+_IMAGENET_MEAN, _IMAGENET_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+_APPLICATIONS: dict[str, dict[str, Any] | None] = {
+    r"(VGG|ResNet)\d+$": {"scale": 1.0, "offset": [-103.939, -116.779, -123.68]},
+    r"(ResNet\d+V2|MobileNet|MobileNetV2|Inception.*|Xception|NASNet.*)$": {
+        "scale": 1 / 127.5,
+        "offset": -1.0,
+    },
+    r"DenseNet": {
+        "scale": [1 / (255 * deviation) for deviation in _IMAGENET_DEVIATION],
+        "offset": [
+            -mean / deviation
+            for mean, deviation in zip(_IMAGENET_MEAN, _IMAGENET_DEVIATION, strict=True)
+        ],
+    },
+    r"EfficientNet|MobileNetV3|ConvNeXt": None,
+}
+
+
+def from_application(
+    name: str,
+    input_shape: tuple[int, int, int],
+    *,
+    weights: Literal["imagenet"] | str | os.PathLike[str] | None = None,
+) -> keras.Model:
+    """Build a network of ``keras.applications`` as a backbone.
+
+    Parameters
+    ----------
+    name : str
+        Its constructor in ``keras.applications``, such as ``"ResNet50"`` or
+        ``"EfficientNetV2B0"``.
+    input_shape : tuple of int
+        ``(height, width, channels)``; 1 or 3 channels, of any size that the network takes. Grey
+        images are repeated in red, green and blue: every network has three input channels, with
+        weights or without.
+    weights : {"imagenet", None} or path-like, default=None
+        Weights trained on photographs, downloaded once by Keras; random ones; or the file of
+        weights of the same network built with ``include_top=False``.
+
+    Returns
+    -------
+    keras.Model
+        From ``(n, height, width, channels)`` pixels in [0, 255] to ``(n, features)``, by global
+        average pooling. It is flat, and its layers have the names that Keras gives them in a
+        fresh session, whatever has been built before.
+
+    Raises
+    ------
+    ValueError
+        If there is no such network (the nearest names are offered), no such file, or if Keras
+        refuses the input size or the weights.
+
+    Notes
+    -----
+    The network's own preprocessing is inside. ConvNeXt normalises its layers once more after the
+    pooling, as published.
+
+    In NASNet every cell reads the outputs of two cells before it, so that nothing between its stem
+    and its last layers can be cut: there, ``"last_block"`` trains all cells.
+
+    Examples
+    --------
+    >>> from detl import backbones
+    >>> mobile = backbones.from_application("MobileNetV2", (64, 64, 1))
+    >>> mobile.output_shape
+    (None, 1280)
+    >>> backbones.block_names(mobile)[-1]
+    'block_16'
+    """
+    check_input_shape(input_shape, smallest=1)
+    network = _application(name, (*input_shape[:2], 3), weights)
+    _renumber(network)
+    images = keras.Input(input_shape, name="images")
+    features = network(_preprocessed(images, name))
+    return _graphs.copy_model(keras.Model(images, features, name=network.name))
+
+
+def _application(name: str, input_shape: tuple[int, int, int], weights: Any) -> keras.Model:
+    known = {
+        entry.lower(): entry
+        for entry in dir(keras.applications)
+        if any(re.match(pattern, entry) for pattern in _APPLICATIONS)
+    }
+    if name not in known.values():
+        near = difflib.get_close_matches(str(name).lower(), known, n=3, cutoff=0.4) or known
+        raise ValueError(
+            f"name={name!r} is no network of keras.applications; "
+            f"the nearest are {', '.join(repr(known[key]) for key in near)}."
+        )
+    if weights not in (None, "imagenet"):
+        weights = os.fspath(weights)
+        if not os.path.exists(weights):
+            raise ValueError(
+                f"weights={weights!r}: there is no such file; expected None, 'imagenet' or the "
+                f"file of weights of a {name} without its classifier."
+            )
+    try:
+        return getattr(keras.applications, name)(
+            include_top=False, weights=weights, input_shape=input_shape, pooling="avg"
+        )
+    except ValueError as error:
+        raise ValueError(
+            f"keras.applications.{name} cannot be built for images of {input_shape[0]} x "
+            f"{input_shape[1]} pixels and weights={weights!r}: {error}"
+        ) from error
+
+
+def _preprocessed(images: Any, name: str) -> Any:
+    x = images
+    if x.shape[-1] == 1:
+        x = layers.Concatenate(name="grey_to_rgb")([x, x, x])
+    elif re.match(r"(VGG|ResNet)\d+$", name):  # trained with Caffe, whose images are blue first
+        x = keras.ops.flip(x, axis=-1)
+        _graphs.layer_of(x).name = "rgb_to_bgr"
+    rescaling = next(value for key, value in _APPLICATIONS.items() if re.match(key, name))
+    return x if rescaling is None else layers.Rescaling(**rescaling, name="rescaling")(x)
+
+
+def _renumber(network: keras.Model) -> None:
+    """Name unnamed layers as in a fresh session; Keras counts on from network to network."""
+    unnamed: dict[str, list[Any]] = {}
+    for node in _graphs.model_nodes(network):
+        stem = re.sub(r"_\d+$", "", node.operation.name)
+        if stem.replace("_", "") == type(node.operation).__name__.lower():
+            unnamed.setdefault(stem, []).append(node.operation)
+    for stem, operations in unnamed.items():
+        operations.sort(key=lambda operation: int(operation.name[len(stem) + 1 :] or 0))
+        for index, operation in enumerate(operations):
+            operation.name = f"{stem}_{index}" if index else stem
+
+
 def _check_backbone(
     input_shape: tuple[int, int, int],
     width: float,
@@ -224,7 +359,10 @@ def _fully_connected(x: Any, width: float, dropout: float) -> Any:
     x = layers.Flatten(name="flatten")(x)
     for index in (1, 2):
         units = _scaled(4096, width)
-        x = layers.Dense(units, activation="relu", kernel_initializer=_HE, name=f"fc{index}")(x)
+        # Krizhevsky et al. 2012, sec. 5. He initialisation, doubled by dropout in each layer, would
+        # start far above the loss of chance.
+        small = keras.initializers.RandomNormal(stddev=0.01)
+        x = layers.Dense(units, activation="relu", kernel_initializer=small, name=f"fc{index}")(x)
         x = layers.Dropout(dropout, name=f"fc{index}_dropout")(x)
     return x
 
@@ -236,8 +374,7 @@ _BLOCK_NAMES = tuple(
         r"(block\d+_\d+)(?:_|$)",  # Inception-ResNet
         r"(block\d+)[a-z]?_",  # detl, VGG, Xception, EfficientNet
         r"(conv\d+)_block\d+_",  # ResNet, DenseNet
-        r"(block_\d+)_",  # MobileNetV2
-        r"(expanded_conv_\d+)_",  # MobileNetV3
+        r"(expanded_conv(?:_\d+)?|block_\d+)_",  # MobileNetV2, MobileNetV3
         r"(conv_dw_\d+)",  # MobileNet
         r"(mixed\d+)$",  # Inception
         r"(.*stage_\d+)_block_\d+_",  # ConvNeXt
@@ -264,6 +401,7 @@ def block_names(model: keras.Model) -> list[str]:
     >>> backbones.block_names(backbones.vgg16((32, 32, 1), width=0.125))
     ['block1', 'block2', 'block3', 'block4', 'block5']
     """
+    _check_graph(model)
     names = [node.operation.name for node in _graphs.model_nodes(model)]
     for pattern in _BLOCK_NAMES:
         blocks = [match[1] for name in names if (match := pattern.match(name))]
@@ -295,7 +433,26 @@ def entrance_of(model: keras.Model, trainable_from: str) -> Any:
     ValueError
         If nothing has that name (the nearest names are offered), or if ``"last_block"`` is asked
         of a network without a convolution.
+
+    Notes
+    -----
+    A block is what its network names so. Pooling between two blocks, and what DenseNet and
+    ConvNeXt reduce the image with between theirs, comes before the cut; what a block reduces the
+    image with itself, as in ResNet and EfficientNet, after it.
+
+    Examples
+    --------
+    >>> from detl import backbones
+    >>> network = backbones.vgg16((32, 32, 1), width=0.125)
+    >>> backbones.entrance_of(network, "last_block").shape
+    (None, 2, 2, 64)
     """
+    _check_graph(model)
+    if not isinstance(trainable_from, str):
+        raise TypeError(
+            f"trainable_from is {type(trainable_from).__name__} {trainable_from!r}; expected the "
+            "name of a block or a layer, or 'last_block'."
+        )
     named = {id(node) for node in _named_nodes(model, trainable_from)}
     entrance = None
     for tensor, after in _graphs.bottlenecks(model):
@@ -308,6 +465,14 @@ def entrance_of(model: keras.Model, trainable_from: str) -> Any:
             f"trainable_from={trainable_from!r}; name a layer after they have met."
         )
     return entrance
+
+
+def _check_graph(model: Any) -> None:
+    if not _graphs.is_graph(model):
+        raise TypeError(
+            f"model is {type(model).__name__}; expected a functional or built Sequential "
+            "keras.Model, whose layers can be followed from its input to its output."
+        )
 
 
 def _named_nodes(model: keras.Model, name: str) -> Sequence[Any]:
@@ -326,8 +491,8 @@ def _named_nodes(model: keras.Model, name: str) -> Sequence[Any]:
     exact = [node for node in order if node.operation.name == name]
     if exact:
         return exact
-    # "block7" stands for block7a_expand_conv and the like, but not for block70_conv.
-    prefix = re.compile(re.escape(name) + r"(?!\d)")
+    # "block7" stands for block7_conv and block7a_conv, but not for block70_conv.
+    prefix = re.compile(re.escape(name) + r"(?:(?<=\d)[a-z])?_")
     members = [node for node in order if prefix.match(node.operation.name)]
     if not members:
         known = [*block_names(model), *_layer_names(order)]

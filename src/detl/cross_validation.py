@@ -180,7 +180,11 @@ def cross_validate(
     for fold, (train, test) in enumerate(indices):
         started = time.perf_counter()
         history = extension.tail.fit(
-            features, targets, rows=train, seed=seed_sequence(fold_seeds[fold]), **transfer.training()
+            features,
+            targets,
+            rows=train,
+            seed=seed_sequence(fold_seeds[fold]),
+            **transfer.training(),
         )
         probabilities[test] = extension.tail.probabilities(
             features, rows=test, batch_size=transfer.batch_size

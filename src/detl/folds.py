@@ -122,11 +122,10 @@ def _check_every_class_fills(
     unit: str,
     groups: np.ndarray | None = None,
 ) -> None:
+    members = [targets == target for target in range(len(classes))]
     counts = [
-        np.count_nonzero(targets == target)
-        if groups is None
-        else len(np.unique(groups[targets == target]))
-        for target in range(len(classes))
+        int(member.sum()) if groups is None else len(np.unique(groups[member]))
+        for member in members
     ]
     rarest = int(np.argmin(counts))
     if counts[rarest] < n_splits:

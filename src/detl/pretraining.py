@@ -13,8 +13,22 @@ import keras
 import numpy as np
 
 from detl import _graphs, folds
-from detl._batches import integer_seed, seed_sequence, steps_per_epoch, training_batches
-from detl._checks import check_classes, check_count, check_images, check_labels, check_positive
+from detl._batches import (
+    ClassWeight,
+    balanced_weights,
+    integer_seed,
+    seed_sequence,
+    steps_per_epoch,
+    training_batches,
+)
+from detl._checks import (
+    check_choice,
+    check_classes,
+    check_count,
+    check_images,
+    check_labels,
+    check_positive,
+)
 from detl._heads import with_logits, with_probabilities
 from detl._precision import Precision, dtype_policy
 from detl.augmentation import Augmentation
@@ -115,6 +129,7 @@ def pretrain(
     warmup_epochs: float = 1.0,
     gradient_clip: float | None = 1.0,
     augmentation: Augmentation | None = _DEFAULT_AUGMENTATION,
+    class_weight: ClassWeight = None,
     precision: Precision = "float32",
     random_state: Any = None,
     verbose: int = 1,
@@ -151,6 +166,10 @@ def pretrain(
     augmentation : Augmentation or None
         ``None`` trains on the images as they are. ``Augmentation(mirroring=False)`` where left and
         right matter.
+    class_weight : {"balanced", None}, default=None
+        ``"balanced"`` gives every class the same weight in the loss, however many its images.
+        Use it where the classes are of unequal size: validation is balanced, and a network that
+        was trained to prefer one class does badly in it.
     precision : {"float32", "mixed_bfloat16", "auto"}, default="float32"
         Number format of the computation while training; weights are float32, and so is the model
         that comes back.
@@ -182,6 +201,7 @@ def pretrain(
         raise ValueError(f"warmup_epochs={warmup_epochs!r}; expected 0 or more.")
     if gradient_clip is not None:
         check_positive("gradient_clip", gradient_clip)
+    check_choice("class_weight", class_weight, (None, "balanced"))
     policy = dtype_policy(precision)
     if not _graphs.is_graph(backbone):
         raise TypeError(
@@ -214,6 +234,7 @@ def pretrain(
         optimizer=_adam(learning_rate, steps, epochs, warmup_epochs, gradient_clip),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
+        weighted_metrics=[],
     )
     # Built anew for every call: a reused callback would carry its best value into the next fit.
     keep_best = keras.callbacks.EarlyStopping(
@@ -225,6 +246,7 @@ def pretrain(
             targets,
             batch_size=batch_size,
             generator=np.random.default_rng(batch_seed),
+            weights=None if class_weight is None else balanced_weights(targets),
             augment=augmentation,
         ),
         steps_per_epoch=steps,

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any, Literal
 
 import keras
 import numpy as np
 from scipy import special
 
 from detl import _graphs
-from detl._batches import balanced_weights, integer_seed, steps_per_epoch, training_batches
-
-ClassWeight = Literal["balanced"] | None
+from detl._batches import (
+    ClassWeight,
+    balanced_weights,
+    integer_seed,
+    steps_per_epoch,
+    training_batches,
+)
 
 
 def weights_digest(model: keras.Model) -> str:
@@ -21,7 +24,7 @@ def weights_digest(model: keras.Model) -> str:
     for weight in model.weights:
         value = np.ascontiguousarray(keras.ops.convert_to_numpy(weight))
         digest.update(f"{value.dtype}{value.shape}".encode())
-        digest.update(value)
+        digest.update(value.data)
     return digest.hexdigest()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
@@ -14,7 +14,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from detl import _graphs, features
-from detl._batches import integer_seed, seed_sequence
+from detl._batches import ClassWeight, integer_seed, seed_sequence
 from detl._checks import (
     check_choice,
     check_classes,
@@ -27,9 +27,9 @@ from detl._heads import with_logits, with_probabilities
 from detl._precision import Precision, dtype_policy
 from detl.backbones import entrance_of
 from detl.pretraining import SourceModel, load_source
-from detl.tail import ClassWeight, Tail
+from detl.tail import Tail
 
-Source = SourceModel | keras.Model | str | Path
+Source: TypeAlias = "SourceModel | keras.Model | str | Path"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -175,7 +175,9 @@ class DomainExtensionTransfer(ClassifierMixin, BaseEstimator):
         )
         self.classes_ = classes
         self.model_ = with_probabilities(extension.network)
-        self.trained_layers_ = [layer.name for layer in extension.tail.model.layers if layer.weights]
+        self.trained_layers_ = [
+            layer.name for layer in extension.tail.model.layers if layer.weights
+        ]
         return self
 
     def predict_proba(self, X: Any) -> np.ndarray:
@@ -208,9 +210,7 @@ class DomainExtensionTransfer(ClassifierMixin, BaseEstimator):
             raise ValueError(f"momentum={self.momentum!r}; expected a number in [0, 1).")
         policy = dtype_policy(self.precision)
         network = _graphs.copy_model(self._source_model(), dtype_policy=policy)
-        network = with_logits(
-            network, n_classes, integer_seed(seed_sequence(self.random_state))
-        )
+        network = with_logits(network, n_classes, integer_seed(seed_sequence(self.random_state)))
         entrance = entrance_of(network, self.trainable_from)
         tail = Tail(
             keras.Model(entrance, network.outputs[0]),
@@ -274,4 +274,4 @@ class DomainExtensionTransfer(ClassifierMixin, BaseEstimator):
         shell.__dict__.update(self.__dict__, source=None)
         clone = BaseEstimator.__sklearn_clone__(shell)
         clone.source = self.source
-        return clone  # type: ignore[no-any-return]
+        return clone
