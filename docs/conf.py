@@ -1,0 +1,37 @@
+"""Configuration of the documentation site."""
+
+from importlib.metadata import version as installed_version
+
+project = "detl"
+author = "The detl authors"
+copyright = "The detl authors"
+version = release = installed_version("detl")
+
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.mathjax",
+    "myst_parser",
+    "numpydoc",
+]
+exclude_patterns = ["_build"]
+source_suffix = {".rst": "restructuredtext", ".md": "markdown"}
+
+# Reference pages come from the docstrings, which give every parameter its type and shape in words:
+# signatures stay short.
+autodoc_typehints = "none"
+autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True
+autosummary_ignore_module_all = False
+numpydoc_show_class_members = False
+templates_path = ["_templates"]
+
+myst_enable_extensions = ["dollarmath", "deflist"]
+myst_heading_anchors = 3
+
+# The build needs no network, so names of other packages are not links.
+nitpicky = True
+nitpick_ignore_regex = [("py:.*", r"(keras|matplotlib|numpy|PIL|scipy|sklearn)\..*")]
+
+html_theme = "furo"
+html_title = f"detl {release}"

@@ -1,0 +1,86 @@
+"""The documentation runs: its Python blocks are executed, its reference is complete."""
+
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import detl
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+PYTHON_BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]+)[^)]*\)")
+PAGES = sorted(
+    page
+    for page in [ROOT / "README.md", *DOCS.rglob("*.md")]
+    if not {"_build", "generated"} & set(page.relative_to(ROOT).parts)
+)
+RUNNABLE = [page for page in PAGES if PYTHON_BLOCK.search(page.read_text(encoding="utf-8"))]
+
+
+def name_of(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+@pytest.fixture
+def image_folders(tmp_path, monkeypatch):
+    """The folders that the pages load: per class, six patients with two images each."""
+    generator = np.random.default_rng(0)
+    classes = (
+        "source/normal",
+        "source/diseased",
+        "target/normal",
+        "target/other",
+        "target/pneumonia",
+        "target/covid",
+    )
+    for index, name in enumerate(classes):
+        folder = tmp_path / name
+        folder.mkdir(parents=True)
+        for patient in range(6):
+            for view in range(2):
+                pixels = generator.normal(60 + 25 * index, 20, size=(72, 80)).clip(0, 255)
+                path = folder / f"{100 * index + patient:08}_{view:03}.png"
+                Image.fromarray(pixels.astype("uint8")).save(path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("page", RUNNABLE, ids=name_of)
+def test_the_python_blocks_of_a_page_run_in_order(page, image_folders):
+    text = page.read_text(encoding="utf-8")
+    namespace: dict[str, object] = {"__name__": "__main__"}
+    for block in PYTHON_BLOCK.finditer(text):
+        # Blank lines in front make a traceback point at the line of the page.
+        lines_before = text.count("\n", 0, block.start(1))
+        exec(compile("\n" * lines_before + block[1], str(page), "exec"), namespace)
+
+
+def test_readme_and_quickstart_are_among_the_pages_that_run():
+    assert {"README.md", "docs/quickstart.md"} <= {name_of(page) for page in RUNNABLE}
+
+
+@pytest.mark.parametrize("name", detl.__all__)
+def test_every_public_name_is_in_the_reference(name):
+    reference = (DOCS / "api" / "index.rst").read_text(encoding="utf-8")
+    assert re.search(rf"^   {name}$", reference, re.MULTILINE)
+
+
+@pytest.mark.parametrize("module", sorted(path.stem for path in (ROOT / "src/detl").glob("*.py")))
+def test_every_module_has_its_row_in_the_architecture(module):
+    if module == "__init__":
+        return
+    rooms = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    assert f"| `{module}` |" in rooms
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_the_links_of_a_page_lead_somewhere(page):
+    targets = LINK.findall(page.read_text(encoding="utf-8"))
+    local = [target for target in targets if "://" not in target]
+    missing = [target for target in local if not os.path.exists(page.parent / target)]
+    assert missing == []

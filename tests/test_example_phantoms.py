@@ -1,0 +1,105 @@
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedGroupKFold, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from examples.covid_chest_xray import phantoms
+
+FOUR_CLASSES = ("normal", "pneumonia", "covid-19", "other")
+
+
+@pytest.fixture(scope="module")
+def sick():
+    return phantoms.draw(dict.fromkeys(phantoms.LESIONS, 60), random_state=0)
+
+
+@pytest.fixture(scope="module")
+def healthy():
+    return phantoms.draw(dict.fromkeys(phantoms.LESIONS, 60), lesions=False, random_state=0)
+
+
+def test_the_same_seed_draws_the_same_phantoms_and_another_seed_others(sick):
+    again = phantoms.draw(dict.fromkeys(phantoms.LESIONS, 60), random_state=0)
+    other = phantoms.draw(dict.fromkeys(phantoms.LESIONS, 60), random_state=1)
+    for name in ("images", "labels", "patients", "masks"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(sick, name))
+    assert not np.array_equal(other.images, sick.images)
+
+
+def test_each_class_has_as_many_images_as_asked_for():
+    drawn = phantoms.draw({"normal": 3, "other": 5}, size=32, random_state=0)
+    assert sorted(drawn.labels) == ["normal"] * 3 + ["other"] * 5
+    assert drawn.images.shape == (8, 32, 32, 1)
+    assert drawn.images.dtype == np.uint8
+
+
+def test_the_global_seed_is_left_alone():
+    # The legacy global state is what this test is about.
+    np.random.seed(7)  # noqa: NPY002
+    before = np.random.get_state()[1].copy()  # noqa: NPY002
+    phantoms.draw({"covid-19": 2}, size=32)
+    np.testing.assert_array_equal(np.random.get_state()[1], before)  # noqa: NPY002
+
+
+def test_normal_images_have_no_lesion_and_all_others_have_one_inside_the_chest(sick):
+    normal = sick.labels == "normal"
+    assert not sick.masks[normal].any()
+    assert sick.masks[~normal].any(axis=(1, 2)).all()
+    assert not sick.masks[:, [0, -1]].any()
+    assert not sick.masks[:, :, [0, -1]].any()
+
+
+def test_a_lesion_brightens_its_mask_and_nothing_else(sick, healthy):
+    np.testing.assert_array_equal(sick.labels, healthy.labels)
+    assert not healthy.masks.any()
+    change = sick.images[..., 0].astype(int) - healthy.images[..., 0]
+    has_lesion = sick.masks.any(axis=(1, 2))
+    assert not change[~has_lesion].any()
+    brightened = [c[m].mean() for c, m in zip(change[has_lesion], sick.masks[has_lesion])]
+    assert min(brightened) > 8
+    far_from_all = ~sick.masks & (change != 0)
+    assert np.abs(change[far_from_all]).max() < 40  # the soft rim, below the mask's threshold
+    assert change[~sick.masks].mean() < 0.1 * change[sick.masks].mean()
+
+
+def test_covid_lies_in_both_lungs_and_pneumonia_in_one(sick):
+    left = sick.masks[:, :, :32].any(axis=(1, 2))
+    right = sick.masks[:, :, 32:].any(axis=(1, 2))
+    covid, pneumonia = sick.labels == "covid-19", sick.labels == "pneumonia"
+    assert (left & right)[covid].all()
+    assert (left ^ right)[pneumonia].mean() > 0.9  # a tilted chest crosses the middle at times
+
+
+def test_images_of_one_patient_share_class_and_anatomy(healthy):
+    flat = healthy.images.reshape(len(healthy), -1).astype(float)
+    groups = [np.flatnonzero(healthy.patients == patient) for patient in set(healthy.patients)]
+    follow_ups = [rows for rows in groups if len(rows) > 1]
+    assert len(follow_ups) > 20
+    assert all(len(set(healthy.labels[rows])) == 1 for rows in groups)
+    correlation = np.corrcoef(flat)
+    same = np.mean([correlation[rows[0], rows[1]] for rows in follow_ups])
+    anybody = np.mean([correlation[rows[0], groups[0][0]] for rows in groups[1:]])
+    assert same > anybody
+
+
+def test_nothing_but_the_lesion_tells_the_classes_apart():
+    drawn = phantoms.draw(dict.fromkeys(FOUR_CLASSES, 100), random_state=3)
+    thumbnails = drawn.images.reshape(-1, 16, 4, 16, 4).mean(axis=(2, 4))
+    border = np.ones((16, 16), bool)
+    border[1:-1, 1:-1] = False
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=1000))
+    folds = StratifiedGroupKFold(5, shuffle=True, random_state=0)
+    scores = cross_val_score(
+        model, thumbnails[:, border], drawn.labels, groups=drawn.patients, cv=folds
+    )
+    # Chance is 0.25; its standard deviation over 400 images is 0.022.
+    assert scores.mean() < 0.25 + 3 * 0.022
+
+
+def test_an_unknown_class_and_a_size_too_small_are_refused():
+    with pytest.raises(ValueError, match=r"'flu'.*expected some of 'normal', 'pneumonia'"):
+        phantoms.draw({"flu": 3})
+    with pytest.raises(ValueError, match="size=16; expected at least 32"):
+        phantoms.draw({"normal": 3}, size=16)
