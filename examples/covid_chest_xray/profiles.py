@@ -68,7 +68,7 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
         "laptop": Profile(
             size=128,
             width=0.25,
-            source_epochs=25,
+            source_epochs=15,
             target_epochs=50,
             # The paper's classes are of nearly equal size; those of a partial copy may not be.
             class_weight="balanced",

@@ -75,6 +75,9 @@ def write_numbers(
 def copy_numbers(output: str | Path, destination: str | Path) -> list[Path]:
     """Copy every backbone's numbers, and no picture of a radiograph, to where they are published.
 
+    Tables over all backbones are written beside them: ``accuracies.csv``, ``counts.csv`` and
+    ``seconds.csv``. Single predictions stay behind: they are of patients.
+
     Parameters
     ----------
     output : path
@@ -90,10 +93,24 @@ def copy_numbers(output: str | Path, destination: str | Path) -> list[Path]:
     folders = sorted(Path(output).glob("*/numbers"))
     if not folders:
         raise FileNotFoundError(f"{output} has no */numbers; expected the output of a run.")
-    return [
-        Path(shutil.copytree(folder, Path(destination) / folder.parent.name, dirs_exist_ok=True))
+    destination = Path(destination)
+    no_predictions = shutil.ignore_patterns("predictions_*")
+    copies = [
+        Path(
+            shutil.copytree(
+                folder, destination / folder.parent.name, dirs_exist_ok=True, ignore=no_predictions
+            )
+        )
         for folder in folders
     ]
+    runs = [json.loads((folder / "results.json").read_text()) for folder in folders]
+    _write_csv(destination / "accuracies.csv", _accuracies(runs))
+    _write_csv(destination / "counts.csv", runs[0]["data"]["counts"])
+    _write_csv(
+        destination / "seconds.csv",
+        [{"backbone": run["settings"]["backbone"], **run["seconds"]} for run in runs],
+    )
+    return copies
 
 
 def draw_pictures(
@@ -130,6 +147,22 @@ def draw_pictures(
             if taken_for != name:
                 explained.set_title(f"taken for {taken_for}", fontsize=9)
     return _save(figure, folder / "gradcam.png")
+
+
+def _accuracies(runs: Iterable[Mapping[str, Any]]) -> Iterable[dict[str, Any]]:
+    for run in runs:
+        for split, found in run["target"].items():
+            interval = found["interval"]
+            yield {
+                "backbone": run["settings"]["backbone"],
+                "folds by": split,
+                "accuracy": f"{found['accuracy']:.3f}",
+                "standard deviation": f"{found['accuracy_std']:.3f}",
+                "95 % interval": f"{interval['low']:.3f} to {interval['high']:.3f}",
+                "folds": " ".join(f"{accuracy:.3f}" for accuracy in found["accuracies"]),
+                "test images of patients also trained on": f"{found['share_of_test_images']:.0%}",
+                "source validation accuracy": f"{run['source']['val_accuracy']:.3f}",
+            }
 
 
 def _version(package: str) -> str:

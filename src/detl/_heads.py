@@ -43,13 +43,13 @@ def with_logits(model: keras.Model, n_classes: int, seed: int) -> keras.Model:
         dtype="float32",
         name=_free_name(model, "logits"),
     )
-    return keras.Model(model.inputs, logits(features), name=model.name)
+    return keras.Model(model.input, logits(features), name=model.name)
 
 
 def with_probabilities(model: keras.Model) -> keras.Model:
     """Put a softmax behind the logits; the layers are shared."""
     softmax = keras.layers.Softmax(dtype="float32", name=_free_name(model, "probabilities"))
-    return keras.Model(model.inputs, softmax(model.outputs[0]), name=model.name)
+    return keras.Model(model.input, softmax(model.outputs[0]), name=model.name)
 
 
 def _is_output_activation(layer: Any) -> bool:

@@ -50,7 +50,8 @@ def alexnet(
     width : float, default=1.0
         Factor on the channels and the fully connected units (96 to 384 channels, 4096 units).
     normalization : {"batch", None}, default="batch"
-        After every convolution; ``None`` is the literal network. See :func:`vgg16`.
+        After every convolution and fully connected layer; ``None`` is the literal network. See
+        :func:`vgg16`.
     dropout : float, default=0.5
         Share of units dropped after each fully connected layer.
 
@@ -73,7 +74,7 @@ def alexnet(
         x = layers.ReLU(name=f"{name}_relu")(x)
         if pooled:
             x = layers.MaxPooling2D(3, strides=2, name=f"block{block}_pool")(x)
-    return keras.Model(images, _fully_connected(x, width, dropout), name="alexnet")
+    return keras.Model(images, _fully_connected(x, width, normalization, dropout), name="alexnet")
 
 
 def vgg16(
@@ -93,8 +94,8 @@ def vgg16(
         Factor on the channels and the fully connected units (64 to 512 channels, 4096 units).
     normalization : {"batch", None}, default="batch"
         ``None`` is the literal network, which does not learn from scratch at the paper's rate
-        (Adam, 1e-3). Batch normalisation after every convolution makes it; the measurement is in
-        the documentation, "Backbones".
+        (Adam, 1e-3). Batch normalisation after every convolution and fully connected layer makes
+        it; the measurement is in the documentation, "Backbones".
     dropout : float, default=0.5
         Share of units dropped after each fully connected layer.
 
@@ -116,7 +117,7 @@ def vgg16(
             x = _convolution(x, _scaled(channels, width), 3, 1, normalization, name)
             x = layers.ReLU(name=f"{name}_relu")(x)
         x = layers.MaxPooling2D(2, name=f"block{block}_pool")(x)
-    return keras.Model(images, _fully_connected(x, width, dropout), name="vgg16")
+    return keras.Model(images, _fully_connected(x, width, normalization, dropout), name="vgg16")
 
 
 def resnet50(
@@ -231,7 +232,7 @@ def from_application(
     ------
     ValueError
         If there is no such network (the nearest names are offered), no such file, or if Keras
-        refuses the input size or the weights.
+        refuses the input size or the weights; its reason is passed on.
 
     Notes
     -----
@@ -281,7 +282,7 @@ def _application(name: str, input_shape: tuple[int, int, int], weights: Any) -> 
         return getattr(keras.applications, name)(
             include_top=False, weights=weights, input_shape=input_shape, pooling="avg"
         )
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         raise ValueError(
             f"keras.applications.{name} cannot be built for images of {input_shape[0]} x "
             f"{input_shape[1]} pixels and weights={weights!r}: {error}"
@@ -348,23 +349,30 @@ def _convolution(
         kernel_initializer=_HE,
         name=name,
     )(x)
-    if normalization == "batch":
-        # With Keras's momentum of 0.99 the statistics of a few hundred steps would still be those
-        # of the start, and validation would look at another network than training.
-        x = layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=f"{name}_norm")(x)
-    return x
+    return _normalized(x, normalization, name)
 
 
-def _fully_connected(x: Any, width: float, dropout: float) -> Any:
+def _fully_connected(x: Any, width: float, normalization: Normalization, dropout: float) -> Any:
     x = layers.Flatten(name="flatten")(x)
     for index in (1, 2):
-        units = _scaled(4096, width)
-        # Krizhevsky et al. 2012, sec. 5. He initialisation, doubled by dropout in each layer, would
-        # start far above the loss of chance.
-        small = keras.initializers.RandomNormal(stddev=0.01)
-        x = layers.Dense(units, activation="relu", kernel_initializer=small, name=f"fc{index}")(x)
-        x = layers.Dropout(dropout, name=f"fc{index}_dropout")(x)
+        name = f"fc{index}"
+        x = layers.Dense(
+            _scaled(4096, width),
+            use_bias=normalization is None,
+            kernel_initializer=_HE,
+            name=name,
+        )(x)
+        x = layers.ReLU(name=f"{name}_relu")(_normalized(x, normalization, name))
+        x = layers.Dropout(dropout, name=f"{name}_dropout")(x)
     return x
+
+
+def _normalized(x: Any, normalization: Normalization, name: str) -> Any:
+    if normalization is None:
+        return x
+    # With Keras's momentum of 0.99 the statistics of a few hundred steps would still be those of
+    # the start, and validation would look at another network than training.
+    return layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=f"{name}_norm")(x)
 
 
 # How the families of networks name their blocks, detl's own and those of keras.applications.

@@ -79,8 +79,8 @@ class CrossValidationResult:
         n_folds = len(self.accuracies)
         together = "groups kept together" if self.groups_given else "images split at random"
         lines = [
-            f"accuracy {self.accuracy:.3f} ± {self.accuracy_std:.3f} (mean ± standard deviation "
-            f"over {n_folds} folds, {together})",
+            f"accuracy {self.accuracy:.3f} ± {self.accuracy_std:.3f} (share of images; mean ± "
+            f"standard deviation over {n_folds} folds, {together})",
             f"95 % interval {self.interval.low:.3f} to {self.interval.high:.3f} "
             f"({self.interval.method})",
             "folds " + "  ".join(f"{accuracy:.3f}" for accuracy in self.accuracies),

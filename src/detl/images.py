@@ -102,10 +102,10 @@ def load(
     channels : {1, 3}, default=1
         Grey or colour (RGB).
     aspect : {"stretch", "pad"}, default="stretch"
-        Where an image is of another shape than ``size``: ``"stretch"`` distorts it, which is what
-        Basu et al. 2020 and the common chest X-ray sets do; ``"pad"`` keeps its proportions,
-        centred between black bars. Mind that bars tell a network the shape of the original, and
-        with it, often, the collection it comes from.
+        Where an image has other proportions than ``size``: ``"stretch"`` distorts it, as NIH
+        ChestX-ray was brought to 1024 x 1024; ``"pad"`` keeps its proportions, centred between
+        black bars. Mind that bars tell a network the shape of the original, and with it, often,
+        the collection it comes from.
     on_error : {"raise", "skip"}, default="raise"
         What becomes of missing, empty, truncated and other unreadable files: ``"raise"`` reads all
         the others first, then lists every such file in one error; ``"skip"`` leaves them out, says

@@ -113,7 +113,7 @@ class Tail:
         self.model.set_weights(self._start)
         kernel = keras.initializers.GlorotUniform(seed=head_seed)(self._head.kernel.shape)
         self._head.kernel.assign(kernel)
-        self._head.bias.assign(keras.ops.zeros_like(self._head.bias))
+        self._head.bias.assign(np.zeros(self._head.bias.shape))
         optimizer = self.model.optimizer
         for variable, value in zip(optimizer.variables, self._optimizer_start, strict=True):
             variable.assign(value)

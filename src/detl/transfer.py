@@ -219,7 +219,7 @@ class DomainExtensionTransfer(ClassifierMixin, BaseEstimator):
         )
 
         nothing_frozen = entrance is network.inputs[0]
-        frozen = None if nothing_frozen else keras.Model(network.inputs, entrance)
+        frozen = None if nothing_frozen else keras.Model(network.input, entrance)
 
         def trunk(images: np.ndarray) -> np.ndarray:
             if frozen is None:
