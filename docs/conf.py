@@ -24,6 +24,7 @@ autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
 autosummary_ignore_module_all = False
 numpydoc_show_class_members = False
+smartquotes = False  # they would turn the quotes of default="last_block"
 templates_path = ["_templates"]
 
 myst_enable_extensions = ["dollarmath", "deflist"]
@@ -32,6 +33,9 @@ myst_heading_anchors = 3
 # The build needs no network, so names of other packages are not links.
 nitpicky = True
 nitpick_ignore_regex = [("py:.*", r"(keras|matplotlib|numpy|PIL|scipy|sklearn)\..*")]
+
+# A dataclass documents its attributes in its own section, where they are no link targets.
+nitpick_ignore = [("py:attr", "Explanation.heatmaps"), ("py:meth", "GradCAM.explain")]
 
 html_theme = "furo"
 html_title = f"detl {release}"

@@ -46,7 +46,7 @@ def alexnet(
     Parameters
     ----------
     input_shape : tuple of int
-        ``(height, width, channels)``; 1 or 3 channels, at least 63 x 63 pixels.
+        ``(height, width, channels)``; 1 or 3 channels, at least 57 x 57 pixels.
     width : float, default=1.0
         Factor on the channels and the fully connected units (96 to 384 channels, 4096 units).
     normalization : {"batch", None}, default="batch"
@@ -65,7 +65,7 @@ def alexnet(
     Basu et al. 2020, sec. III-B; Krizhevsky et al. 2012, without its local response normalisation
     and its split over two GPUs.
     """
-    _check_backbone(input_shape, width, normalization, dropout, smallest=63)
+    _check_backbone(input_shape, width, normalization, dropout, smallest=57)
     images, x = _pixels(input_shape)
     plan = ((96, 4, True), (256, 1, True), (384, 1, False), (384, 1, False), (256, 1, True))
     for block, (channels, strides, pooled) in enumerate(plan, start=1):

@@ -320,7 +320,7 @@ def _calls_to_logits(network: keras.Model) -> tuple[list[_Call], int]:
     while _is_only_squashing(producers[output].operation):
         output = producers[output].inputs[0]
     needed = {output}
-    used = []
+    used: list[_Call] = []
     for call in reversed(calls):  # what only the squashing, or an output unused, needs is left out
         if needed.intersection(call.outputs):
             needed.update(call.inputs)
