@@ -149,5 +149,5 @@ def test_the_gradient_mode_of_torch_is_as_found(enabled):
 
 def test_a_backend_without_gradients_is_refused(monkeypatch):
     monkeypatch.setattr(keras.backend, "backend", lambda: "openvino")
-    with pytest.raises(NotImplementedError, match="'openvino'.*set KERAS_BACKEND"):
+    with pytest.raises(NotImplementedError, match=r"'openvino'.*set KERAS_BACKEND"):
         with_gradient(sum_of_squares, inputs=[PIXELS], variables=[])

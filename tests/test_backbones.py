@@ -69,11 +69,12 @@ def test_literal_vgg16_has_the_published_weights(size, channels, pooled):
     assert model.count_params() == vgg16_weights(channels, pooled)
 
 
-def test_normalised_vgg16_has_four_numbers_per_channel_instead_of_a_bias():
+def test_normalised_vgg16_has_four_numbers_per_channel_and_unit_instead_of_a_bias():
     literal = backbones.vgg16((32, 32, 1), width=0.25, normalization=None)
     normalised = backbones.vgg16((32, 32, 1), width=0.25)
     channels = 2 * 16 + 2 * 32 + 3 * 64 + 3 * 128 + 3 * 128
-    assert normalised.count_params() - literal.count_params() == (4 - 1) * channels
+    units = 2 * 1024
+    assert normalised.count_params() - literal.count_params() == (4 - 1) * (channels + units)
 
 
 @pytest.mark.parametrize(
@@ -95,11 +96,12 @@ def test_literal_alexnet_has_the_weights_of_its_3x3_kernels(size, channels, pool
     assert model.count_params() == expected
 
 
-def test_normalised_alexnet_has_four_numbers_per_channel_instead_of_a_bias():
+def test_normalised_alexnet_has_four_numbers_per_channel_and_unit_instead_of_a_bias():
     literal = backbones.alexnet((63, 63, 1), width=0.25, normalization=None)
     normalised = backbones.alexnet((63, 63, 1), width=0.25)
     channels = 24 + 64 + 96 + 96 + 64
-    assert normalised.count_params() - literal.count_params() == (4 - 1) * channels
+    units = 2 * 1024
+    assert normalised.count_params() - literal.count_params() == (4 - 1) * (channels + units)
 
 
 def resnet50_kernels(channels):

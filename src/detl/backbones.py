@@ -28,6 +28,8 @@ from keras import layers
 from detl import _graphs
 from detl._checks import check_choice, check_input_shape, check_positive
 
+__all__ = ["alexnet", "block_names", "from_application", "resnet50", "vgg16"]
+
 Normalization = Literal["batch"] | None
 
 # He et al. 2015 for ReLU: without it the deep networks start with vanishing activations.

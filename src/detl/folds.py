@@ -52,7 +52,7 @@ def stratified_folds(
     >>> from detl import folds
     >>> labels = ["cat", "cat", "dog", "dog"]
     >>> [test.tolist() for _, test in folds.stratified_folds(labels, n_splits=2, random_state=0)]
-    [[1, 3], [0, 2]]
+    [[0, 3], [1, 2]]
     """
     labels = check_labels(labels, len(labels))
     classes, targets = check_classes(labels)

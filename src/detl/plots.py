@@ -196,7 +196,7 @@ def confusion_matrix(
     shown.set_clim(vmax=1 if normalize else max(1, matrix.max()))
     for (i, j), count in np.ndenumerate(matrix):
         share = f"{100 * shares[i, j]:.1f} %" if totals[i] else "no images"
-        colour = _readable_on(shown.cmap(shown.norm(shown.get_array()[i, j])))
+        colour = _readable_on(shown.cmap(shown.norm(shares[i, j] if normalize else count)))
         axis.text(j, i, f"{count:.10g}\n{share}", ha="center", va="center", color=colour)
     axis.set_xticks(range(len(names)), names)
     if max(map(len, names)) > 10:  # longer than a cell is wide
