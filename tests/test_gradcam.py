@@ -387,7 +387,7 @@ def test_the_last_maps_before_pooling_are_found_by_themselves(build, layer):
 )
 def test_in_published_networks_it_is_what_the_global_pooling_reads(name):
     network = backbones.from_application(name, (96, 96, 3))
-    (pooling,) = (
+    *_, pooling = (
         node
         for node in _graphs.model_nodes(network)
         if isinstance(node.operation, layers.GlobalAveragePooling2D) and not node.operation.keepdims

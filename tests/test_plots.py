@@ -187,14 +187,14 @@ def test_colours_show_counts_or_shares(normalize, values, label):
 
 
 def test_texts_contrast_with_their_cells():
-    matrix = np.arange(101).reshape(-1, 1) * np.ones(101)
-    figure = plots.confusion_matrix(matrix[:, :1] * np.eye(101))
+    counts = np.diag(np.arange(0, 100, 7))
+    figure = plots.confusion_matrix(counts)
     shown = figure.axes[0].images[0]
     for text in figure.axes[0].texts:
         column, row = text.get_position()
-        cell = np.array(shown.cmap(shown.norm(matrix[row, 0] * (row == column)))[:3])
+        cell = np.array(shown.cmap(shown.norm(counts[row, column]))[:3])
         ink = {"black": 0, "white": 1}[text.get_color()]
-        assert abs(cell @ [0.299, 0.587, 0.114] - ink) >= 0.49
+        assert abs(cell @ [0.299, 0.587, 0.114] - ink) >= 0.5
 
 
 def test_a_class_without_images_has_no_share():
@@ -284,16 +284,14 @@ def test_a_result_brings_its_histories(name):
 def test_figures_can_be_saved_without_a_screen_and_leave_no_trace(tmp_path):
     script = """
 import sys
-from detl import plots
 import numpy as np
-images = np.zeros((2, 8, 8, 1), "uint8")
-figures = [
-    plots.heatmap_grid(images, np.zeros((2, 8, 8)), titles=["a", "b"], masks=np.eye(8)[[0, 0]] * 1 > 2
-        if False else None),
+from detl import plots
+images, masks = np.zeros((1, 8, 8, 1), "uint8"), np.eye(8)[np.newaxis]
+for index, figure in enumerate([
+    plots.heatmap_grid(images, masks, titles=["a"], row_labels=["b"], masks=masks),
     plots.confusion_matrix([[1, 2], [3, 4]]),
     plots.learning_curves({"loss": [2, 1], "accuracy": [0, 1]}),
-]
-for index, figure in enumerate(figures):
+]):
     figure.savefig(f"{sys.argv[1]}/{index}.png")
 assert "matplotlib.pyplot" not in sys.modules
 """

@@ -147,6 +147,6 @@ def check_classes(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     classes, indices = np.unique(labels, return_inverse=True)
     if len(classes) < 2:
         raise ValueError(
-            f"labels has one class only, {classes[0]!r}; a classifier needs at least two."
+            f"labels has one class only, {classes.tolist()[0]!r}; a classifier needs at least two."
         )
     return classes, indices.reshape(-1)

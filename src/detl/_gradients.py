@@ -73,7 +73,7 @@ def _on_tensorflow(forward: Forward, inputs: Sequence[Any]) -> Run:
     # One trace for batches of every size.
     signature = [tf.TensorSpec((None, *spec.shape[1:]), spec.dtype) for spec in inputs]
 
-    @tf.function(input_signature=signature)
+    @tf.function(input_signature=signature, autograph=False)  # as Keras runs its layers
     def run(*tensors: Tensor) -> tuple[Tensor, ...]:
         tapped = []
         with tf.GradientTape(watch_accessed_variables=False) as tape:

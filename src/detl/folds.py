@@ -131,6 +131,6 @@ def _check_every_class_fills(
     if counts[rarest] < n_splits:
         raise ValueError(
             f"n_splits={n_splits} exceeds the {counts[rarest]} {unit} of class "
-            f"{classes[rarest]!r}, so that some fold would lack it; "
+            f"{classes.tolist()[rarest]!r}, so that some fold would lack it; "
             f"use n_splits<={counts[rarest]}, or merge or leave out that class."
         )

@@ -3,7 +3,7 @@
 References
 ----------
 Basu, Mitra, Saha 2020, "Deep Learning for Screening COVID-19 using Chest X-Ray Images", SSCI,
-sec. IV-B.
+eq. 1 and 2.
 Selvaraju et al. 2017, "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based
 Localization", ICCV.
 """
@@ -50,8 +50,9 @@ class Explanation:
         Name of the layer whose maps were weighted; in a nested model its path, such as
         ``"vgg16/block5_conv3"``.
     blank : numpy.ndarray of bool, shape (n,)
-        Whether nothing in the image spoke for the class: ``raw`` is nowhere positive. Such a
-        heatmap is zero everywhere.
+        Whether nothing in the image spoke for the class: ``raw`` is nowhere positive, and the
+        heatmap zero everywhere. The model may be sure of the class all the same, by its biases and
+        by the absence of what speaks for the others.
     """
 
     heatmaps: Array = field(repr=False)
@@ -337,8 +338,6 @@ def _unfold(
     number_of = dict(zip(map(id, model.inputs), inputs, strict=True))
     calls = []
     for node in _graphs.model_nodes(model):
-        if node.is_input:
-            continue
         path = f"{prefix}{node.operation.name}"
         arguments = [number_of[id(tensor)] for tensor in node.input_tensors]
         if _graphs.is_graph(node.operation):
