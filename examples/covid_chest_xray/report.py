@@ -124,28 +124,27 @@ def draw_pictures(
     """
     folder.mkdir(parents=True, exist_ok=True)
     labels = target.labels[explanation.rows]
-    classes = np.unique(labels).tolist()
-    figure = Figure(figsize=(3.6 * IMAGES_PER_CLASS, 2.05 * len(classes)), layout="constrained")
-    axes = figure.subplots(len(classes), 2 * IMAGES_PER_CLASS, squeeze=False)
-    for axis in axes.flat:
-        axis.set_axis_off()
-    for name, row_of_axes in zip(classes, axes):
-        here = np.flatnonzero(labels == name)
-        right_first = np.argsort(explanation.predictions[here] != name, kind="stable")
-        for i, row in enumerate(here[right_first][:IMAGES_PER_CLASS]):
-            image = target.images[explanation.rows[row], ..., 0]
-            plain, explained = row_of_axes[2 * i : 2 * i + 2]
-            plain.imshow(image, cmap="gray", vmin=0, vmax=255)
-            explained.imshow(image, cmap="gray", vmin=0, vmax=255)
-            explained.imshow(explanation.heatmaps[row], cmap="jet", alpha=0.4, vmin=0, vmax=1)
-            if masks is not None and masks[explanation.rows[row]].any():
-                lesion = masks[explanation.rows[row]].astype(float)
-                plain.contour(lesion, [0.5], colors="gold", linewidths=0.8)
-                explained.contour(lesion, [0.5], colors="white", linewidths=0.8)
-            plain.set_title(name, fontsize=9)
-            taken_for = explanation.predictions[row]
-            if taken_for != name:
-                explained.set_title(f"taken for {taken_for}", fontsize=9)
+    right = explanation.predictions == labels
+    shown = np.concatenate(
+        [
+            np.flatnonzero(labels == name)[
+                np.argsort(~right[labels == name], kind="stable")[:IMAGES_PER_CLASS]
+            ]
+            for name in np.unique(labels)
+        ]
+    )
+    figure = detl.plots.heatmap_grid(
+        target.images[explanation.rows[shown]],
+        explanation.heatmaps[shown],
+        row_labels=labels[shown],
+        titles=[
+            "right" if right[row] else f"taken for {explanation.predictions[row]}" for row in shown
+        ],
+        masks=None if masks is None else masks[explanation.rows[shown]],
+        columns=IMAGES_PER_CLASS,
+        alpha=0.4,
+        colormap="jet",  # the paper's look
+    )
     return _save(figure, folder / "gradcam.png")
 
 
