@@ -112,7 +112,7 @@ def test_the_transfer_is_left_unfitted(images):
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        ({"labels": LABELS[:-1]}, "23 y for 24 rows of X"),
+        ({"labels": LABELS[:-1]}, "23 labels for 24"),
         ({"groups": PATIENTS[:-1]}, "23 groups for 24 images"),
         ({"groups": np.where(PATIENTS == 3, np.nan, PATIENTS)}, "missing value.*row 6"),
         ({"labels": np.where(np.arange(N) < 3, "rare", "common")}, "exceeds the 3 images of class"),

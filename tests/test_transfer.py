@@ -214,8 +214,9 @@ def dense_source():
             dense_source(), trainable_from="hidden", learning_rate=0.1, epochs=20, batch_size=16
         )
     ],
+    xfail_strict=False,
     expected_failed_checks=lambda _: {
-        "check_parameters_default_constructible": "a transfer has no default source",
+        "check_estimators_overwrite_params": "compares pickles; Keras's contain the time of day",
     },
 )
 def test_it_is_a_scikit_learn_classifier(estimator, check):

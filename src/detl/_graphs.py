@@ -7,7 +7,9 @@ is done on that graph, by building new models; the caller's model is never chang
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import keras
@@ -81,6 +83,35 @@ def bottlenecks(model: keras.Model) -> Iterator[tuple[Tensor, list[Node]]]:
         reach = max([reach, *(last_use.get(id(tensor), -1) for tensor in node.outputs)])
 
 
+def above(entrance: Tensor, output: Tensor) -> keras.Model:
+    """Build the model from a tensor inside a graph to one that depends on it, sharing the layers.
+
+    ``keras.Model(entrance, output)`` does so as well, but not where the layer that gave
+    ``entrance`` (a ReLU, say) is called again further up (Keras 3.15).
+    """
+    start = keras.Input(batch_shape=entrance.shape, dtype=entrance.dtype)
+    known = {id(entrance): start}
+    for node in nodes([output], [entrance]):
+        args, kwargs = node.arguments.fill_in(known)
+        outputs = keras.tree.flatten(node.operation(*args, **kwargs))
+        known.update({id(old): new for old, new in zip(node.outputs, outputs, strict=True)})
+    return keras.Model(start, known[id(output)])
+
+
+@contextmanager
+def global_seed_kept() -> Iterator[None]:
+    """Leave Python's global generator as it was.
+
+    Keras draws from it a seed for every layer that is built without one.
+    """
+    state = random.getstate()
+    try:
+        yield
+    finally:
+        random.setstate(state)
+
+
+@global_seed_kept()
 def copy_model(
     model: keras.Model,
     *,

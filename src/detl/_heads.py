@@ -41,15 +41,17 @@ def with_logits(model: keras.Model, n_classes: int, seed: int) -> keras.Model:
         n_classes,
         kernel_initializer=keras.initializers.GlorotUniform(seed=seed),
         dtype="float32",
-        name=_free_name(model, "logits"),
+        name=_free_name("logits", model, below=features),
     )
     return keras.Model(model.input, logits(features), name=model.name)
 
 
 def with_probabilities(model: keras.Model) -> keras.Model:
     """Put a softmax behind the logits; the layers are shared."""
-    softmax = keras.layers.Softmax(dtype="float32", name=_free_name(model, "probabilities"))
-    return keras.Model(model.input, softmax(model.outputs[0]), name=model.name)
+    logits = model.outputs[0]
+    name = _free_name("probabilities", model, below=logits)
+    softmax = keras.layers.Softmax(dtype="float32", name=name)
+    return keras.Model(model.input, softmax(logits), name=model.name)
 
 
 def _is_output_activation(layer: Any) -> bool:
@@ -64,8 +66,10 @@ def _activation_of(layer: Any) -> str:
     return str(getattr(layer.activation, "__name__", layer.activation))
 
 
-def _free_name(model: keras.Model, name: str) -> str:
-    taken = {node.operation.name for node in _graphs.model_nodes(model)}
+def _free_name(name: str, model: keras.Model, *, below: Any) -> str:
+    """Return the name, with underscores until no layer of the model below that tensor has it."""
+    taken = {node.operation.name for node in _graphs.nodes([below], list(model.inputs))}
+    taken |= {_graphs.layer_of(tensor).name for tensor in model.inputs}
     while name in taken:
         name = f"{name}_"
     return name

@@ -13,7 +13,7 @@ from sklearn.metrics import confusion_matrix
 
 from detl import folds, metrics
 from detl._batches import integer_seed, seed_sequence
-from detl._checks import check_classes, check_labels
+from detl._checks import check_classes, check_count, check_labels
 from detl.transfer import DomainExtensionTransfer
 
 
@@ -157,8 +157,9 @@ def cross_validate(
             f"transfer is {type(transfer).__name__}; expected a DomainExtensionTransfer. "
             "For any other classifier use sklearn.model_selection.cross_validate."
         )
+    check_count("n_splits", n_splits, at_least=2)
     transfer = clone(transfer)
-    images, labels = transfer.check_data(images, labels)
+    images, labels = transfer.check_data(images, labels, names=("images", "labels"))
     classes, targets = check_classes(labels)
     if groups is not None:
         groups = check_labels(groups, len(images), name="groups")
@@ -167,6 +168,7 @@ def cross_validate(
         labels, groups=groups, n_splits=n_splits, random_state=integer_seed(split_seed)
     )
     fold_seeds = [integer_seed(seed) for seed in seeds]
+    training = transfer.training(classes)
 
     started = time.perf_counter()
     extension = transfer.extend(len(classes))
@@ -184,7 +186,7 @@ def cross_validate(
             targets,
             rows=train,
             seed=seed_sequence(fold_seeds[fold]),
-            **transfer.training(),
+            **training,
         )
         probabilities[test] = extension.tail.probabilities(
             features, rows=test, batch_size=transfer.batch_size

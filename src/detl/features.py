@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -37,6 +38,11 @@ def extract(
     numpy.ndarray of shape (n, ...)
         One row per image. Where all rows would exceed 4 GiB it is a memory map of a temporary
         file, which the system removes with the last reference to it.
+
+    Raises
+    ------
+    OSError
+        If that file would not fit into the folder for temporary files.
     """
     first = trunk.predict_on_batch(np.asarray(images[:batch_size]))
     # bfloat16 is no dtype of numpy's own; float32 holds its values exactly.
@@ -53,10 +59,19 @@ def extract(
 
 
 def _allocate(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    if np.prod(shape, dtype=np.int64) * dtype.itemsize <= _IN_MEMORY_BYTES:
+    size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    if size <= _IN_MEMORY_BYTES:
         return np.empty(shape, dtype)
     # The file is unlinked at once where the system allows it, so that nothing is left behind.
     with tempfile.TemporaryDirectory(prefix="detl-", ignore_cleanup_errors=True) as folder:
+        # A memory map that outgrows its disk ends the process without a word.
+        free = shutil.disk_usage(folder).free
+        if size > free:
+            raise OSError(
+                f"The features of {shape[0]} images need {size / 1024**3:.1f} GiB, but "
+                f"{tempfile.gettempdir()} has {free / 1024**3:.1f} GiB free; set TMPDIR to a "
+                "larger folder, use smaller images, or train from a later layer (trainable_from)."
+            )
         return np.lib.format.open_memmap(
             Path(folder) / "features.npy", mode="w+", dtype=dtype, shape=shape
         )

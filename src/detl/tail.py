@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 
 import keras
 import numpy as np
 from scipy import special
+from sklearn.exceptions import ConvergenceWarning
 
 from detl import _graphs
 from detl._batches import (
@@ -24,7 +26,7 @@ def weights_digest(model: keras.Model) -> str:
     for weight in model.weights:
         value = np.ascontiguousarray(keras.ops.convert_to_numpy(weight))
         digest.update(f"{value.dtype}{value.shape}".encode())
-        digest.update(value.data)
+        digest.update(value.tobytes())
     return digest.hexdigest()
 
 
@@ -53,8 +55,13 @@ class Tail:
             loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
             metrics=["accuracy"],
             weighted_metrics=[],
+            # Under a global policy of float16 Keras would wrap the optimizer; this model is not.
+            auto_scale_loss=False,
         )
         optimizer.build(model.trainable_variables)
+        # Otherwise Keras makes the metrics while it traces the first step, and then traces again.
+        model.compute_metrics(None, np.zeros(1), np.zeros((1, self._head.units)))
+        model.reset_metrics()
         self._optimizer_start = [keras.ops.convert_to_numpy(v) for v in optimizer.variables]
 
     def fit(
@@ -65,7 +72,7 @@ class Tail:
         rows: np.ndarray,
         epochs: int,
         batch_size: int,
-        class_weight: ClassWeight,
+        class_weight: ClassWeight | np.ndarray,
         seed: np.random.SeedSequence,
         verbose: int = 0,
     ) -> dict[str, list[float]]:
@@ -81,8 +88,9 @@ class Tail:
             Indices of the rows to train on: the others are never looked at, and nothing is copied.
         epochs, batch_size : int
             Length of the training.
-        class_weight : {"balanced", None}
-            Whether every class has the same weight in the loss, however many its images.
+        class_weight : {"balanced", None} or numpy.ndarray of shape (n_classes,)
+            Weight of each class in the loss; only their ratios count. ``"balanced"`` gives every
+            class the same weight, however many its images.
         seed : numpy.random.SeedSequence
             Root of the head's weights, the order of images and dropout.
         verbose : int
@@ -98,7 +106,7 @@ class Tail:
             batch_size=batch_size,
             generator=np.random.default_rng(batch_seed),
             rows=rows,
-            weights=balanced_weights(targets, rows) if class_weight == "balanced" else None,
+            weights=_image_weights(class_weight, targets, rows),
         )
         history = self.model.fit(
             batches,
@@ -107,6 +115,15 @@ class Tail:
             shuffle=False,
             verbose=verbose,
         )
+        losses = history.history["loss"]
+        if not np.isfinite(losses).all():
+            rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+            warnings.warn(
+                f"The loss was {losses[-1]} after {epochs} epochs, so the predictions mean "
+                f"nothing: learning_rate={rate:.3g} is too high here; try a tenth of it.",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
         return {name: [float(v) for v in values] for name, values in history.history.items()}
 
     def _reset(self, head_seed: int, noise_seed: int) -> None:
@@ -128,3 +145,18 @@ class Tail:
             for start in range(0, len(rows), batch_size)
         )
         return special.softmax(np.concatenate(list(batches)), axis=1).astype("float32")
+
+
+def _image_weights(
+    class_weight: ClassWeight | np.ndarray, targets: np.ndarray, rows: np.ndarray
+) -> np.ndarray | None:
+    """Return a weight for every image, of mean 1 among the rows to train on.
+
+    So ``learning_rate`` means the same whatever the weights.
+    """
+    if class_weight is None:
+        return None
+    if isinstance(class_weight, str):
+        return balanced_weights(targets, rows)
+    weights = class_weight[targets]
+    return (weights / weights[rows].mean()).astype("float32")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -11,7 +12,7 @@ import keras
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
 from detl import _graphs, features
 from detl._batches import ClassWeight, integer_seed, seed_sequence
@@ -75,8 +76,9 @@ class DomainExtensionTransfer(ClassifierMixin, BaseEstimator):
         Of stochastic gradient descent; constant.
     momentum : float, default=0.9
         Of stochastic gradient descent.
-    class_weight : {"balanced", None}, default=None
-        ``"balanced"`` gives every class the same weight in the loss, however many its images.
+    class_weight : {"balanced", None} or dict of label to float, default=None
+        ``"balanced"`` gives every class the same weight in the loss, however many its images. A
+        dict gives each class its own; only their ratios count.
     precision : {"float32", "mixed_bfloat16", "auto"}, default="float32"
         Number format of the computation; weights are float32.
     random_state : int, RandomState instance or None, default=None
@@ -127,7 +129,7 @@ class DomainExtensionTransfer(ClassifierMixin, BaseEstimator):
         batch_size: int = 32,
         learning_rate: float = 1e-4,
         momentum: float = 0.9,
-        class_weight: ClassWeight = None,
+        class_weight: ClassWeight | dict[Any, float] = None,
         precision: Precision = "float32",
         random_state: Any = None,
         verbose: int = 0,
@@ -165,13 +167,14 @@ class DomainExtensionTransfer(ClassifierMixin, BaseEstimator):
         """
         X, y = self.check_data(X, y)
         classes, targets = check_classes(y)
+        training = self.training(classes)
         extension = self.extend(len(classes))
         self.history_ = extension.tail.fit(
             extension.trunk(X),
             targets,
             rows=np.arange(len(targets)),
             seed=seed_sequence(self.random_state),
-            **self.training(),
+            **training,
         )
         self.classes_ = classes
         self.model_ = with_probabilities(extension.network)
@@ -188,13 +191,22 @@ class DomainExtensionTransfer(ClassifierMixin, BaseEstimator):
 
     def predict(self, X: Any) -> np.ndarray:
         """Return the most probable class of each image, ``(n,)``."""
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+        most_probable = self.predict_proba(X).argmax(axis=1)
+        return self.classes_[most_probable]
 
-    def check_data(self, X: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Return images and labels as arrays, refusing what does not fit the source."""
-        X = self._check_images(X, self._source_model(), reset=True, y=y)
+    def check_data(
+        self, X: Any, y: Any, *, names: tuple[str, str] = ("X", "y")
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return images and labels as arrays, refusing what does not fit the source.
+
+        ``names`` are what the messages call them.
+        """
+        if np.ndim(y) == 2 and np.shape(y)[1] == 1:
+            y = column_or_1d(y, warn=True)  # as every classifier of scikit-learn does
+        X = self._check_images(X, self._source_model(), reset=True, y=y, name=names[0])
+        y = check_labels(y, len(X), name=names[1], of=f"rows of {names[0]}")
         check_classification_targets(y)
-        return X, check_labels(y, len(X), name="y", of="rows of X")
+        return X, y
 
     def extend(self, n_classes: int) -> Extension:
         """Copy the source, replace its last layer, and cut it where training begins.
@@ -205,21 +217,24 @@ class DomainExtensionTransfer(ClassifierMixin, BaseEstimator):
         check_count("epochs", self.epochs)
         check_count("batch_size", self.batch_size)
         check_positive("learning_rate", self.learning_rate)
-        check_choice("class_weight", self.class_weight, (None, "balanced"))
-        if not 0 <= self.momentum < 1:
+        if not isinstance(self.class_weight, dict):
+            check_choice("class_weight", self.class_weight, (None, "balanced"))
+        if not (isinstance(self.momentum, Real) and 0 <= self.momentum < 1):
             raise ValueError(f"momentum={self.momentum!r}; expected a number in [0, 1).")
         policy = dtype_policy(self.precision)
         network = _graphs.copy_model(self._source_model(), dtype_policy=policy)
         network = with_logits(network, n_classes, integer_seed(seed_sequence(self.random_state)))
         entrance = entrance_of(network, self.trainable_from)
-        tail = Tail(
-            keras.Model(entrance, network.outputs[0]),
-            learning_rate=self.learning_rate,
-            momentum=self.momentum,
-        )
-
         nothing_frozen = entrance is network.inputs[0]
         frozen = None if nothing_frozen else keras.Model(network.input, entrance)
+        trained = network if nothing_frozen else _graphs.above(entrance, network.outputs[0])
+        if frozen is not None:
+            _check_no_shared_weights(frozen, trained, self.trainable_from)
+        # A source may come with layers frozen. One by one: a model that is trainable already
+        # does not pass the setting on to its layers.
+        for layer in trained._flatten_layers():
+            layer.trainable = True
+        tail = Tail(trained, learning_rate=self.learning_rate, momentum=self.momentum)
 
         def trunk(images: np.ndarray) -> np.ndarray:
             if frozen is None:
@@ -230,12 +245,13 @@ class DomainExtensionTransfer(ClassifierMixin, BaseEstimator):
 
         return Extension(network=network, trunk=trunk, tail=tail)
 
-    def training(self) -> dict[str, Any]:
+    def training(self, classes: np.ndarray) -> dict[str, Any]:
         """Return the parameters that each fit of the tail takes."""
+        weights = self.class_weight
         return {
             "epochs": self.epochs,
             "batch_size": self.batch_size,
-            "class_weight": self.class_weight,
+            "class_weight": _in_order(weights, classes) if isinstance(weights, dict) else weights,
             "verbose": self.verbose,
         }
 
@@ -250,14 +266,24 @@ class DomainExtensionTransfer(ClassifierMixin, BaseEstimator):
                 f"source is {type(source).__name__}; expected what detl.pretrain returned, the "
                 "path of a saved source, or a functional or built Sequential keras.Model."
             )
+        if len(source.inputs) != 1:
+            raise ValueError(
+                f"The source {source.name!r} has {len(source.inputs)} inputs; expected one, images."
+            )
         return source
 
     def _check_images(
-        self, X: Any, model: keras.Model, *, reset: bool, y: Any = "no_validation"
+        self,
+        X: Any,
+        model: keras.Model,
+        *,
+        reset: bool,
+        y: Any = "no_validation",
+        name: str = "X",
     ) -> np.ndarray:
         shape = model.inputs[0].shape[1:]
         if len(shape) == 3:
-            X = check_images(X, name="X", shape=shape)
+            X = check_images(X, name=name, shape=shape)
             if reset:
                 self.n_features_in_ = X.shape[1]
             return X
@@ -275,3 +301,26 @@ class DomainExtensionTransfer(ClassifierMixin, BaseEstimator):
         clone = BaseEstimator.__sklearn_clone__(shell)
         clone.source = self.source
         return clone
+
+
+def _in_order(class_weight: dict[Any, float], classes: np.ndarray) -> np.ndarray:
+    """Return the weights in the order of the classes."""
+    if set(class_weight) != set(classes.tolist()):
+        raise ValueError(
+            f"class_weight has weights for {sorted(class_weight, key=str)}; expected one for each "
+            f"class and no others: {classes.tolist()}."
+        )
+    for label, weight in class_weight.items():
+        check_positive(f"class_weight[{label!r}]", weight)
+    return np.array([class_weight[label] for label in classes.tolist()], dtype="float64")
+
+
+def _check_no_shared_weights(trunk: keras.Model, tail: keras.Model, trainable_from: str) -> None:
+    trained = {id(layer) for layer in tail.layers}
+    shared = [layer.name for layer in trunk.layers if layer.weights and id(layer) in trained]
+    if shared:
+        raise ValueError(
+            f"The layer {shared[0]!r} is called both below and above "
+            f"trainable_from={trainable_from!r}, so it cannot be frozen in the one and trained in "
+            "the other; name a layer further up or further down."
+        )
