@@ -201,7 +201,8 @@ class DomainExtensionTransfer(ClassifierMixin, BaseEstimator):
 
         ``names`` are what the messages call them.
         """
-        if np.ndim(y) == 2 and np.shape(y)[1] == 1:
+        y = None if y is None else np.asarray(y)
+        if y is not None and y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)  # as every classifier of scikit-learn does
         X = self._check_images(X, self._source_model(), reset=True, y=y, name=names[0])
         y = check_labels(y, len(X), name=names[1], of=f"rows of {names[0]}")
