@@ -1,0 +1,242 @@
+import csv
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from examples.covid_chest_xray import __main__ as command
+from examples.covid_chest_xray import experiment, material, phantoms, report
+from examples.covid_chest_xray.profiles import PROFILES, Phantoms, Profile
+
+pytestmark = pytest.mark.slow
+
+TINY = Profile(
+    size=32,
+    width=1 / 32,
+    source_epochs=1,
+    target_epochs=1,
+    n_splits=2,
+    phantoms=Phantoms(
+        train={"normal": 8, "diseased": 8},
+        validation={"normal": 4, "diseased": 4},
+        target={"normal": 10, "pneumonia": 10, "other": 10, "covid-19": 10},
+    ),
+)
+
+
+def read_csv(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    return material.from_phantoms(TINY.phantoms, size=TINY.size, random_state=0)
+
+
+@pytest.fixture(scope="module")
+def finished(drawn, tmp_path_factory):
+    """Return the output folder of a finished run, and what the run returned."""
+    output = tmp_path_factory.mktemp("output")
+    numbers = experiment.run(drawn, profile=TINY, backbone="vgg16", output=output, random_state=0)
+    return output, numbers
+
+
+def test_the_results_file_holds_what_the_run_returned_with_settings_and_versions(finished):
+    output, numbers = finished
+    assert json.loads((output / "vgg16/numbers/results.json").read_text()) == numbers
+    assert numbers["settings"]["random_state"] == 0
+    assert numbers["settings"]["profile"]["width"] == TINY.width
+    assert set(numbers["versions"]) == {
+        "python",
+        "detl",
+        "keras",
+        "backend",
+        "numpy",
+        "scikit-learn",
+    }
+    assert set(numbers["seconds"]) == {"source", "target_image", "target_patient", "gradcam"}
+    assert numbers["data"]["kind"] == "phantoms"
+
+
+@pytest.mark.parametrize("split", ["image", "patient"])
+def test_matrix_predictions_and_accuracies_of_a_split_agree(finished, split):
+    folder, found = finished[0] / "vgg16/numbers", finished[1]["target"][split]
+    matrix = np.array(found["confusion_matrix"])
+    np.testing.assert_array_equal(matrix.sum(axis=1), [10, 10, 10, 10])
+    rows = read_csv(folder / f"confusion_matrix_{split}.csv")
+    assert [row["true"] for row in rows] == found["classes"]
+    assert [[int(row[name]) for name in found["classes"]] for row in rows] == matrix.tolist()
+
+    predictions = read_csv(folder / f"predictions_{split}.csv")
+    right = np.array([row["label"] == row["prediction"] for row in predictions])
+    fold = np.array([int(row["fold"]) for row in predictions])
+    assert right.sum() == np.trace(matrix)
+    np.testing.assert_allclose([right[fold == k].mean() for k in (0, 1)], found["accuracies"])
+
+
+def test_only_the_folds_by_image_test_on_patients_they_have_seen(finished):
+    target = finished[1]["target"]
+    assert target["image"]["patients_on_both_sides"] > 0
+    assert target["patient"]["patients_on_both_sides"] == 0
+
+
+def test_pictures_show_images_and_numbers_do_not(finished):
+    folder = finished[0] / "vgg16"
+    assert [path.name for path in (folder / "pictures").iterdir()] == ["gradcam.png"]
+    assert not list((folder / "numbers").glob("*gradcam*"))
+    with Image.open(folder / "pictures/gradcam.png") as picture:
+        assert np.asarray(picture).std() > 10  # not an empty page
+
+
+def test_published_numbers_leave_out_pictures_and_single_images(finished, tmp_path):
+    report.copy_numbers(finished[0], tmp_path)
+    names = {path.name for path in tmp_path.rglob("*") if path.is_file()}
+    assert {"results.json", "accuracies.csv", "counts.csv", "confusion_matrix_image.csv"} <= names
+    assert not {"gradcam.png", "source.keras", "predictions_image.csv"} & names
+    with pytest.raises(FileNotFoundError, match="expected the output of a run"):
+        report.copy_numbers(tmp_path / "vgg16", tmp_path)
+
+
+def test_a_source_model_is_used_again_only_with_the_same_settings_and_images(
+    finished, drawn, tmp_path
+):
+    folder = finished[0] / "vgg16"
+    again, seconds, reused = experiment.source_stage(
+        drawn, profile=TINY, backbone="vgg16", folder=folder, random_state=0
+    )
+    assert reused
+    assert seconds == json.loads((folder / "source.json").read_text())["seconds"]
+    for name in ("source.keras", "source.json"):
+        (tmp_path / name).write_bytes((folder / name).read_bytes())
+    other, _, reused = experiment.source_stage(
+        drawn, profile=TINY, backbone="vgg16", folder=tmp_path, random_state=1
+    )
+    assert not reused
+    weights = zip(again.model.get_weights(), other.model.get_weights(), strict=True)
+    assert any(not np.array_equal(a, b) for a, b in weights)
+
+
+def test_patients_on_both_sides_are_counted():
+    patients = np.array(["a", "a", "b", "c", "c", "d"])
+    halves = (np.array([0, 2, 3, 4]), np.array([1, 5]))
+    found = experiment.both_sides([halves, halves[::-1]], patients)
+    assert found["patients_on_both_sides"] == 1
+    assert found["patients"] == 4
+    assert found["test_images_of_known_patients"] == 2  # image 1, then image 0
+    assert found["share_of_test_images"] == pytest.approx(2 / 6)
+
+
+def test_attention_is_the_heatmaps_share_in_the_lesion_against_its_area():
+    masks = np.zeros((4, 4, 4), bool)
+    masks[:3, :2, :2] = True  # a quarter of the image; the last one is normal
+    heatmaps = np.zeros((4, 4, 4))
+    heatmaps[0] = 1  # everywhere alike
+    heatmaps[1, :2, :2] = 1  # all in the lesion
+    labels = np.array(["x", "y", "y", "normal"])  # the second y has a blank heatmap
+    found = experiment.attention(
+        experiment.Explanation(rows=np.arange(4), heatmaps=heatmaps, predictions=labels),
+        labels,
+        masks,
+    )
+    assert found["x"]["ratio"] == 1
+    assert found["y"] == {
+        "images": 1,
+        "empty_heatmaps": 1,
+        "energy_in_lesion": 1,
+        "lesion_area": 0.25,
+        "ratio": 4,
+    }
+    assert found["all"]["energy_in_lesion"] == (0.25 + 1) / 2
+    assert set(found) == {"x", "y", "all"}
+
+
+def test_a_class_whose_heatmaps_are_all_blank_has_no_ratio():
+    labels, masks = np.array(["x"]), np.ones((1, 2, 2), bool)
+    blank = experiment.Explanation(
+        rows=np.array([0]), heatmaps=np.zeros((1, 2, 2)), predictions=labels
+    )
+    found = experiment.attention(blank, labels, masks)
+    assert found["x"] == {"images": 0, "empty_heatmaps": 1}
+
+
+def test_the_three_parts_of_the_phantoms_share_no_patient(drawn):
+    parts = [set(part.patients) for part in (drawn.train, drawn.validation, drawn.target)]
+    assert not parts[0] & parts[1]
+    assert not parts[0] & parts[2]
+    assert not parts[1] & parts[2]
+
+
+@pytest.fixture
+def radiographs(tmp_path):
+    """Write phantoms as the owners of radiographs publish theirs, and return the arguments."""
+    nih, covid = tmp_path / "nih", tmp_path / "covid"
+    findings = {"normal": "No Finding", "other": "Mass", "pneumonia": "Pneumonia"}
+    numbers = {"normal": 360, "other": 60, "pneumonia": 6, "covid-19": 6}
+    chests = phantoms.draw(numbers, size=32, random_state=0)
+    tables = {nih: [], covid: []}
+    for folder in tables:
+        (folder / "images").mkdir(parents=True)
+    for i, (image, label) in enumerate(zip(chests.images, chests.labels, strict=True)):
+        folder = covid if label == "covid-19" else nih
+        Image.fromarray(image[..., 0]).save(folder / f"images/{i:08d}_000.png")
+        tables[folder].append((f"{i:08d}_000.png", findings.get(label, "COVID-19"), str(i + 1)))
+    with (nih / "Data_Entry_2017.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("Image Index", "Finding Labels", "Patient ID"), *tables[nih]])
+    with (covid / "metadata.csv").open("w", newline="") as file:
+        csv.writer(file).writerows(
+            [
+                ("filename", "finding", "patientid", "view", "modality"),
+                *((*row, "PA", "X-ray") for row in tables[covid]),
+            ]
+        )
+    return [
+        *("--nih", str(nih), "--nih-images", str(nih / "images")),
+        *("--covid", str(covid), "--covid-images", str(covid / "images")),
+    ]
+
+
+def test_the_command_reads_radiographs_and_runs_to_the_end(radiographs, tmp_path, capsys):
+    output = tmp_path / "output"
+    command.main(
+        [
+            *radiographs,
+            *("--profile", "laptop", "--size", "32", "--width", "0.03", "--precision", "float32"),
+            *("--source-epochs", "1", "--target-epochs", "1", "--split", "patient"),
+            *("--output", str(output), "--no-mirroring"),
+        ]
+    )
+    printed = capsys.readouterr().out
+    assert "316 fewer than in the paper" in printed  # 322 - 6 pneumonias
+    assert "Not for clinical use" in printed
+    numbers = json.loads((output / "vgg16/numbers/results.json").read_text())
+    images = {row["class"]: row["images"] for row in numbers["data"]["counts"] if "B" in row["set"]}
+    assert images == {"normal": 350, "pneumonia": 6, "other": 50, "covid-19": 6}
+    assert numbers["data"]["target_images_known_to_the_source_model"]["images"] == 0
+    assert numbers["settings"]["profile"]["mirroring"] is False
+    assert numbers["gradcam"]["attention"] is None
+    assert np.sum(numbers["target"]["patient"]["confusion_matrix"]) == 412
+
+
+def test_radiographs_without_their_folders_are_refused_by_name(capsys, tmp_path):
+    with pytest.raises(SystemExit):
+        command.parse(["--profile", "laptop", "--nih", str(tmp_path)])
+    assert "needs --nih-images, --covid, --covid-images" in capsys.readouterr().err
+    with pytest.raises(FileNotFoundError, match=r"none of Data_Entry_2017\.csv"):
+        material.from_radiographs(
+            nih=tmp_path,
+            nih_images=[tmp_path],
+            covid=tmp_path,
+            covid_images=[tmp_path],
+            size=32,
+            random_state=0,
+        )
+
+
+def test_the_papers_profile_is_the_papers():
+    paper = PROFILES["paper"]
+    assert (paper.size, paper.width, paper.source_epochs, paper.n_splits) == (224, 1.0, 100, 5)
+    assert (paper.source_learning_rate, paper.target_learning_rate) == (1e-3, 1e-4)
+    assert paper.mirroring
+    assert paper.class_weight is None
