@@ -9,8 +9,6 @@ from examples.covid_chest_xray import __main__ as command
 from examples.covid_chest_xray import experiment, material, phantoms, report
 from examples.covid_chest_xray.profiles import PROFILES, Phantoms, Profile
 
-pytestmark = pytest.mark.slow
-
 TINY = Profile(
     size=32,
     width=1 / 32,
@@ -43,6 +41,7 @@ def finished(drawn, tmp_path_factory):
     return output, numbers
 
 
+@pytest.mark.slow
 def test_the_results_file_holds_what_the_run_returned_with_settings_and_versions(finished):
     output, numbers = finished
     assert json.loads((output / "vgg16/numbers/results.json").read_text()) == numbers
@@ -60,6 +59,7 @@ def test_the_results_file_holds_what_the_run_returned_with_settings_and_versions
     assert numbers["data"]["kind"] == "phantoms"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("split", ["image", "patient"])
 def test_matrix_predictions_and_accuracies_of_a_split_agree(finished, split):
     folder, found = finished[0] / "vgg16/numbers", finished[1]["target"][split]
@@ -76,12 +76,14 @@ def test_matrix_predictions_and_accuracies_of_a_split_agree(finished, split):
     np.testing.assert_allclose([right[fold == k].mean() for k in (0, 1)], found["accuracies"])
 
 
+@pytest.mark.slow
 def test_only_the_folds_by_image_test_on_patients_they_have_seen(finished):
     target = finished[1]["target"]
     assert target["image"]["patients_on_both_sides"] > 0
     assert target["patient"]["patients_on_both_sides"] == 0
 
 
+@pytest.mark.slow
 def test_pictures_show_images_and_numbers_do_not(finished):
     folder = finished[0] / "vgg16"
     assert [path.name for path in (folder / "pictures").iterdir()] == ["gradcam.png"]
@@ -90,6 +92,7 @@ def test_pictures_show_images_and_numbers_do_not(finished):
         assert np.asarray(picture).std() > 10  # not an empty page
 
 
+@pytest.mark.slow
 def test_published_numbers_leave_out_pictures_and_single_images(finished, tmp_path):
     report.copy_numbers(finished[0], tmp_path)
     names = {path.name for path in tmp_path.rglob("*") if path.is_file()}
@@ -99,6 +102,7 @@ def test_published_numbers_leave_out_pictures_and_single_images(finished, tmp_pa
         report.copy_numbers(tmp_path / "vgg16", tmp_path)
 
 
+@pytest.mark.slow
 def test_a_source_model_is_used_again_only_with_the_same_settings_and_images(
     finished, drawn, tmp_path
 ):
@@ -197,6 +201,7 @@ def radiographs(tmp_path):
     ]
 
 
+@pytest.mark.slow
 def test_the_command_reads_radiographs_and_runs_to_the_end(radiographs, tmp_path, capsys):
     output = tmp_path / "output"
     command.main(

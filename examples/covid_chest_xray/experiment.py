@@ -241,7 +241,8 @@ def attention(
     dict or None
         Per class with a lesion, and for all of them: ``energy_in_lesion`` and ``lesion_area``,
         means over images, their ``ratio``, and ``images``; ``empty_heatmaps`` were left out,
-        since nothing spoke for the class there. None without masks.
+        since nothing spoke for the class there, and if all are empty there are no means.
+        None without masks.
     """
     if masks is None:
         return None
@@ -254,14 +255,17 @@ def attention(
     for name in [*np.unique(names[area > 0]).tolist(), "all"]:
         here = (area > 0) & ((names == name) | (name == "all"))
         shown = here & (energy > 0)
-        share, expected = in_lesion[shown].mean(), area[shown].mean()
         found[name] = {
             "images": int(shown.sum()),
             "empty_heatmaps": int(here.sum() - shown.sum()),
-            "energy_in_lesion": float(share),
-            "lesion_area": float(expected),
-            "ratio": float(share / expected),
         }
+        if shown.any():
+            share, expected = in_lesion[shown].mean(), area[shown].mean()
+            found[name] |= {
+                "energy_in_lesion": float(share),
+                "lesion_area": float(expected),
+                "ratio": float(share / expected),
+            }
     return found
 
 
@@ -299,7 +303,11 @@ def _scores(result: detl.CrossValidationResult, patients: Array) -> dict[str, An
         "accuracies": result.accuracies.tolist(),
         "interval": asdict(result.interval),
         "confusion_matrix": result.confusion_matrix.tolist(),
-        "per_class": {score: values.tolist() for score, values in table.items()},
+        # JSON has no NaN, the precision of a class that was never predicted.
+        "per_class": {
+            score: [None if np.isnan(value) else value for value in values.tolist()]
+            for score, values in table.items()
+        },
         **both_sides(result.indices, patients),
     }
 
@@ -314,9 +322,13 @@ def _both_sides_text(found: dict[str, Any]) -> str:
 
 def _attention_text(found: dict[str, dict[str, float]]) -> str:
     lines = ["Grad-CAM: share of the heatmap inside the lesion, and the lesion's share of the area"]
-    lines += [
-        f"{name:<10} {row['energy_in_lesion']:>6.1%} {row['lesion_area']:>6.1%}  "
-        f"ratio {row['ratio']:.1f}  ({row['images']} images)"
-        for name, row in found.items()
-    ]
+    for name, row in found.items():
+        blank = f", {row['empty_heatmaps']} blank" if row["empty_heatmaps"] else ""
+        if row["images"]:
+            lines.append(
+                f"{name:<10} {row['energy_in_lesion']:>6.1%} {row['lesion_area']:>6.1%}  "
+                f"ratio {row['ratio']:.1f}  ({row['images']} images{blank})"
+            )
+        else:
+            lines.append(f"{name:<10} nothing to compare{blank}")
     return "\n".join(lines)
