@@ -85,6 +85,7 @@ class SourceModel:
         return self
 
 
+@_graphs.global_seed_kept()
 def load_source(path: str | Path) -> SourceModel:
     """Load what :meth:`SourceModel.save` wrote.
 
