@@ -50,7 +50,13 @@ def check_input_shape(input_shape: Any, *, smallest: int) -> None:
         )
 
 
-def check_images(images: Any, *, name: str = "images", shape: tuple[Any, ...] | None = None) -> Any:
+def check_images(
+    images: Any,
+    *,
+    name: str = "images",
+    shape: tuple[Any, ...] | None = None,
+    any_scale: bool = False,
+) -> Any:
     """Return the images as an array, refusing wrong shapes and NaN, warning of a 0..1 range.
 
     Parameters
@@ -61,13 +67,18 @@ def check_images(images: Any, *, name: str = "images", shape: tuple[Any, ...] | 
         Name of the argument, for the messages.
     shape : tuple, optional
         ``(height, width, channels)`` that a model expects; None stands for any size.
+    any_scale : bool
+        Whether a model may be meant for other pixels than 0 to 255, so that there is no warning.
 
     Returns
     -------
     numpy.ndarray
         The same data; nothing is copied where an array (or a memory map) came in.
     """
-    array = images if isinstance(images, np.ndarray) else np.asarray(images)
+    try:
+        array = images if isinstance(images, np.ndarray) else np.asarray(images)
+    except ValueError:  # numpy's word for a list of unequal arrays names neither images nor sizes
+        array = np.empty(0, dtype=object)
     if array.dtype.kind not in "uif":
         raise TypeError(
             f"{name} has dtype {array.dtype}; expected numbers, uint8 or float in [0, 255]. "
@@ -90,14 +101,13 @@ def check_images(images: Any, *, name: str = "images", shape: tuple[Any, ...] | 
             )
     if len(array) == 0:
         raise ValueError(f"{name} is empty; expected at least one image.")
-    check_pixels(array, name=name)
+    if array.dtype.kind == "f":
+        _check_pixels(array, name, any_scale)
     return array
 
 
-def check_pixels(array: np.ndarray, *, name: str = "images") -> None:
-    """Refuse NaN and infinity, and warn of images that look scaled to [0, 1]."""
-    if array.dtype.kind != "f":
-        return
+def _check_pixels(array: np.ndarray, name: str, any_scale: bool) -> None:
+    """Refuse NaN and infinity, and warn of images that look scaled to [0, 1] or [-1, 1]."""
     low, high = np.inf, -np.inf
     for start in range(0, len(array), 256):  # a memory map is never read whole
         batch = np.asarray(array[start : start + 256])
@@ -106,45 +116,82 @@ def check_pixels(array: np.ndarray, *, name: str = "images") -> None:
             first = start + int(np.flatnonzero(broken)[0])
             raise ValueError(
                 f"{name} contains NaN or infinity, first in row {first}; "
-                "drop or repair such images before fitting."
+                "drop or repair such images."
             )
         low, high = min(low, float(batch.min())), max(high, float(batch.max()))
-    if 0 <= low and high <= 1:
+    # [-1, 1] is what keras.applications' own preprocessing gives.
+    if not any_scale and -1 <= low and high <= 1:
         warnings.warn(
             f"{name} are floats in [{low:.3g}, {high:.3g}], but pixels are expected in [0, 255]: "
-            "rescaling is inside the model. If they were divided by 255, multiply them back.",
+            "rescaling is inside the model. If they were divided by 255, multiply them back; "
+            "leave any other preprocessing out.",
             UserWarning,
             stacklevel=3,
         )
 
 
-def check_labels(labels: Any, n: int, *, name: str = "labels", of: str = "images") -> np.ndarray:
-    """Return labels as a one-dimensional array of length ``n``, refusing missing values."""
+def check_labels(
+    labels: Any, n: int | None = None, *, name: str = "labels", of: str = "images"
+) -> np.ndarray:
+    """Return labels as a one-dimensional array, of length ``n`` where given, none missing."""
     array = np.asarray(labels)
     if array.ndim != 1:
+        hint = ""
+        if array.ndim == 2 and array.shape[1] == 1:
+            hint = f" (a column: use np.ravel({name}))"
+        elif array.ndim == 2:
+            hint = " (one-hot labels: use labels.argmax(axis=1))"
         raise ValueError(
-            f"{name} has shape {array.shape}; expected ({n},), one entry per image"
-            + (" (one-hot labels: use labels.argmax(axis=1))." if array.ndim == 2 else ".")
+            f"{name} has shape {array.shape}; expected ({'n' if n is None else n},), "
+            f"one entry per image{hint}."
         )
-    if len(array) != n:
+    if n is not None and len(array) != n:
         raise ValueError(f"{len(array)} {name} for {n} {of}; expected one entry per image.")
-    if _is_missing(array).any():
-        first = int(np.flatnonzero(_is_missing(array))[0])
+    if array.dtype.kind == "U" and not isinstance(labels, np.ndarray):
+        # numpy has turned the NaN of a list of strings into the string "nan".
+        missing = _is_missing(np.asarray(labels, dtype=object))
+    else:
+        missing = _is_missing(array)
+    if missing.any():
+        first = int(np.flatnonzero(missing)[0])
         raise ValueError(f"{name} has a missing value (NaN or None) in row {first}.")
+    if array.dtype == object:
+        _check_order(array, name)
     return array
 
 
+def _check_order(array: np.ndarray, name: str) -> None:
+    """Refuse what numpy cannot sort, and so cannot count either."""
+    try:
+        np.sort(array)
+    except TypeError as error:
+        kinds = " and ".join(sorted({type(value).__name__ for value in array}))
+        raise TypeError(
+            f"{name} mixes {kinds}, which have no common order; make all of one type, "
+            f"such as [str(value) for value in {name}]."
+        ) from error
+
+
 def _is_missing(array: np.ndarray) -> np.ndarray:
-    if array.dtype.kind == "f":
-        return np.isnan(array)
+    if array.dtype.kind in "fmM":
+        return array != array  # NaN and NaT are equal to nothing
     if array.dtype == object:
-        return np.array([value is None or value != value for value in array], dtype=bool)
+        return np.array([_is_nothing(value) for value in array], dtype=bool)
     return np.zeros(len(array), dtype=bool)
+
+
+def _is_nothing(value: Any) -> bool:
+    try:
+        return value is None or bool(value != value)
+    except TypeError:  # pandas.NA refuses to be compared
+        return True
 
 
 def check_classes(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the sorted classes and each label's index in them, refusing a single class."""
     classes, indices = np.unique(labels, return_inverse=True)
+    if len(classes) == 0:
+        raise ValueError("labels are empty; expected one entry per image.")
     if len(classes) < 2:
         raise ValueError(
             f"labels has one class only, {classes.tolist()[0]!r}; a classifier needs at least two."

@@ -28,7 +28,8 @@ class Augmentation:
     Notes
     -----
     Basu et al. 2020, sec. IV: "random rotation, scaling, mirroring"; amounts are not given there.
-    What turns into view from outside the image is its reflection.
+    What turns into view from outside the image is its reflection. Images keep their dtype: where
+    ``uint8`` pixels are interpolated, the fraction is dropped (half a grey level in the mean).
 
     Examples
     --------
@@ -48,6 +49,8 @@ class Augmentation:
             raise ValueError(f"rotation={self.rotation!r}; expected degrees between 0 and 180.")
         if not 0 <= self.scaling < 1:
             raise ValueError(f"scaling={self.scaling!r}; expected a share in [0, 1), such as 0.1.")
+        if not isinstance(self.mirroring, (bool, np.bool_)):
+            raise TypeError(f"mirroring={self.mirroring!r}; expected True or False.")
 
     def __call__(self, images: np.ndarray, generator: np.random.Generator) -> Any:
         """Return the images ``(n, height, width, channels)``, each under a map of its own."""

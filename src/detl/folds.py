@@ -6,15 +6,20 @@ the labels before anything is trained.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
-from detl._batches import integer_seed, seed_sequence
+from detl._batches import seed_sequence
 from detl._checks import check_classes, check_count, check_labels
 
 Indices = tuple[np.ndarray, np.ndarray]
+
+# So many shuffles are tried for folds that all have every class; the first nearly always is one.
+_SHUFFLES = 20
 
 
 def stratified_folds(
@@ -45,7 +50,8 @@ def stratified_folds(
     Raises
     ------
     ValueError
-        If a class has fewer images, or fewer groups, than there are folds: some fold would lack it.
+        If a class has fewer images, or fewer groups, than there are folds, or the groups cannot be
+        dealt out otherwise: some fold would lack it.
 
     Examples
     --------
@@ -54,19 +60,25 @@ def stratified_folds(
     >>> [test.tolist() for _, test in folds.stratified_folds(labels, n_splits=2, random_state=0)]
     [[0, 3], [1, 2]]
     """
-    labels = check_labels(labels, len(labels))
+    labels = check_labels(labels)
     classes, targets = check_classes(labels)
     check_count("n_splits", n_splits, at_least=2)
-    _check_every_class_fills(classes, targets, n_splits, unit="images")
-    if groups is None:
-        splitter: Any = StratifiedKFold
-    else:
+    if groups is not None:
         groups = check_labels(groups, len(labels), name="groups")
-        splitter = StratifiedGroupKFold
-        _check_every_class_fills(classes, targets, n_splits, unit="groups", groups=groups)
-    seed = integer_seed(seed_sequence(random_state))
-    split = splitter(n_splits=n_splits, shuffle=True, random_state=seed)
-    return list(split.split(np.zeros(len(labels)), targets, groups))
+    rarest, count, unit = _rarest_class(classes, targets, groups)
+    if count < n_splits:
+        fewer = f"use n_splits<={count}, or " if count > 1 else ""
+        raise ValueError(
+            f"n_splits={n_splits} exceeds the {count} {unit} of class {rarest!r}, so that some "
+            f"fold would lack it; {fewer}merge or leave out that class."
+        )
+    for found in _shuffles(targets, groups, n_splits, random_state):
+        if all(_has_every_class(split, targets) for split in found):
+            return found
+    raise ValueError(
+        f"In {_SHUFFLES} shuffles no way was found to deal {len(np.unique(groups))} groups out to "
+        f"n_splits={n_splits} folds that all have every class; use fewer folds."
+    )
 
 
 def balanced_holdout(
@@ -86,7 +98,8 @@ def balanced_holdout(
         What must not be on both sides, such as the patient of each image.
     fraction : float, default=0.2
         About this share of the images is held out: 20,000 of 108,379 in Basu et al. 2020, Table I.
-        The smallest class limits it.
+        The smallest class limits it: of that class one image in ``round(1 / fraction)`` is held
+        out, and as many of every other.
     random_state : int, numpy generator or None
         Seed of the draw.
 
@@ -95,16 +108,37 @@ def balanced_holdout(
     train, validation : numpy.ndarray
         Sorted row indices. With groups, the images of held-out groups that would unbalance the
         validation set are in neither: in training they would be leaks.
+
+    Raises
+    ------
+    ValueError
+        If a class has too few images, or groups, to give one.
     """
     if not 0 < fraction <= 0.5:
         raise ValueError(f"fraction={fraction!r}; expected a share in (0, 0.5], such as 0.2.")
-    labels = check_labels(labels, len(labels))
-    _, targets = check_classes(labels)
+    labels = check_labels(labels)
+    classes, targets = check_classes(labels)
+    if groups is not None:
+        groups = check_labels(groups, len(labels), name="groups")
     n_splits = round(1 / fraction)
-    train, pool = stratified_folds(
-        labels, groups=groups, n_splits=n_splits, random_state=random_state
-    )[0]
-    per_class = min(np.bincount(targets[pool]))
+    rarest, count, unit = _rarest_class(classes, targets, groups)
+    if count < n_splits:
+        more = f"hold out fraction>={math.ceil(100 / count) / 100}, " if count > 1 else ""
+        raise ValueError(
+            f"Class {rarest!r} has {count} {unit}: too few to hold out fraction={fraction}, one in "
+            f"{n_splits}, for validation; {more}choose the validation_data of detl.pretrain "
+            "yourself, or merge or leave out that class."
+        )
+    shuffles = _shuffles(targets, groups, n_splits, random_state)
+    splits = (pair for found in shuffles for pair in found if _has_every_class(pair, targets))
+    split = next(splits, None)
+    if split is None:
+        raise ValueError(
+            f"In {_SHUFFLES} shuffles no fraction={fraction} of the groups was found that has "
+            "every class; choose the validation_data of detl.pretrain yourself."
+        )
+    train, pool = split
+    per_class = np.bincount(targets[pool]).min()
     generator = np.random.default_rng(seed_sequence(random_state).spawn(1)[0])
     shuffled = generator.permutation(pool)
     kept = [shuffled[targets[shuffled] == target][:per_class] for target in np.unique(targets)]
@@ -114,23 +148,33 @@ def balanced_holdout(
     return train, validation
 
 
-def _check_every_class_fills(
-    classes: np.ndarray,
-    targets: np.ndarray,
-    n_splits: int,
-    *,
-    unit: str,
-    groups: np.ndarray | None = None,
-) -> None:
+def _rarest_class(
+    classes: np.ndarray, targets: np.ndarray, groups: np.ndarray | None
+) -> tuple[Any, int, str]:
+    """Return the class with the fewest images, or groups where given, how many, and of which."""
     members = [targets == target for target in range(len(classes))]
     counts = [
         int(member.sum()) if groups is None else len(np.unique(groups[member]))
         for member in members
     ]
     rarest = int(np.argmin(counts))
-    if counts[rarest] < n_splits:
-        raise ValueError(
-            f"n_splits={n_splits} exceeds the {counts[rarest]} {unit} of class "
-            f"{classes.tolist()[rarest]!r}, so that some fold would lack it; "
-            f"use n_splits<={counts[rarest]}, or merge or leave out that class."
-        )
+    return classes.tolist()[rarest], counts[rarest], "images" if groups is None else "groups"
+
+
+def _shuffles(
+    targets: np.ndarray, groups: np.ndarray | None, n_splits: int, random_state: Any
+) -> Iterator[list[Indices]]:
+    """Yield scikit-learn's folds for one seed after another.
+
+    Groups are dealt out whole, one by one: now and then a fold goes without a class.
+    """
+    splitter: Any = StratifiedKFold if groups is None else StratifiedGroupKFold
+    for seed in seed_sequence(random_state).generate_state(_SHUFFLES) >> 1:
+        folds = splitter(n_splits=n_splits, shuffle=True, random_state=int(seed))
+        yield list(folds.split(np.zeros(len(targets)), targets, groups))
+
+
+def _has_every_class(split: Indices, targets: np.ndarray) -> bool:
+    """Whether both parts of a split do."""
+    n_classes = targets.max() + 1
+    return all(len(np.unique(targets[part])) == n_classes for part in split)

@@ -9,6 +9,7 @@ import numpy as np
 from scipy import stats
 
 from detl._batches import seed_sequence
+from detl._checks import check_labels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +43,10 @@ def class_table(confusion_matrix: np.ndarray) -> dict[str, np.ndarray]:
     [0.8, 0.9]
     """
     matrix = np.asarray(confusion_matrix)
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
+        raise ValueError(
+            f"confusion_matrix has shape {matrix.shape}; expected (n_classes, n_classes)."
+        )
     hits = np.diag(matrix)
     true, predicted, total = matrix.sum(axis=1), matrix.sum(axis=0), matrix.sum()
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -72,15 +77,31 @@ def accuracy_interval(
     random_state : int, numpy generator or None
         Seed of the resampling.
 
+    Raises
+    ------
+    ValueError
+        If there are fewer than two images, or groups, to draw from, or the lengths differ.
+
     References
     ----------
     Efron 1987, "Better Bootstrap Confidence Intervals", JASA; computed by
     :func:`scipy.stats.bootstrap` (percentile method).
     """
-    units = np.arange(len(correct)) if groups is None else np.unique(groups, return_inverse=True)[1]
-    sizes = np.bincount(units)
-    hits = np.bincount(units, weights=correct)
+    correct = check_labels(correct, name="correct")
+    if not np.isin(correct, (0, 1)).all():
+        raise ValueError(
+            "correct has values other than True and False; give predictions == labels."
+        )
     drawn = "images" if groups is None else "groups"
+    if groups is None:
+        units = np.arange(len(correct))
+    else:
+        groups = check_labels(groups, len(correct), name="groups")
+        units = np.unique(groups, return_inverse=True)[1]
+    sizes = np.bincount(units)
+    if len(sizes) < 2:
+        raise ValueError(f"{len(sizes)} {drawn}; an interval needs at least two to draw from.")
+    hits = np.bincount(units, weights=correct)
     method = f"bootstrap over {len(sizes)} {drawn}, percentile, 9999 draws"
 
     def accuracy(hits: np.ndarray, sizes: np.ndarray, axis: int) -> np.ndarray:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import logging
+import math
+import warnings
 import zipfile
 from dataclasses import dataclass, field
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
+from sklearn.exceptions import ConvergenceWarning
 
 from detl import _graphs, folds
 from detl._batches import (
@@ -68,16 +72,17 @@ class SourceModel:
         path = Path(path)
         if path.suffix != ".keras":
             raise ValueError(f"path={str(path)!r}; expected a file name that ends in .keras.")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f"{path.stem}.part.keras")  # a killed save leaves the old file whole
-        self.model.save(part)
         record = {
             "classes": self.classes.tolist(),
             "history": self.history,
             "best_epoch": self.best_epoch,
         }
+        text = json.dumps(record)  # before anything is written: not every label can be
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f"{path.stem}.part.keras")  # a killed save leaves the old file whole
+        self.model.save(part)
         with zipfile.ZipFile(part, "a") as archive:
-            archive.writestr(_RECORD, json.dumps(record))
+            archive.writestr(_RECORD, text)
         return part.replace(path)
 
     def __sklearn_clone__(self) -> SourceModel:
@@ -151,6 +156,7 @@ def pretrain(
         Class of each image, strings or integers.
     groups : array-like of shape (n,), optional
         Patient (or what else repeats) of each image: no group is in both training and validation.
+        Not together with ``validation_data``, which decides that already.
     validation_data : tuple (images, labels), optional
         By default a balanced fifth is held out of ``images``, see
         :func:`detl.folds.balanced_holdout`.
@@ -188,7 +194,13 @@ def pretrain(
     Raises
     ------
     ValueError
-        If images, labels, groups or the validation data do not fit each other or the backbone.
+        If images, labels, groups or the validation data do not fit each other or the backbone, or
+        a class is too small to hold a part of it out.
+
+    Warns
+    -----
+    sklearn.exceptions.ConvergenceWarning
+        If the loss became infinite or NaN.
 
     References
     ----------
@@ -198,29 +210,34 @@ def pretrain(
     check_count("epochs", epochs)
     check_count("batch_size", batch_size)
     check_positive("learning_rate", learning_rate)
-    if warmup_epochs < 0:
+    if not (isinstance(warmup_epochs, Real) and 0 <= warmup_epochs < math.inf):
         raise ValueError(f"warmup_epochs={warmup_epochs!r}; expected 0 or more.")
     if gradient_clip is not None:
         check_positive("gradient_clip", gradient_clip)
     check_choice("class_weight", class_weight, (None, "balanced"))
-    policy = dtype_policy(precision)
-    if not _graphs.is_graph(backbone):
+    if augmentation is not None and not callable(augmentation):
         raise TypeError(
-            f"backbone is {type(backbone).__name__}; expected a functional keras.Model, such as "
-            "detl.backbones.vgg16((224, 224, 1)) returns."
+            f"augmentation={augmentation!r}; expected a detl.Augmentation, or None for images as "
+            "they are."
         )
-    shape = backbone.inputs[0].shape[1:]
+    if groups is not None and validation_data is not None:
+        raise ValueError(
+            "groups say which images to hold out together, but validation_data is given; "
+            "leave one of the two out."
+        )
+    policy = dtype_policy(precision)
+    shape = _image_shape(backbone)
     images = check_images(images, shape=shape)
     labels = check_labels(labels, len(images))
     classes, targets = check_classes(labels)
     holdout_seed, weight_seed, batch_seed, noise_seed = seed_sequence(random_state).spawn(4)
 
+    rows = np.arange(len(images))
     if validation_data is None:
         rows, held_out = folds.balanced_holdout(
             labels, groups=groups, random_state=integer_seed(holdout_seed)
         )
         validation = (images[held_out], targets[held_out])
-        images, targets = images[rows], targets[rows]
         _logger.info("pretrain holds out %d of %d images to validate.", len(held_out), len(labels))
     else:
         validation = _checked_validation(validation_data, shape, classes)
@@ -229,13 +246,17 @@ def pretrain(
         backbone, dtype_policy=policy, seeds=np.random.default_rng(weight_seed)
     )
     network = with_logits(network, len(classes), integer_seed(weight_seed))
+    for layer in network._flatten_layers():  # a backbone may come frozen
+        layer.trainable = True
     _graphs.seed_noise(network, integer_seed(noise_seed))
-    steps = steps_per_epoch(len(images), batch_size)
+    steps = steps_per_epoch(len(rows), batch_size)
     network.compile(
         optimizer=_adam(learning_rate, steps, epochs, warmup_epochs, gradient_clip),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
         weighted_metrics=[],
+        # Under a global policy of float16 Keras would wrap the optimizer; this model is not.
+        auto_scale_loss=False,
     )
     # Built anew for every call: a reused callback would carry its best value into the next fit.
     keep_best = keras.callbacks.EarlyStopping(
@@ -247,7 +268,8 @@ def pretrain(
             targets,
             batch_size=batch_size,
             generator=np.random.default_rng(batch_seed),
-            weights=None if class_weight is None else balanced_weights(targets),
+            rows=rows,
+            weights=None if class_weight is None else balanced_weights(targets, rows),
             augment=augmentation,
         ),
         steps_per_epoch=steps,
@@ -258,13 +280,44 @@ def pretrain(
         shuffle=False,
         verbose=verbose,
     )
+    history = {name: [float(v) for v in values] for name, values in fitted.history.items()}
+    _warn_of_divergence(history, learning_rate)
     trained = with_probabilities(network)
     return SourceModel(
         model=_graphs.copy_model(trained, dtype_policy="float32"),
         classes=classes,
-        history={name: [float(v) for v in values] for name, values in fitted.history.items()},
+        history=history,
         best_epoch=int(keep_best.best_epoch),
     )
+
+
+def _image_shape(backbone: Any) -> tuple[int | None, ...]:
+    """Return the (height, width, channels) that a backbone takes, refusing what takes no images."""
+    if not _graphs.is_graph(backbone):
+        raise TypeError(
+            f"backbone is {type(backbone).__name__}; expected a functional keras.Model, such as "
+            "detl.backbones.vgg16((224, 224, 1)) returns."
+        )
+    shapes = [tensor.shape[1:] for tensor in backbone.inputs]
+    if len(shapes) != 1 or len(shapes[0]) != 3:
+        raise ValueError(
+            f"backbone {backbone.name!r} takes inputs of shape {', '.join(map(str, shapes))}; "
+            "expected one, images of shape (height, width, channels)."
+        )
+    return tuple(shapes[0])
+
+
+def _warn_of_divergence(history: dict[str, list[float]], learning_rate: float) -> None:
+    losses = np.array([history["loss"], history["val_loss"]])
+    diverged = np.flatnonzero(~np.isfinite(losses).all(axis=0))
+    if len(diverged):
+        warnings.warn(
+            f"The loss was not finite in {len(diverged)} of {losses.shape[1]} epochs, first in "
+            f"epoch {diverged[0] + 1}: learning_rate={learning_rate:.3g} is too high here; "
+            "try a tenth of it.",
+            ConvergenceWarning,
+            stacklevel=3,
+        )
 
 
 def _adam(
