@@ -348,6 +348,18 @@ def test_images_may_be_floats_or_a_memory_map(tmp_path):
     np.testing.assert_array_equal(cam(np.load(tmp_path / "images.npy", mmap_mode="r")), expected)
 
 
+@pytest.mark.parametrize(("scale", "offset"), [(255, 0), (127.5, 1)])
+def test_a_model_of_another_scale_is_explained_without_a_warning(scale, offset):
+    model, images = pooled(), pixels()
+    x = raw = keras.Input((8, 8, 1))
+    x = layers.Rescaling(scale, offset=scale * offset)(x)
+    for layer in model.layers:
+        x = layer(x)
+    found = GradCAM(keras.Model(raw, x)).explain(images / scale - offset)
+    expected = GradCAM(model).explain(images)
+    np.testing.assert_allclose(found.raw, expected.raw, rtol=1e-4, atol=1e-6)
+
+
 def test_images_may_have_any_size_where_the_model_takes_it():
     cam = GradCAM(pooled(shape=(None, None, 1)))
     for size in ((8, 8), (20, 13)):

@@ -8,23 +8,32 @@ import keras
 
 from detl import _graphs
 
-_OUTPUT_ACTIVATIONS = ("linear", "softmax", "sigmoid")
+# What a classifier may end in, as its functions, layers and operations are called.
+_OUTPUT_FUNCTIONS = ("linear", "softmax", "logsoftmax", "sigmoid", "logsigmoid")
 
 
 def features_of(model: keras.Model) -> Any:
-    """Return the tensor that the last fully connected layer reads.
+    """Return the tensor that the last fully connected layer reads, ``(n, features)``.
 
-    A classifier ends in a Dense layer, followed by nothing but a softmax or sigmoid. A model that
-    ends otherwise (in pooling, or in a hidden layer with ReLU) is a backbone: its output is taken.
+    A classifier ends in a Dense layer, or in a 1x1 convolution of a 1x1 map that is then flattened
+    (MobileNet), followed by nothing but a softmax or sigmoid. A model that ends otherwise (in
+    pooling, or in a hidden layer with ReLU) is a backbone: its output is taken.
     """
     if len(model.outputs) != 1:
         raise ValueError(f"{model.name!r} has {len(model.outputs)} outputs; expected one.")
     tensor = model.outputs[0]
-    while _is_output_activation(_graphs.layer_of(tensor)):
-        tensor = _graphs.node_of(tensor).input_tensors[0]
+    while is_output_function(_graphs.layer_of(tensor)):
+        tensor = _read_for(tensor)
     last = _graphs.layer_of(tensor)
-    if isinstance(last, keras.layers.Dense) and _activation_of(last) in _OUTPUT_ACTIVATIONS:
-        tensor = _graphs.node_of(tensor).input_tensors[0]
+    if isinstance(last, keras.layers.Dense) and ends_in_output_function(last):
+        tensor = _read_for(tensor)
+    elif isinstance(last, keras.layers.Flatten | keras.layers.Reshape):
+        maps = _read_for(tensor)
+        if _is_fully_connected(_graphs.node_of(maps)):
+            pixel = _read_for(maps)
+            name = _free_name("features", model, below=pixel)
+            # float32 whatever the policy, as what reads it.
+            tensor = keras.layers.Flatten(dtype="float32", name=name)(pixel)
     if len(tensor.shape) != 2:
         raise ValueError(
             f"{model.name!r} gives features of shape {tensor.shape}; expected (n, features). "
@@ -54,16 +63,32 @@ def with_probabilities(model: keras.Model) -> keras.Model:
     return keras.Model(model.input, softmax(logits), name=model.name)
 
 
-def _is_output_activation(layer: Any) -> bool:
-    if isinstance(layer, keras.layers.Softmax):
-        return True
+def ends_in_output_function(operation: Any) -> bool:
+    """Whether a layer or operation ends in what makes probabilities of logits, or in nothing."""
+    function = getattr(operation, "activation", operation)
+    name = str(getattr(function, "__name__", type(function).__name__))
+    return name.lower().replace("_", "") in _OUTPUT_FUNCTIONS
+
+
+def is_output_function(operation: Any) -> bool:
+    """Whether that is all it does: a softmax, but not a Dense layer with a softmax."""
+    return ends_in_output_function(operation) and not getattr(operation, "weights", [])
+
+
+def _is_fully_connected(node: Any) -> bool:
+    """Whether a call is the last layer of a classifier in the form of a 1x1 convolution."""
+    layer = node.operation
     return (
-        isinstance(layer, keras.layers.Activation) and _activation_of(layer) in _OUTPUT_ACTIVATIONS
+        isinstance(layer, keras.layers.Conv2D)
+        and layer.kernel_size == (1, 1)
+        and node.input_tensors[0].shape[1:3] == (1, 1)
+        and ends_in_output_function(layer)
     )
 
 
-def _activation_of(layer: Any) -> str:
-    return str(getattr(layer.activation, "__name__", layer.activation))
+def _read_for(tensor: Any) -> Any:
+    """Return what the operation that gave a tensor read."""
+    return _graphs.node_of(tensor).input_tensors[0]
 
 
 def _free_name(name: str, model: keras.Model, *, below: Any) -> str:

@@ -23,6 +23,7 @@ import numpy as np
 from detl import _graphs
 from detl._checks import check_count, check_images
 from detl._gradients import with_gradient
+from detl._heads import ends_in_output_function, is_output_function
 from detl.backbones import is_convolution
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
@@ -197,7 +198,7 @@ class GradCAM:
         ValueError
             If images or class indices do not fit the model, or if the model gives NaN or infinity.
         """
-        images = check_images(images, shape=self._image_shape)
+        images = check_images(images, shape=self._image_shape, any_scale=True)
         wanted = _check_class_index(class_index, len(images), self._n_classes)
         steps = []
         for start in range(0, len(images), self.batch_size):
@@ -318,7 +319,7 @@ def _calls_to_logits(network: keras.Model) -> tuple[list[_Call], int]:
             "'channels_last', images of (n, height, width, channels)."
         )
     producers = {number: call for call in calls for number in call.outputs}
-    while _is_only_squashing(producers[output].operation):
+    while is_output_function(producers[output].operation):
         output = producers[output].inputs[0]
     needed = {output}
     used: list[_Call] = []
@@ -326,7 +327,7 @@ def _calls_to_logits(network: keras.Model) -> tuple[list[_Call], int]:
         if needed.intersection(call.outputs):
             needed.update(call.inputs)
             used.insert(0, call)
-    if _squashes(used[-1].operation):
+    if ends_in_output_function(used[-1].operation):
         used[-1] = replace(used[-1], operation=_without_activation(used[-1].operation))
     return used, output
 
@@ -356,18 +357,6 @@ def _unfold(
             )
         number_of.update(zip(map(id, node.outputs), outputs, strict=True))
     return calls, [number_of[id(tensor)] for tensor in model.outputs]
-
-
-def _squashes(operation: Any) -> bool:
-    """Whether the operation ends in a function that turns logits into probabilities."""
-    function = getattr(operation, "activation", operation)
-    name = getattr(function, "__name__", type(function).__name__).lower().replace("_", "")
-    return name in ("softmax", "logsoftmax", "sigmoid", "logsigmoid")
-
-
-def _is_only_squashing(operation: Any) -> bool:
-    is_activation = isinstance(operation, keras.layers.Activation)
-    return _squashes(operation) and (is_activation or not hasattr(operation, "activation"))
 
 
 def _without_activation(layer: Any) -> Any:
