@@ -23,6 +23,8 @@ autodoc_typehints = "none"
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
 autosummary_ignore_module_all = False
+# Some file systems do not tell detl.folds.audit from detl.folds.Audit.
+autosummary_filename_map = {"detl.folds.audit": "detl.folds.audit_function"}
 numpydoc_show_class_members = False
 smartquotes = False  # they would turn the quotes of default="last_block"
 templates_path = ["_templates"]

@@ -1,11 +1,15 @@
 """What several test modules need: images of two classes, and a network that learns them."""
 
+import io
+
 import keras
 import numpy as np
 import pytest
 from keras import layers
 
 import detl
+from detl import folds
+from detl.results import CrossValidationResult, FoldResult
 
 SHAPE = (16, 16, 1)
 
@@ -50,6 +54,62 @@ def tiny_source(tiny_backbone, tiny_images, tiny_labels):
         random_state=0,
         verbose=0,
     )
+
+
+@pytest.fixture
+def terminal():
+    """Return what passes for a terminal, for ``contextlib.redirect_stderr``."""
+
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    return Terminal()
+
+
+@pytest.fixture(scope="session")
+def make_result():
+    """Return a function that makes up the result of a cross-validation, without any training."""
+
+    def make(labels, *, groups=None, indices=None, probabilities=None, histories=None):
+        labels = np.asarray(labels)
+        groups = None if groups is None else np.asarray(groups)
+        if indices is None:
+            indices = folds.stratified_folds(labels, groups=groups, random_state=0)
+        if probabilities is None:
+            probabilities = made_up_probabilities(labels)
+            probabilities = [probabilities[test] for _, test in indices]
+        if histories is None:
+            histories = [{"loss": [1.0, 0.5 + k], "accuracy": [0.5, 0.75]} for k in range(9)]
+        return CrossValidationResult(
+            classes=np.unique(labels),
+            labels=labels,
+            groups=groups,
+            folds=tuple(
+                FoldResult(
+                    train=train,
+                    test=test,
+                    probabilities=np.asarray(probabilities[k], "float32"),
+                    history=histories[k % len(histories)],
+                    seed=k,
+                    start="digest",
+                    seconds=1.5,
+                )
+                for k, (train, test) in enumerate(indices)
+            ),
+            audit=folds.audit(indices, labels, groups=groups),
+            settings={"interval_seed": 0, "transfer": {"epochs": 2}},
+            versions={"python": "3"},
+            seconds={"features": 0.1, "total": 2.5},
+        )
+
+    def made_up_probabilities(labels):
+        classes, targets = np.unique(labels, return_inverse=True)
+        logits = np.random.default_rng(0).normal(size=(len(labels), len(classes)))
+        shares = np.exp(1.5 * logits + 2 * np.eye(len(classes))[targets])
+        return shares / shares.sum(axis=1, keepdims=True)
+
+    return make
 
 
 def _read_only(array):

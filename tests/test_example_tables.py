@@ -133,11 +133,31 @@ def test_only_frontal_covid_radiographs_are_kept(tmp_path):
     assert set(covid.labels) == {"covid-19"}
 
 
+def test_controls_are_what_a_collection_has_without_covid(tmp_path):
+    rows = [
+        ["1", "COVID-19", "PA", "X-ray", "covid.jpg"],
+        ["2", "No Finding", "PA", "X-ray", "normal.jpg"],
+        ["3", "Pneumonia/Fungal/Pneumocystis", "AP", "X-ray", "late.jpg"],
+        ["3", "Klebsiella", "AP", "X-ray", "early.jpg"],
+        ["4", "Mycoplasma Bacterial Pneumonia", "", "X-ray", "mycoplasma.jpg"],
+        ["5", "ARDS", "PA", "X-ray", "ards.jpg"],
+        ["6", "Pneumonia", "L", "X-ray", "lateral.jpg"],
+    ]
+    table = write_table(tmp_path / "metadata.csv", COVID_HEADER, rows)
+    controls = tables.read_controls(table, write_images(tmp_path / "i", [row[4] for row in rows]))
+    assert dict(zip([path.stem for path in controls.paths], controls.labels.tolist())) == {
+        "normal": "normal",
+        "late": "pneumonia",
+        "early": "pneumonia",
+        "mycoplasma": "pneumonia",
+    }
+
+
 def test_a_collection_without_covid_is_refused(tmp_path):
     table = write_table(
         tmp_path / "metadata.csv", COVID_HEADER, [["5", "SARS", "PA", "X-ray", "sars.jpg"]]
     )
-    with pytest.raises(ValueError, match="no frontal COVID-19 radiograph"):
+    with pytest.raises(ValueError, match="no frontal radiograph of covid-19"):
         tables.read_covid(table, tmp_path)
 
 

@@ -3,6 +3,7 @@
 import os
 import tempfile
 from collections import namedtuple
+from contextlib import redirect_stderr
 
 import keras
 import numpy as np
@@ -137,10 +138,11 @@ def test_half_precision_is_kept_exactly_in_float32(images):
     assert np.abs(found - images / np.float32(3)).max() > 0.01  # it is half precision
 
 
-def test_a_bar_is_shown_on_request_only(trunk, images, capsys):
-    features.extract(trunk, images, batch_size=4)
-    assert capsys.readouterr().out == ""
-    features.extract(trunk, images, batch_size=4, verbose=1)
-    assert "11/11" in capsys.readouterr().out
-    features.extract(trunk, images, batch_size=N, verbose=1)
-    assert "11/11" in capsys.readouterr().out
+def test_a_bar_is_shown_on_request_only(trunk, images, terminal):
+    with redirect_stderr(terminal):
+        features.extract(trunk, images, batch_size=4)
+        assert terminal.getvalue() == ""
+        features.extract(trunk, images, batch_size=4, verbose=1)
+        assert "11/11" in terminal.getvalue()
+        features.extract(trunk, images, batch_size=N, verbose=1)
+        assert terminal.getvalue().count("features: 100%") == 2

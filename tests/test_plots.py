@@ -8,7 +8,7 @@ import matplotlib
 import numpy as np
 import pytest
 
-from detl import plots
+from detl import metrics, plots
 
 BLACK, WHITE = [0, 0, 0], [255, 255, 255]
 
@@ -215,7 +215,216 @@ def test_a_result_brings_its_matrix_and_its_classes():
 
 def test_long_names_are_turned():
     short, long = (plots.confusion_matrix(np.eye(2), [name, "b"]) for name in ("a", "a" * 11))
-    assert [f.axes[0].get_xticklabels()[0].get_rotation() for f in (short, long)] == [0, 30]
+    assert [f.axes[0].get_xticklabels()[0].get_rotation() for f in (short, long)] == [0, 45]
+
+
+def test_long_names_go_over_several_lines():
+    names = ["squamous cell carcinoma in situ", "normal"]
+    figure = plots.confusion_matrix(np.eye(2), names)
+    shown = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert shown == ["squamous cell carcinoma\nin situ", "normal"]
+
+
+# ------------------------------------------------------------------------------------- ROC curves
+
+LABELS = np.array(["covid", "normal", "other", "pneumonia"])[np.arange(200) % 4]
+
+
+@pytest.fixture(scope="module")
+def result(make_result):
+    return make_result(LABELS, groups=np.arange(200) // 5)
+
+
+def curves_with(axis, width):
+    return [line for line in axis.lines if line.get_linewidth() == width]
+
+
+def test_each_class_has_its_panel_with_folds_mean_and_band(result):
+    figure = plots.roc_curves(result)
+    assert [axis.get_title() for axis in figure.axes] == ["covid", "normal", "other", "pneumonia"]
+    expected = metrics.roc_curves(result.fold_predictions, unit="groups", random_state=0)
+    for axis, curve in zip(figure.axes, expected, strict=True):
+        assert (axis.get_xlabel(), axis.get_ylabel()) == ("1 - specificity", "sensitivity")
+        rates = np.r_[0, curve.false_positive_rate]
+        thin, [mean] = curves_with(axis, 0.6), curves_with(axis, 2)
+        for line, fold in zip(thin, curve.folds, strict=True):
+            np.testing.assert_array_equal(line.get_xydata(), np.c_[rates, np.r_[0, fold]])
+        np.testing.assert_array_equal(mean.get_xydata(), np.c_[rates, np.r_[0, curve.mean]])
+        band = {tuple(point) for point in axis.collections[0].get_paths()[0].vertices.tolist()}
+        for ends in (curve.low, curve.high):
+            assert {*zip(curve.false_positive_rate.tolist(), ends.tolist(), strict=True)} <= band
+
+
+def test_each_panel_has_the_diagonal_and_the_area_with_its_interval(result):
+    panels = plots.roc_curves(result).axes
+    for axis, scores in zip(panels, result.class_scores.values(), strict=True):
+        assert axis.lines[0].get_xydata().tolist() == [[0, 0], [1, 1]]
+        area = scores["roc_auc"]
+        [text] = axis.get_legend().get_texts()
+        assert text.get_text() == (
+            f"mean of 5 folds\nAUC {area.mean:.3f} "
+            f"({area.interval.low:.3f} to {area.interval.high:.3f})"
+        )
+
+
+def test_the_figure_says_how_the_band_was_found(result, make_result):
+    for one, unit in ((result, "40 groups"), (make_result(LABELS), "200 images")):
+        assert plots.roc_curves(one).get_supxlabel() == (
+            "thin lines: folds; AUC with 95 % interval\n"
+            f"band: 95 %, percentile bootstrap over {unit}, 500 draws"
+        )
+
+
+def test_folds_without_a_class_are_left_out_and_a_class_in_none_says_so(make_result):
+    rows = np.arange(200)
+    tests = [rows[:60], rows[60:120][LABELS[60:120] != "covid"], rows[120:160]]
+    tests = [test[LABELS[test] != "other"] for test in tests]
+    result = make_result(LABELS, indices=[(np.setdiff1d(rows, test), test) for test in tests])
+    covid, normal, other, _ = plots.roc_curves(result).axes
+    legends = [axis.get_legend().get_texts()[0].get_text() for axis in (covid, normal)]
+    assert [text.split("\n")[0] for text in legends] == ["mean of 2 of 3 folds", "mean of 3 folds"]
+    assert [len(curves_with(axis, 0.6)) for axis in (covid, normal, other)] == [2, 3, 0]
+    assert [text.get_text() for text in other.texts] == [
+        "no fold tests both images\nof this class and others"
+    ]
+    assert other.get_legend() is None
+
+
+def test_places_without_a_class_are_empty(make_result):
+    figure = plots.roc_curves(make_result(np.arange(100) % 5))
+    assert [axis.axison for axis in figure.axes] == [True] * 5 + [False]
+    assert [axis.get_title() for axis in figure.axes] == ["0", "1", "2", "3", "4", ""]
+
+
+def test_the_same_result_gives_the_same_picture(result):
+    first, again = (plots.roc_curves(result).axes[0].collections[0] for _ in range(2))
+    np.testing.assert_array_equal(first.get_paths()[0].vertices, again.get_paths()[0].vertices)
+
+
+# ---------------------------------------------------------------------------- reliability diagram
+
+
+@pytest.mark.parametrize("n_bins", [10, 4])
+def test_the_diagram_shows_accuracy_over_confidence_and_images_per_bin(result, n_bins):
+    above, below = plots.reliability_diagram(result, n_bins=n_bins).axes
+    sure = result.probabilities.max(axis=1)
+    confidence, accuracy, _ = metrics.reliability(result.predictions == LABELS, sure, n_bins=n_bins)
+    gaps, points = above.collections
+    np.testing.assert_allclose(points.get_offsets(), np.c_[confidence, accuracy])
+    np.testing.assert_allclose(
+        gaps.get_segments(), [[[c, a], [c, c]] for c, a in zip(confidence, accuracy, strict=True)]
+    )
+    assert above.lines[0].get_xydata().tolist() == [[0, 0], [1, 1]]
+    counts, edges = np.histogram(sure, bins=n_bins, range=(0, 1))
+    filled = counts > 0
+    assert [bar.get_height() for bar in below.patches] == counts[filled].tolist()
+    np.testing.assert_allclose(
+        [bar.get_x() for bar in below.patches], edges[:-1][filled], atol=1e-9
+    )
+    assert [text.get_text() for text in below.texts] == [str(n) for n in counts[filled]]
+    assert (below.get_xlabel(), below.get_ylabel()) == ("confidence", "images")
+
+
+def test_points_of_more_images_are_larger(result):
+    above, below = plots.reliability_diagram(result).axes
+    images = np.array([bar.get_height() for bar in below.patches])
+    np.testing.assert_allclose(above.collections[1].get_sizes(), 10 + 200 * images / images.max())
+
+
+def test_the_diagram_has_the_calibration_error_with_its_interval(result):
+    error = result.scores["calibration_error"]
+    assert plots.reliability_diagram(result).axes[0].get_title() == (
+        f"calibration error {error.mean:.3f} "
+        f"({error.interval.low:.3f} to {error.interval.high:.3f})\n"
+        "mean over folds, with 95 % interval"
+    )
+
+
+def test_who_is_always_sure_and_right_is_one_point_in_the_corner(make_result):
+    labels = np.arange(20) % 2
+    indices = [(np.arange(10), np.arange(10, 20)), (np.arange(10, 20), np.arange(10))]
+    sure = make_result(labels, indices=indices, probabilities=[np.eye(2)[labels[:10]]] * 2)
+    above, below = plots.reliability_diagram(sure).axes
+    assert above.collections[1].get_offsets().tolist() == [[1, 1]]
+    [bar] = below.patches
+    assert (bar.get_x(), bar.get_width(), bar.get_height()) == pytest.approx((0.9, 0.1, 20))
+
+
+# ---------------------------------------------------------------------------------- most confused
+
+
+def test_images_are_shown_from_the_most_confused_on(result):
+    images, _ = pictures(200)
+    figure = plots.most_confused(result, images, n=5, columns=3)
+    truth = np.searchsorted(result.classes, LABELS)
+    of_truth = result.probabilities[np.arange(200), truth]
+    assert [len(axis.images) for axis in figure.axes] == [1] * 5 + [0]
+    for axis, row in zip(figure.axes, np.argsort(of_truth)[:5], strict=False):
+        shown = axis.images[0].get_array()
+        np.testing.assert_array_equal(shown, np.repeat(images[row], 3, axis=-1))
+        assert axis.get_title("left") == (
+            f"true: {LABELS[row]} ({of_truth[row]:.3f})\n"
+            f"predicted: {result.predictions[row]} ({result.probabilities[row].max():.3f})\n"
+            f"image {row}, fold {result.fold_of[row]}"
+        )
+
+
+def test_repeats_show_their_mean_and_name_all_their_folds(make_result):
+    rows, labels = np.arange(8), np.arange(8) % 2
+    undecided = np.full((4, 2), 0.5)
+    first, again = undecided.copy(), undecided.copy()
+    first[0], again[0] = [0.1, 0.9], [0.2, 0.8]  # image 4, of class 0
+    halves = [(rows[4:], rows[:4]), (rows[:4], rows[4:])]
+    shares = [undecided, first, undecided, again]
+    result = make_result(labels, indices=halves * 2, probabilities=shares)
+    figure = plots.most_confused(result, pictures(8)[0], n=1)
+    assert figure.axes[0].get_title("left") == (
+        "true: 0 (0.150)\npredicted: 1 (0.850)\nimage 4, folds 1, 3"
+    )
+
+
+def test_images_that_no_fold_tested_are_not_shown(make_result):
+    result = make_result(LABELS, indices=[(np.arange(3, 200), np.arange(3))])
+    figure = plots.most_confused(result, pictures(200)[0])
+    shown = [axis.get_title("left").split("\n")[-1] for axis in figure.axes]
+    assert sorted(shown) == ["image 0, fold 0", "image 1, fold 0", "image 2, fold 0"]
+
+
+def test_only_the_images_shown_are_read(result, tmp_path):
+    # Every other image is NaN, which whoever reads it refuses.
+    truth = np.searchsorted(result.classes, LABELS)
+    shown = np.argsort(result.probabilities[np.arange(200), truth])[:2]
+    images = np.memmap(tmp_path / "images", "float32", "w+", shape=(200, 4, 4, 3))
+    images[...] = np.nan
+    images[shown] = 100
+    figure = plots.most_confused(result, images, n=2)
+    assert [axis.images[0].get_array().mean() for axis in figure.axes] == [100, 100]
+
+
+def test_a_list_of_images_will_do(result):
+    images, _ = pictures(200)
+    listed, array = (
+        plots.most_confused(result, given, n=1).axes[0].images[0].get_array()
+        for given in (images.tolist(), images)
+    )
+    np.testing.assert_array_equal(listed, array)
+
+
+def test_long_titles_stay_within_their_place_and_the_figure(make_result):
+    name = "adenocarcinoma, moderately differentiated, of the lung"
+    labels = np.where(np.arange(40) % 2, name, "normal mucosa of the upper airway")
+    figure = plots.most_confused(make_result(labels), pictures(40, 16, 16)[0], n=4)
+    figure.draw_without_rendering()
+    limits = [axis.get_window_extent().x0 for axis in figure.axes[1:]] + [figure.bbox.x1]
+    for axis, limit in zip(figure.axes, limits, strict=True):
+        [title] = [text for text in axis.get_children() if title_of(text) == axis.get_title("left")]
+        box = title.get_window_extent()
+        assert box.x1 < limit
+        assert box.y1 <= figure.bbox.y1
+
+
+def title_of(artist):
+    return artist.get_text() if isinstance(artist, matplotlib.text.Text) else None
 
 
 # ----------------------------------------------------------------------------- learning curves
@@ -251,6 +460,58 @@ def test_folds_are_thin_lines_around_their_mean():
     assert mean.get_label() == "training, mean of 5"
 
 
+@pytest.mark.parametrize("n_folds", [2, 20])
+def test_each_fold_has_a_colour_of_its_own_which_a_legend_names(n_folds):
+    figure = plots.learning_curves([history(seed=seed) for seed in range(n_folds)])
+    [legend] = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == [f"fold {k}" for k in range(n_folds)]
+    named = [tuple(line.get_color()) for line in legend.get_lines()]
+    assert len(set(named)) == n_folds
+    for axis in figure.axes:
+        thin = [line for line in axis.lines if line.get_linewidth() < 1]
+        assert [tuple(line.get_color()) for line in thin] == 2 * named
+        assert [line.get_linestyle() for line in thin] == ["-"] * n_folds + ["--"] * n_folds
+    figure.draw_without_rendering()
+    box = legend.get_window_extent()
+    assert 0 <= box.y0
+    assert box.y1 <= figure.bbox.y1
+
+
+def test_a_fold_keeps_its_colour_where_others_have_no_validation():
+    folds = [history(validation=False), history(seed=1)]
+    loss = plots.learning_curves(folds).axes[0]
+    first, second, mean, validation, mean_validation = loss.lines
+    assert validation.get_color() == second.get_color() != first.get_color()
+    np.testing.assert_array_equal(validation.get_ydata(), mean_validation.get_ydata())
+    assert (mean.get_label(), mean_validation.get_label()) == (
+        "training, mean of 2",
+        "validation, mean of 1",
+    )
+
+
+def test_more_than_20_folds_are_not_named():
+    figure = plots.learning_curves([history(2, seed=seed) for seed in range(21)])
+    assert figure.legends == []
+    assert len({tuple(line.get_color()) for line in figure.axes[0].lines[:21]}) == 21
+
+
+def test_a_single_history_needs_no_legend_of_folds():
+    figure = plots.learning_curves(history())
+    assert figure.legends == []
+    colours = {line.get_label(): line.get_color() for line in figure.axes[0].lines}
+    assert colours == {"training": "tab:blue", "validation": "tab:orange"}
+
+
+def test_a_cross_validation_brings_the_histories_of_its_folds_and_its_matrix(result):
+    loss, accuracy = plots.learning_curves(result).axes
+    for axis, name in ((loss, "loss"), (accuracy, "accuracy")):
+        *thin, mean = axis.lines
+        assert [line.get_ydata().tolist() for line in thin] == [h[name] for h in result.histories]
+        assert mean.get_label() == "training, mean of 5"
+    cells = cells_of(plots.confusion_matrix(result))
+    assert [int(cell.split("\n")[0]) for cell in cells] == result.confusion_matrix.ravel().tolist()
+
+
 def test_the_mean_ends_with_the_shortest_fold():
     figure = plots.learning_curves([history(4), history(2, seed=1)])
     mean = curves_of(figure.axes[0])["training, mean of 2"]
@@ -284,19 +545,31 @@ def test_a_result_brings_its_histories(name):
 def test_figures_can_be_saved_without_a_screen_and_leave_no_trace(tmp_path):
     script = """
 import sys
+from types import SimpleNamespace
 import numpy as np
-from detl import plots
+from detl import metrics, plots
+labels, shares = np.arange(8) % 2, np.full((8, 2), 0.5)
+fold = metrics.Predictions(targets=labels, probabilities=shares, units=np.arange(8))
+overall, per_class = metrics.scores([fold], random_state=0)
+result = SimpleNamespace(
+    fold_predictions=[fold], unit="images", settings={"interval_seed": 0}, scores=overall,
+    class_scores=dict(enumerate(per_class)), classes=np.arange(2), labels=labels,
+    predictions=labels, probabilities=shares, indices=[(labels, np.arange(8))],
+)
 images, masks = np.zeros((1, 8, 8, 1), "uint8"), np.eye(8)[np.newaxis]
 for index, figure in enumerate([
     plots.heatmap_grid(images, masks, titles=["a"], row_labels=["b"], masks=masks),
     plots.confusion_matrix([[1, 2], [3, 4]]),
     plots.learning_curves({"loss": [2, 1], "accuracy": [0, 1]}),
+    plots.roc_curves(result),
+    plots.reliability_diagram(result),
+    plots.most_confused(result, np.repeat(images, 8, axis=0)),
 ]):
     figure.savefig(f"{sys.argv[1]}/{index}.png")
 assert "matplotlib.pyplot" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=True)
-    assert [path.stat().st_size > 1000 for path in sorted(tmp_path.glob("*.png"))] == [True] * 3
+    assert [path.stat().st_size > 1000 for path in sorted(tmp_path.glob("*.png"))] == [True] * 6
 
 
 @pytest.mark.parametrize(
@@ -306,8 +579,14 @@ assert "matplotlib.pyplot" not in sys.modules
         lambda: plots.heatmap_grid(*pictures()),
         lambda: plots.confusion_matrix(np.eye(2)),
         lambda: plots.learning_curves(history()),
+        lambda: plots.roc_curves(None),
+        lambda: plots.reliability_diagram(None),
+        lambda: plots.most_confused(None, None),
     ],
-    ids=["overlay", "heatmap_grid", "confusion_matrix", "learning_curves"],
+    ids=[
+        *("overlay", "heatmap_grid", "confusion_matrix", "learning_curves"),
+        *("roc_curves", "reliability_diagram", "most_confused"),
+    ],
 )
 def test_without_matplotlib_the_extra_is_named(draw, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
@@ -384,3 +663,31 @@ def test_what_is_no_history_is_refused(wrong):
 def test_a_history_without_a_loss_is_refused(wrong, message):
     with pytest.raises(ValueError, match=message):
         plots.learning_curves(wrong)
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [plots.roc_curves, plots.reliability_diagram, lambda r: plots.most_confused(r, pictures()[0])],
+    ids=["roc_curves", "reliability_diagram", "most_confused"],
+)
+def test_what_is_no_result_is_refused(draw):
+    with pytest.raises(TypeError, match="result is ndarray; expected a CrossValidationResult, as"):
+        draw(np.eye(2))
+
+
+def test_arguments_that_do_not_fit_a_result_are_refused(result):
+    images, _ = pictures(200)
+    with pytest.raises(ValueError, match="199 images for a result of 200; give those that were"):
+        plots.most_confused(result, images[:199])
+    with pytest.raises(ValueError, match="5 images for a result of 200"):
+        plots.most_confused(result, images[:5].tolist())
+    with pytest.raises(ValueError, match=r"images has shape .*; expected 1 \(grey\) or 3 channels"):
+        plots.most_confused(result, np.repeat(images, 2, axis=-1))
+    with pytest.raises(ValueError, match=r"images has shape .*; expected \(n, height, width, cha"):
+        plots.most_confused(result, images[..., 0])
+    with pytest.raises(ValueError, match="n=0; expected at least 1"):
+        plots.most_confused(result, images, n=0)
+    with pytest.raises(ValueError, match="columns=0; expected at least 1"):
+        plots.most_confused(result, images, columns=0)
+    with pytest.raises(ValueError, match="n_bins=0; expected at least 1"):
+        plots.reliability_diagram(result, n_bins=0)

@@ -142,6 +142,7 @@ def test_frozen_weights_and_statistics_are_bit_identical_and_all_others_move(nam
         ("block2_relu", ["block3_conv", "block3_norm"]),
         ("pool", []),
         ("logits", []),
+        ("input", [f"{block}_{layer}" for block in BLOCKS for layer in ("conv", "norm")]),
         ("block1", [f"{block}_{layer}" for block in BLOCKS for layer in ("conv", "norm")]),
         ("rescaling", [f"{block}_{layer}" for block in BLOCKS for layer in ("conv", "norm")]),
     ],

@@ -22,12 +22,13 @@ NIH_TABLES = ("Data_Entry_2017.csv", "Data_Entry_2017_v2020.csv")
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """Images with their classes and patients; row i of every array is image i."""
+    """Images with class, patient and collection; row i of every array is image i."""
 
     images: Array
     labels: Array
     patients: Array
     names: Array
+    collections: Array
 
     def digest(self) -> str:
         """Return a fingerprint of images and labels."""
@@ -126,9 +127,9 @@ def from_radiographs(
     source = tables.data_a(of_nih, target=target, exclude=exclude, random_state=random_state)
     return Material(
         kind="radiographs",
-        train=_load(source.train, size),
-        validation=_load(source.validation, size),
-        target=_load(target, size),
+        train=load_part(source.train, size),
+        validation=load_part(source.validation, size),
+        target=load_part(target, size),
         masks=None,
         counts=tables.counts(source, target),
         facts={
@@ -160,13 +161,15 @@ def _nih_table(folder: Path) -> Path:
     )
 
 
-def _load(records: tables.Records, size: int) -> Part:
+def load_part(records: tables.Records, size: int) -> Part:
+    """Read the images of records into one array."""
     loaded = detl.images.load(list(records.paths), size=(size, size), channels=1)
     return Part(
         images=loaded.images,
         labels=records.labels,
         patients=records.patients,
         names=np.array([path.name for path in records.paths]),
+        collections=records.sources,
     )
 
 
@@ -176,6 +179,7 @@ def _drawn(drawn: phantoms.PhantomSet) -> Part:
         labels=drawn.labels,
         patients=drawn.patients,
         names=np.array([f"phantom {i}" for i in range(len(drawn))]),
+        collections=np.full(len(drawn), "phantoms"),
     )
 
 

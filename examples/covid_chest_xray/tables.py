@@ -51,6 +51,20 @@ OTHER_DISEASES = ("Atelectasis", "Cardiomegaly", "Infiltration", "Effusion", "No
 PAPER_PER_OTHER_DISEASE = 50
 
 NIH_COLUMNS = ("Image Index", "Finding Labels", "Patient ID")
+# What the early edition of ieee8023/covid-chestxray-dataset calls pneumonias other than COVID-19.
+PNEUMONIA_GERMS = frozenset(
+    {
+        "Bacterial",
+        "E.Coli",
+        "Influenza",
+        "Klebsiella",
+        "Legionella",
+        "Lipoid",
+        "Pneumocystis",
+        "Streptococcus",
+        "Varicella",
+    }
+)
 COVID_COLUMNS = ("patientid", "finding", "view", "modality", "filename")
 # A blank view is kept: some collections do not fill the column in, and lateral views say so.
 FRONTAL_VIEWS = frozenset({"", "pa", "ap", "ap supine", "ap erect"})
@@ -173,20 +187,59 @@ def read_covid(
     Records
         Only X-rays (no CT) in a frontal view whose finding is COVID-19.
     """
-    rows = [row for row in _read_rows(Path(table), COVID_COLUMNS) if _is_frontal_covid(row)]
+    return _read_collection(table, image_folders, {COVID}, on_missing)
+
+
+def read_controls(
+    table: str | Path,
+    image_folders: str | Path | Sequence[str | Path],
+    *,
+    on_missing: OnMissing = "raise",
+) -> Records:
+    """Read what a COVID-19 collection has without COVID-19: normal and other pneumonia.
+
+    They are not in the paper. With them a network can be asked whether it knows the disease or
+    the collection.
+
+    Parameters
+    ----------
+    table, image_folders, on_missing
+        As in :func:`read_covid`.
+
+    Returns
+    -------
+    Records
+        Frontal X-rays, labelled "normal" (finding ``No Finding``) or "pneumonia" (any pneumonia
+        or germ but COVID-19; other findings, such as ARDS alone, are left out).
+    """
+    return _read_collection(table, image_folders, {NORMAL, PNEUMONIA}, on_missing)
+
+
+def _read_collection(
+    table: str | Path,
+    image_folders: str | Path | Sequence[str | Path],
+    wanted: set[str],
+    on_missing: OnMissing,
+) -> Records:
+    rows = [
+        (label, row)
+        for row in _read_rows(Path(table), COVID_COLUMNS)
+        if (label := _collection_class(row["finding"])) in wanted and _is_frontal_radiograph(row)
+    ]
     if not rows:
         raise ValueError(
-            f"{table} has no frontal COVID-19 radiograph; expected rows whose finding begins with "
-            f"'COVID', modality 'X-ray', view one of PA, AP, AP Supine, AP erect or blank."
+            f"{table} has no frontal radiograph of {' or '.join(sorted(wanted))}; expected rows "
+            "with such a finding (COVID-19 begins with 'COVID'), modality 'X-ray', view one of PA, "
+            "AP, AP Supine, AP erect or blank."
         )
     return _locate(
         Path(table),
         image_folders,
-        names=[row["filename"] for row in rows],
-        labels=[COVID] * len(rows),
-        patients=[row["patientid"].strip() for row in rows],
+        names=[row["filename"] for _, row in rows],
+        labels=[label for label, _ in rows],
+        patients=[row["patientid"].strip() for _, row in rows],
         prefix="covid-",
-        sources=[row.get("source") or "covid" for row in rows],
+        sources=[row.get("source") or "covid" for _, row in rows],
         on_missing=on_missing,
     )
 
@@ -360,11 +413,21 @@ def _read_rows(table: Path, columns: Sequence[str]) -> list[dict[str, str]]:
     return rows
 
 
-def _is_frontal_covid(row: dict[str, str]) -> bool:
+def _collection_class(finding: str) -> str | None:
     # Later editions write a path, "Pneumonia/Viral/COVID-19".
-    is_covid = any(part.strip().startswith("COVID") for part in row["finding"].split("/"))
+    parts = [part.strip() for part in finding.split("/")]
+    if any(part.startswith("COVID") for part in parts):
+        return COVID
+    if parts == [NO_FINDING]:
+        return NORMAL
+    if parts[0].endswith("Pneumonia") or parts[0] in PNEUMONIA_GERMS:
+        return PNEUMONIA
+    return None
+
+
+def _is_frontal_radiograph(row: dict[str, str]) -> bool:
     is_radiograph = row["modality"].strip().lower() == "x-ray"
-    return is_covid and is_radiograph and row["view"].strip().lower() in FRONTAL_VIEWS
+    return is_radiograph and row["view"].strip().lower() in FRONTAL_VIEWS
 
 
 def _locate(

@@ -13,20 +13,26 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from detl import backbones, folds, images, metrics, plots
     from detl.augmentation import Augmentation
-    from detl.cross_validation import CrossValidationResult, cross_validate
+    from detl.comparison import Comparison, compare, compare_results
+    from detl.cross_validation import FoldError, cross_validate
     from detl.gradcam import GradCAM
     from detl.pretraining import SourceModel, load_source, pretrain
+    from detl.results import CrossValidationResult
     from detl.transfer import DomainExtensionTransfer
 
     __version__: str
 
 __all__ = [
     "Augmentation",
+    "Comparison",
     "CrossValidationResult",
     "DomainExtensionTransfer",
+    "FoldError",
     "GradCAM",
     "SourceModel",
     "backbones",
+    "compare",
+    "compare_results",
     "cross_validate",
     "folds",
     "images",
@@ -39,10 +45,14 @@ __all__ = [
 # Public name -> the module that defines it. Public names that are missing here are modules.
 _DEFINED_IN = {
     "Augmentation": "augmentation",
-    "CrossValidationResult": "cross_validation",
+    "Comparison": "comparison",
+    "CrossValidationResult": "results",
     "DomainExtensionTransfer": "transfer",
     "GradCAM": "gradcam",
+    "FoldError": "cross_validation",
     "SourceModel": "pretraining",
+    "compare": "comparison",
+    "compare_results": "comparison",
     "cross_validate": "cross_validation",
     "load_source": "pretraining",
     "pretrain": "pretraining",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
@@ -36,6 +37,15 @@ def seed_sequence(random_state: Any) -> np.random.SeedSequence:
 def integer_seed(sequence: np.random.SeedSequence) -> int:
     """Return a seed that Keras and scikit-learn take."""
     return int(sequence.generate_state(1)[0] >> 1)
+
+
+def array_digest(array: np.ndarray) -> str:
+    """Return a SHA-256 digest of type, shape and values; a memory map is read in parts."""
+    digest = hashlib.sha256(f"{array.dtype}{array.shape}".encode())
+    for start in range(0, len(array), 256):
+        part = array[start : start + 256]
+        digest.update(repr(part.tolist()).encode() if part.dtype == object else part.tobytes())
+    return digest.hexdigest()
 
 
 def training_batches(

@@ -429,7 +429,8 @@ def entrance_of(model: keras.Model, trainable_from: str) -> Any:
         A flat functional model.
     trainable_from : str
         ``"last_block"`` (the last of :func:`block_names`; without known names, the last
-        convolution), the name of a block, of a unit in it, or of a layer.
+        convolution), ``"input"`` (all of the network), the name of a block, of a unit in it, or
+        of a layer.
 
     Returns
     -------
@@ -463,6 +464,8 @@ def entrance_of(model: keras.Model, trainable_from: str) -> Any:
             f"trainable_from is {type(trainable_from).__name__} {trainable_from!r}; expected the "
             "name of a block or a layer, or 'last_block'."
         )
+    if trainable_from == "input" and len(model.inputs) == 1:
+        return model.inputs[0]
     named = {id(node) for node in _named_nodes(model, trainable_from)}
     entrance = None
     for tensor, after in _graphs.bottlenecks(model):

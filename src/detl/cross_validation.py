@@ -2,106 +2,53 @@
 
 from __future__ import annotations
 
+import platform
+import sys
+import tempfile
 import time
-from dataclasses import dataclass, field
-from typing import Any
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
 
+import joblib
 import keras
 import numpy as np
 from sklearn.base import clone
-from sklearn.metrics import confusion_matrix
 
-from detl import folds, metrics
-from detl._batches import integer_seed, seed_sequence
-from detl._checks import check_classes, check_count, check_labels
+from detl import folds
+from detl._batches import array_digest, integer_seed, seed_sequence
+from detl._checkpoints import FoldStore
+from detl._checks import check_choice, check_classes, check_count, check_labels
+from detl._progress import progress_bar
+from detl._workers import Work, train_fold, train_in_worker
+from detl.results import CrossValidationResult, FoldResult
+from detl.tail import weights_digest
 from detl.transfer import DomainExtensionTransfer
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class CrossValidationResult:
-    """What cross-validation found; ``print`` it for a table.
+class FoldError(RuntimeError):
+    """Some folds failed; the others were finished first.
 
     Attributes
     ----------
-    classes : numpy.ndarray of shape (n_classes,)
-        Class names, sorted.
-    labels, predictions : numpy.ndarray of shape (n,)
-        True class of image i and the class predicted for it by the fold that did not train on it.
-    probabilities : numpy.ndarray of shape (n, n_classes)
-        Out-of-fold probabilities; row i belongs to image i.
-    indices : list of (train, test)
-        Row indices of each fold.
-    fold_of : numpy.ndarray of shape (n,)
-        Fold in which image i was tested.
-    accuracies : numpy.ndarray of shape (n_splits,)
-        Share of right predictions among each fold's test images, in [0, 1].
-    confusion_matrix : numpy.ndarray of shape (n_classes, n_classes)
-        Summed over folds (Basu et al. 2020, Fig. 3); rows are true classes, columns predicted.
-    interval : Interval
-        95 % interval of the accuracy over all images, and how it was found.
-    groups_given : bool
-        Whether images of one group were kept together.
-    histories : list of dict
-        Course of the training of each fold.
-    seconds : dict of str to float or list of float
-        Wall time: ``features`` (trunk, once) and ``folds`` (fit and predict, each).
-    fold_seeds : list of int
-        ``transfer.set_params(random_state=fold_seeds[k]).fit(images[train], labels[train])``
-        repeats fold k.
+    errors : dict of int to Exception
+        What went wrong in each fold that failed.
+    finished : dict of int to FoldResult
+        The folds that did not. With ``checkpoint_dir`` they are on disk too, and the next run
+        goes on from there.
     """
 
-    classes: np.ndarray
-    labels: np.ndarray = field(repr=False)
-    predictions: np.ndarray = field(repr=False)
-    probabilities: np.ndarray = field(repr=False)
-    indices: list[folds.Indices] = field(repr=False)
-    fold_of: np.ndarray = field(repr=False)
-    accuracies: np.ndarray
-    confusion_matrix: np.ndarray
-    interval: metrics.Interval
-    groups_given: bool
-    histories: list[dict[str, list[float]]] = field(repr=False)
-    seconds: dict[str, Any] = field(repr=False)
-    fold_seeds: list[int] = field(repr=False)
-
-    @property
-    def accuracy(self) -> float:
-        """Mean of the folds' accuracies, in [0, 1]."""
-        return float(self.accuracies.mean())
-
-    @property
-    def accuracy_std(self) -> float:
-        """Sample standard deviation (n - 1) of the folds' accuracies, in [0, 1]."""
-        return float(self.accuracies.std(ddof=1))
-
-    def __str__(self) -> str:
-        """Return the table worth pasting."""
-        n_folds = len(self.accuracies)
-        together = "groups kept together" if self.groups_given else "images split at random"
-        lines = [
-            f"accuracy {self.accuracy:.3f} ± {self.accuracy_std:.3f} (share of images; mean ± "
-            f"standard deviation over {n_folds} folds, {together})",
-            f"95 % interval {self.interval.low:.3f} to {self.interval.high:.3f} "
-            f"({self.interval.method})",
-            "folds " + "  ".join(f"{accuracy:.3f}" for accuracy in self.accuracies),
-            "",
-        ]
-        table = metrics.class_table(self.confusion_matrix)
-        names = [str(name) for name in self.classes]
-        width = max(len("class"), *map(len, names))
-        lines.append(f"{'class':<{width}}  " + "  ".join(f"{name:>11}" for name in table))
-        for row, name in enumerate(names):
-            cells = [f"{table['images'][row]:>11d}"]
-            cells += [f"{table[score][row]:>11.3f}" for score in list(table)[1:]]
-            lines.append(f"{name:<{width}}  " + "  ".join(cells))
-        lines += ["", "confusion matrix, summed over folds (rows: true, columns: predicted)"]
-        cell = max(7, *(len(name) + 2 for name in names))
-        lines.append(" " * width + "".join(f"{name:>{cell}}" for name in names))
-        lines += [
-            f"{name:<{width}}" + "".join(f"{count:>{cell}d}" for count in counts)
-            for name, counts in zip(names, self.confusion_matrix, strict=True)
-        ]
-        return "\n".join(lines)
+    def __init__(self, errors: dict[int, Exception], finished: dict[int, FoldResult]) -> None:
+        first = min(errors)
+        super().__init__(
+            f"Fold {first} failed with {type(errors[first]).__name__}: {errors[first]} "
+            f"(failed: {sorted(errors)}; finished and kept in `finished`: {sorted(finished)})"
+        )
+        self.errors = errors
+        self.finished = finished
 
 
 def cross_validate(
@@ -110,18 +57,24 @@ def cross_validate(
     labels: Any,
     *,
     groups: Any = None,
-    n_splits: int = 5,
+    n_splits: int | None = None,
+    n_repeats: int | None = None,
+    cv: Any = None,
+    source_groups: Any = None,
+    on_leak: Literal["warn", "raise", "ignore"] = "warn",
+    checkpoint_dir: str | Path | None = None,
+    n_jobs: int | None = None,
     random_state: Any = None,
     verbose: int = 0,
 ) -> CrossValidationResult:
-    """Cross-validate a transfer with stratified folds, groups kept together.
+    """Cross-validate a transfer, by default with stratified folds that keep groups together.
 
     The frozen trunk runs once for all folds, and one compiled tail is reset before each.
 
     Parameters
     ----------
     transfer : DomainExtensionTransfer
-        Left unfitted.
+        Left unfitted. Its ``random_state`` and ``verbose`` play no part.
     images : numpy.ndarray of shape (n, height, width, channels)
         Pixels in [0, 255]; may be a memory map.
     labels : array-like of shape (n,)
@@ -131,22 +84,50 @@ def cross_validate(
         images: otherwise the same patient is trained and tested on, and the accuracy flatters.
     n_splits : int, default=5
         Number of folds.
+    n_repeats : int, default=1
+        How often all images are split anew into ``n_splits`` folds.
+    cv : scikit-learn splitter or iterable of (train, test), optional
+        Folds of your own in place of ``n_splits`` and ``n_repeats``, such as
+        ``StratifiedKFold(5, shuffle=True, random_state=0)`` or what
+        :func:`detl.folds.leave_one_collection_out` returns.
+    source_groups : array-like of shape (n_source,), optional
+        Groups (patients) of the images that the source was trained on, so that the audit can tell
+        which of them are also tested on here.
+    on_leak : {"warn", "raise", "ignore"}, default="warn"
+        What to do when the audit finds groups or copies of images on both sides.
+    checkpoint_dir : path, optional
+        Where each finished fold is written as one file. A run that breaks off goes on from there,
+        to the same result. A directory of another run is refused.
+    n_jobs : int, optional
+        Folds that are trained at a time, each in a process of its own with its share of the
+        processor's threads; -1 takes all cores. By default 1, or what
+        ``joblib.parallel_config`` says.
     random_state : int, numpy generator or None
         Seeds the folds and, spawned from it, each fold's new layer, order of images and dropout.
-        The transfer's own ``random_state`` plays no part.
     verbose : int, default=0
-        1 shows a progress bar over the folds with the mean accuracy so far.
+        1 shows a progress bar over folds and epochs.
 
     Returns
     -------
     CrossValidationResult
-        Out-of-fold predictions of every image, and scores.
+        Out-of-fold predictions of every image, scores with intervals, and the audit of the folds.
 
     Raises
     ------
     ValueError
-        If labels, groups or images do not fit, or a class has fewer images or groups than
-        ``n_splits``. Nothing has been trained then.
+        If labels, groups or images do not fit, a class has fewer images or groups than
+        ``n_splits``, or the audit found a leak and ``on_leak="raise"``. Nothing has been trained
+        then.
+    OSError
+        If ``checkpoint_dir`` cannot be written to.
+    FoldError
+        If a fold failed; the other folds are in it.
+
+    Notes
+    -----
+    The number of threads decides the order of sums, so that two runs with another ``n_jobs`` agree
+    to rounding, and to the last bit where the threads are as many, see the how-to on parallel
+    folds.
 
     References
     ----------
@@ -157,62 +138,205 @@ def cross_validate(
             f"transfer is {type(transfer).__name__}; expected a DomainExtensionTransfer. "
             "For any other classifier use sklearn.model_selection.cross_validate."
         )
-    check_count("n_splits", n_splits, at_least=2)
-    transfer = clone(transfer)
+    check_choice("on_leak", on_leak, ("warn", "raise", "ignore"))
+    started = time.perf_counter()
+    transfer = clone(transfer).set_params(verbose=0)
     images, labels = transfer.check_data(images, labels, names=("images", "labels"))
     classes, targets = check_classes(labels)
     if groups is not None:
         groups = check_labels(groups, len(images), name="groups")
-    split_seed, interval_seed, *seeds = seed_sequence(random_state).spawn(2 + n_splits)
-    indices = folds.stratified_folds(
-        labels, groups=groups, n_splits=n_splits, random_state=integer_seed(split_seed)
-    )
-    fold_seeds = [integer_seed(seed) for seed in seeds]
+    split_seed, interval_seed, fold_seed = seed_sequence(random_state).spawn(3)
+    indices = _indices(labels, groups, n_splits, n_repeats, cv, integer_seed(split_seed))
+    seeds = [integer_seed(seed) for seed in fold_seed.spawn(len(indices))]
+    audit = folds.audit(indices, labels, groups=groups, images=images, source_groups=source_groups)
+    _react_to_leaks(audit, on_leak)
+
     training = transfer.training(classes)
-
-    started = time.perf_counter()
     extension = transfer.extend(len(classes))
-    features = extension.trunk(images)
-    seconds: dict[str, Any] = {"features": time.perf_counter() - started, "folds": []}
+    settings = {
+        "transfer": _described(transfer),
+        "source": weights_digest(extension.network, but=extension.network.layers[-1]),
+        "images": array_digest(images),
+        "labels": array_digest(labels),
+        "groups": None if groups is None else array_digest(groups),
+        "folds": array_digest(np.concatenate([np.r_[-1, a, -2, b] for a, b in indices])),
+        "fold_seeds": seeds,
+        "interval_seed": integer_seed(interval_seed),
+    }
+    versions = _versions()
+    store = None
+    finished: dict[int, FoldResult] = {}
+    if checkpoint_dir is not None:
+        store = FoldStore(checkpoint_dir, {**settings, "versions": versions})
+        finished = store.load()
 
-    probabilities = np.full((len(images), len(classes)), np.nan, dtype="float32")
-    fold_of = np.full(len(images), -1)
-    histories = []
-    progress = keras.utils.Progbar(n_splits, verbose=verbose, unit_name="fold")
-    for fold, (train, test) in enumerate(indices):
-        started = time.perf_counter()
-        history = extension.tail.fit(
-            features,
-            targets,
-            rows=train,
-            seed=seed_sequence(fold_seeds[fold]),
-            **training,
+    open_folds = [number for number in range(len(indices)) if number not in finished]
+    seconds = {"features": 0.0}
+    if open_folds:
+        features = extension.trunk(images, verbose=verbose)
+        seconds["features"] = time.perf_counter() - started
+        plan = {number: (*indices[number], seeds[number]) for number in open_folds}
+        n_workers = min(_n_workers(n_jobs), len(open_folds))
+        bar = progress_bar(
+            len(open_folds) * transfer.epochs, verbose=verbose, description="folds", unit="epoch"
         )
-        probabilities[test] = extension.tail.probabilities(
-            features, rows=test, batch_size=transfer.batch_size
-        )
-        fold_of[test] = fold
-        histories.append(history)
-        seconds["folds"].append(time.perf_counter() - started)
-        accuracy = np.mean(probabilities[test].argmax(axis=1) == targets[test])
-        progress.update(fold + 1, values=[("accuracy", accuracy)])
-
-    predicted = probabilities.argmax(axis=1)
-    correct = predicted == targets
+        if n_workers == 1:
+            outcomes = _train_here(extension, training, features, targets, plan, bar)
+        else:
+            outcomes = _train_in_workers(
+                transfer, classes, features, targets, plan, n_workers, n_jobs, checkpoint_dir
+            )
+        errors = {}
+        accuracies = []
+        for number, outcome in outcomes:
+            if isinstance(outcome, Exception):
+                errors[number] = outcome
+                continue
+            finished[number] = outcome
+            if store is not None:
+                store.save(number, outcome)
+            hits = outcome.probabilities.argmax(axis=1) == targets[outcome.test]
+            accuracies.append(hits.mean())
+            if n_workers > 1:
+                bar.update(transfer.epochs)
+            bar.set_postfix_str(f"accuracy {np.mean(accuracies):.3f} in {len(accuracies)} folds")
+        bar.close()
+        if errors:
+            raise FoldError(errors, finished) from errors[min(errors)]
+    seconds["total"] = time.perf_counter() - started
     return CrossValidationResult(
         classes=classes,
         labels=labels,
-        predictions=classes[predicted],
-        probabilities=probabilities,
-        indices=indices,
-        fold_of=fold_of,
-        accuracies=np.array([correct[test].mean() for _, test in indices]),
-        confusion_matrix=confusion_matrix(targets, predicted, labels=np.arange(len(classes))),
-        interval=metrics.accuracy_interval(
-            correct, groups=groups, random_state=integer_seed(interval_seed)
-        ),
-        groups_given=groups is not None,
-        histories=histories,
+        groups=groups,
+        folds=tuple(finished[number] for number in range(len(indices))),
+        audit=audit,
+        settings=settings,
+        versions=versions,
         seconds=seconds,
-        fold_seeds=fold_seeds,
     )
+
+
+def _indices(
+    labels: np.ndarray,
+    groups: np.ndarray | None,
+    n_splits: int | None,
+    n_repeats: int | None,
+    cv: Any,
+    seed: int,
+) -> list[folds.Indices]:
+    if cv is None:
+        return folds.stratified_folds(
+            labels,
+            groups=groups,
+            n_splits=5 if n_splits is None else n_splits,
+            n_repeats=1 if n_repeats is None else n_repeats,
+            random_state=seed,
+        )
+    for name, value in (("n_splits", n_splits), ("n_repeats", n_repeats)):
+        if value is not None:
+            raise ValueError(f"{name}={value!r} is given together with cv; leave one of them out.")
+    return folds.from_splitter(cv, labels, groups=groups)
+
+
+def _react_to_leaks(audit: folds.Audit, on_leak: str) -> None:
+    if not audit.leaks or on_leak == "ignore":
+        return
+    message = "The folds leak: " + " ".join(audit.leaks)
+    if on_leak == "raise":
+        raise ValueError(f"{message} Give groups, and remove copies, before anything is trained.")
+    warnings.warn(message, UserWarning, stacklevel=3)
+
+
+def _described(transfer: DomainExtensionTransfer) -> dict[str, Any]:
+    """Return the parameters that decide the result, in JSON's terms."""
+    parameters = transfer.get_params(deep=False)
+    for name in ("source", "random_state", "verbose"):
+        del parameters[name]
+    weights = parameters["class_weight"]
+    if isinstance(weights, dict):
+        parameters["class_weight"] = {str(name): float(w) for name, w in weights.items()}
+    # A grid search sets numpy's numbers, which JSON does not know.
+    return {k: v.item() if isinstance(v, np.generic) else v for k, v in parameters.items()}
+
+
+def _versions() -> dict[str, str]:
+    backend = keras.backend.backend()
+    return {
+        "python": platform.python_version(),
+        "detl": metadata.version("detl"),
+        "keras": keras.__version__,
+        backend: getattr(sys.modules.get(backend), "__version__", "unknown"),
+        "numpy": np.__version__,
+        "scikit-learn": metadata.version("scikit-learn"),
+    }
+
+
+# ------------------------------------------------------------------------------- the training
+
+Outcome = tuple[int, "FoldResult | Exception"]
+Plan = dict[int, tuple[np.ndarray, np.ndarray, int]]
+
+
+def _train_here(
+    extension: Any,
+    training: dict[str, Any],
+    features: np.ndarray,
+    targets: np.ndarray,
+    plan: Plan,
+    bar: Any,
+) -> Iterator[Outcome]:
+    for number, (train, test, seed) in plan.items():
+        try:
+            yield (
+                number,
+                train_fold(extension, training, features, targets, train, test, seed, bar.update),
+            )
+        except Exception as error:
+            yield number, error
+
+
+def _train_in_workers(
+    transfer: DomainExtensionTransfer,
+    classes: np.ndarray,
+    features: np.ndarray,
+    targets: np.ndarray,
+    plan: Plan,
+    n_workers: int,
+    n_jobs: int | None,
+    folder: str | Path | None,
+) -> Iterator[Outcome]:
+    parallel = joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered", pre_dispatch="all")
+    with _shared_folder(folder) as shared:
+        work = Work(folder=shared, n_threads=max(1, joblib.cpu_count() // n_workers))
+        work.write(transfer, classes, features, targets)
+        pending = set(plan)
+        try:
+            for number, outcome in parallel(
+                joblib.delayed(train_in_worker)(work, number, *fold)
+                for number, fold in plan.items()
+            ):
+                pending.discard(number)
+                yield number, outcome
+        except Exception as error:  # a worker died, such as for want of memory
+            for number in sorted(pending):
+                yield number, error
+
+
+@contextmanager
+def _shared_folder(parent: str | Path | None) -> Iterator[Path]:
+    """Make a folder for what workers read; in ``checkpoint_dir``, which a cluster can share."""
+    with tempfile.TemporaryDirectory(prefix="work-", dir=parent) as folder:
+        yield Path(folder).absolute()
+
+
+def _n_workers(n_jobs: int | None) -> int:
+    if n_jobs is not None:
+        check_count("n_jobs", abs(n_jobs) if isinstance(n_jobs, int) else n_jobs)
+    n_workers = joblib.effective_n_jobs(n_jobs)
+    backend = joblib.parallel.get_active_backend()[0]
+    if n_workers > 1 and type(backend).__name__ in ("ThreadingBackend", "MultiprocessingBackend"):
+        raise ValueError(
+            f"joblib's {type(backend).__name__} would train folds in threads or forked processes, "
+            "which Keras does not survive; use the backend 'loky', 'dask' or 'ray'."
+        )
+    return int(n_workers)

@@ -9,6 +9,8 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from detl._progress import progress_bar
+
 # Above this size the features go to a memory-mapped file instead of memory.
 _IN_MEMORY_BYTES = 4 * 1024**3
 
@@ -31,7 +33,7 @@ def extract(
     batch_size : int, default=32
         Images per step.
     verbose : int, default=0
-        1 shows a progress bar.
+        1 shows a progress bar in a terminal or a notebook.
 
     Returns
     -------
@@ -49,12 +51,12 @@ def extract(
     features = _allocate((len(images), *first.shape[1:]), np.dtype("float32"))
     features[: len(first)] = first
     starts = range(batch_size, len(images), batch_size)
-    progress = keras.utils.Progbar(len(images), verbose=verbose, unit_name="image")
-    progress.update(len(first), finalize=not starts)
-    for start in starts:
-        stop = min(start + batch_size, len(images))
-        features[start:stop] = trunk.predict_on_batch(np.asarray(images[start:stop]))
-        progress.update(stop, finalize=stop == len(images))
+    with progress_bar(len(images), verbose=verbose, description="features", unit="image") as bar:
+        bar.update(len(first))
+        for start in starts:
+            stop = min(start + batch_size, len(images))
+            features[start:stop] = trunk.predict_on_batch(np.asarray(images[start:stop]))
+            bar.update(stop - start)
     return features
 
 

@@ -1,22 +1,33 @@
-"""Splits of a data set that keep every class in every part, and no group in two.
+"""Splits of a data set that keep every class in every part and no group in two, and their audit.
 
-All of them are scikit-learn's own; these functions choose between them and say what is wrong with
-the labels before anything is trained.
+The splits are scikit-learn's own; these functions choose between them, and say what is wrong with
+the labels before anything is trained. The audit tells what is on both sides of a split, whoever
+made it.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+from sklearn.model_selection import LeaveOneGroupOut, StratifiedGroupKFold, StratifiedKFold
 
+from detl._audit import Audit, Indices, examine
 from detl._batches import seed_sequence
-from detl._checks import check_classes, check_count, check_labels
+from detl._checks import check_classes, check_count, check_images, check_labels
 
-Indices = tuple[np.ndarray, np.ndarray]
+__all__ = [
+    "Audit",
+    "Indices",
+    "audit",
+    "balanced_holdout",
+    "from_splitter",
+    "leave_one_collection_out",
+    "stratified_folds",
+]
 
 # So many shuffles are tried for folds that all have every class; the first nearly always is one.
 _SHUFFLES = 20
@@ -27,6 +38,7 @@ def stratified_folds(
     *,
     groups: Any = None,
     n_splits: int = 5,
+    n_repeats: int = 1,
     random_state: Any = None,
 ) -> list[Indices]:
     """Split images into folds with equal class shares, groups (patients) kept together.
@@ -39,13 +51,16 @@ def stratified_folds(
         What must not be on both sides of a split, such as the patient of each image.
     n_splits : int, default=5
         Number of folds; Basu et al. 2020 use 5.
+    n_repeats : int, default=1
+        How often all images are split anew. The first folds are those of ``n_repeats=1``.
     random_state : int, numpy generator or None
         Seed of the shuffling.
 
     Returns
     -------
     list of (train, test)
-        Sorted row indices; every image is in exactly one ``test``.
+        Sorted row indices, ``n_splits`` pairs for the first repeat, then for the next. In each
+        repeat every image is in exactly one ``test``.
 
     Raises
     ------
@@ -63,6 +78,7 @@ def stratified_folds(
     labels = check_labels(labels)
     classes, targets = check_classes(labels)
     check_count("n_splits", n_splits, at_least=2)
+    check_count("n_repeats", n_repeats)
     if groups is not None:
         groups = check_labels(groups, len(labels), name="groups")
     rarest, count, unit = _rarest_class(classes, targets, groups)
@@ -72,13 +88,140 @@ def stratified_folds(
             f"n_splits={n_splits} exceeds the {count} {unit} of class {rarest!r}, so that some "
             f"fold would lack it; {fewer}merge or leave out that class."
         )
-    for found in _shuffles(targets, groups, n_splits, random_state):
-        if all(_has_every_class(split, targets) for split in found):
-            return found
-    raise ValueError(
-        f"In {_SHUFFLES} shuffles no way was found to deal {len(np.unique(groups))} groups out to "
-        f"n_splits={n_splits} folds that all have every class; use fewer folds."
-    )
+    root = seed_sequence(random_state)
+    return [
+        split
+        for seed in (root, *root.spawn(n_repeats - 1))
+        for split in _complete_folds(targets, groups, n_splits, seed)
+    ]
+
+
+def leave_one_collection_out(labels: Any, collections: Any) -> list[Indices]:
+    """Hold out each collection once, such as a hospital, and train on the others.
+
+    A class that only the held-out collection has cannot be learned from the others: its images are
+    in neither part of that fold, and a warning says so.
+
+    Parameters
+    ----------
+    labels : array-like of shape (n,)
+        Class of each image.
+    collections : array-like of shape (n,)
+        Where each image comes from.
+
+    Returns
+    -------
+    list of (train, test)
+        Sorted row indices, in the order of the sorted collections; ``collections[test[0]]`` is the
+        one that is held out.
+
+    Warns
+    -----
+    UserWarning
+        For each collection whose images cannot all be tested.
+
+    Raises
+    ------
+    ValueError
+        If there is one collection only, or nothing is left to be tested.
+
+    Examples
+    --------
+    >>> from detl import folds
+    >>> labels = ["normal", "covid", "normal", "covid"]
+    >>> collections = ["Hannover", "Hannover", "NIH", "NIH"]
+    >>> [test.tolist() for _, test in folds.leave_one_collection_out(labels, collections)]
+    [[0, 1], [2, 3]]
+    """
+    labels = check_labels(labels)
+    classes, targets = check_classes(labels)
+    collections = check_labels(collections, len(labels), name="collections")
+    if len(np.unique(collections)) < 2:
+        raise ValueError(
+            f"collections has one value only, {collections.tolist()[0]!r}; expected at least two, "
+            "of which each is held out once."
+        )
+    found = []
+    for train, test in LeaveOneGroupOut().split(labels, targets, collections):
+        held_out = collections[test].tolist()[0]
+        learned = np.unique(targets[train])
+        unknown = ~np.isin(targets[test], learned)
+        reasons = [
+            f"its {count} images of class {classes.tolist()[target]!r} are left out, for no other "
+            "collection has that class"
+            for target, count in zip(*np.unique(targets[test][unknown], return_counts=True))
+        ]
+        if len(learned) < 2:
+            only = classes.tolist()[learned[0]]
+            reasons = [f"it gives no fold, for all others have class {only!r} alone"]
+        elif unknown.all():
+            reasons.append("it gives no fold, for none of its images is left")
+        else:
+            found.append((train, test[~unknown]))
+        if reasons:
+            warnings.warn(
+                f"With collection {held_out!r} held out, {'; '.join(reasons)}.",
+                UserWarning,
+                stacklevel=2,
+            )
+    if not found:
+        raise ValueError(
+            "No collection can be held out: the classes of each are not in the others, so that "
+            "collection and class are one; use stratified_folds, and do not trust the accuracy."
+        )
+    return found
+
+
+def from_splitter(cv: Any, labels: Any, *, groups: Any = None) -> list[Indices]:
+    """Return the folds of any scikit-learn splitter, or folds made elsewhere, checked.
+
+    Parameters
+    ----------
+    cv : splitter or iterable of (train, test)
+        An object with ``split(X, y, groups)``, such as ``sklearn.model_selection.GroupKFold()``, or
+        row indices.
+    labels : array-like of shape (n,)
+        Class of each image.
+    groups : array-like of shape (n,), optional
+        Passed on to the splitter.
+
+    Returns
+    -------
+    list of (train, test)
+        Sorted row indices.
+
+    Raises
+    ------
+    TypeError
+        If ``cv`` is neither, or indices are not integers.
+    ValueError
+        If a fold's indices are out of range, in both parts or repeated, a part is empty, or the
+        training part has one class only. The message names the fold, counted from 0.
+
+    Examples
+    --------
+    >>> from detl import folds
+    >>> folds.from_splitter([([0, 1, 2], [3])], ["cat", "dog", "cat", "dog"])
+    [(array([0, 1, 2]), array([3]))]
+    """
+    labels = check_labels(labels)
+    _, targets = check_classes(labels)
+    if groups is not None:
+        groups = check_labels(groups, len(labels), name="groups")
+    if hasattr(cv, "split") and not isinstance(cv, str):
+        with warnings.catch_warnings():
+            # Whoever splits by image in spite of groups wants the audit to see it.
+            warnings.filterwarnings("ignore", "The groups parameter is ignored", UserWarning)
+            cv = list(cv.split(np.zeros(len(labels)), targets, groups))
+    if not np.iterable(cv) or isinstance(cv, (str, Mapping)):
+        raise TypeError(
+            f"cv is {type(cv).__name__} {cv!r}; expected a scikit-learn splitter or (train, test) "
+            "pairs of row indices; for a number of folds use n_splits."
+        )
+    found = [_checked_fold(number, split, targets) for number, split in enumerate(cv)]
+    if not found:
+        raise ValueError("cv has no folds; expected at least one (train, test) pair.")
+    return found
 
 
 def balanced_holdout(
@@ -148,6 +291,95 @@ def balanced_holdout(
     return train, validation
 
 
+def audit(
+    indices: Any,
+    labels: Any,
+    *,
+    groups: Any = None,
+    images: Any = None,
+    source_groups: Any = None,
+    source_images: Any = None,
+) -> Audit:
+    """Tell what is on both sides of a split, and what the source model has seen already.
+
+    Give as much as there is: what is not given is not checked, and the report says so.
+
+    Copies are images with the same pixels, or of the same picture saved anew, resized, cropped by a
+    few per cent, brightened or mirrored (not rotated). They are found by comparing images in
+    detail, and now and then two exposures of one patient are as alike: look at the pairs. Images of
+    which little is to be seen, such as bare borders, are alike too: audit them uncovered.
+
+    Parameters
+    ----------
+    indices : list of (train, test), or splitter
+        Row indices, as the functions of this module return them; see :func:`from_splitter`.
+    labels : array-like of shape (n,)
+        Class of each image.
+    groups : array-like of shape (n,), optional
+        What must not be on both sides, such as the patient of each image.
+    images : numpy.ndarray of shape (n, height, width, channels), optional
+        Pixels in [0, 255]; may be a memory map, which is read in batches.
+    source_groups : array-like of shape (n_source,), optional
+        Groups of the images that the source model was trained on, named as in ``groups``.
+    source_images : numpy.ndarray of shape (n_source, height, width, channels), optional
+        These images, of any size.
+
+    Returns
+    -------
+    Audit
+        Counts, shared groups, copies, and ``leaks``, one sentence for each thing that is wrong.
+
+    Raises
+    ------
+    ValueError
+        If lengths differ, or indices are out of range or overlap.
+
+    Examples
+    --------
+    >>> from detl import folds
+    >>> labels, patients = ["cat", "dog"] * 3, [0, 1, 1, 2, 3, 4]
+    >>> report = folds.audit([([0, 1, 3], [2, 4, 5])], labels, groups=patients)
+    >>> print(*report.leaks)
+    Groups are on both sides in 1 of 1 fold: 1 of 3 test images (33.3 %) have a group that is
+    trained on, such as 1 in fold 0.
+    """
+    labels = check_labels(labels)
+    indices = from_splitter(indices, labels, groups=groups)
+    if groups is not None:
+        groups = check_labels(groups, len(labels), name="groups")
+    if images is not None:
+        images = check_images(images, any_scale=True)
+        if len(images) != len(labels):
+            raise ValueError(f"{len(images)} images for {len(labels)} labels; expected as many.")
+    if source_images is not None:
+        source_images = check_images(source_images, name="source_images", any_scale=True)
+    if source_groups is not None:
+        n_source = None if source_images is None else len(source_images)
+        source_groups = check_labels(
+            source_groups, n_source, name="source_groups", of="source_images"
+        )
+    for name, of_source, of_target in (
+        ("groups", source_groups, groups),
+        ("images", source_images, images),
+    ):
+        if of_source is not None and of_target is None:
+            raise ValueError(f"source_{name} without {name}; give both, to find what they share.")
+
+    if source_groups is not None and _is_text(source_groups) != _is_text(groups):
+        raise TypeError(
+            f"groups are such as {groups.tolist()[0]!r}, but source_groups such as "
+            f"{source_groups.tolist()[0]!r}: text and numbers are never equal; name both alike."
+        )
+    return examine(
+        indices,
+        labels,
+        groups=groups,
+        images=images,
+        source_groups=source_groups,
+        source_images=source_images,
+    )
+
+
 def _rarest_class(
     classes: np.ndarray, targets: np.ndarray, groups: np.ndarray | None
 ) -> tuple[Any, int, str]:
@@ -159,6 +391,19 @@ def _rarest_class(
     ]
     rarest = int(np.argmin(counts))
     return classes.tolist()[rarest], counts[rarest], "images" if groups is None else "groups"
+
+
+def _complete_folds(
+    targets: np.ndarray, groups: np.ndarray | None, n_splits: int, random_state: Any
+) -> list[Indices]:
+    """Return the first shuffle in which every fold has every class."""
+    for found in _shuffles(targets, groups, n_splits, random_state):
+        if all(_has_every_class(split, targets) for split in found):
+            return found
+    raise ValueError(
+        f"In {_SHUFFLES} shuffles no way was found to deal the groups out to n_splits={n_splits} "
+        "folds that all have every class; use fewer folds."
+    )
 
 
 def _shuffles(
@@ -178,3 +423,43 @@ def _has_every_class(split: Indices, targets: np.ndarray) -> bool:
     """Whether both parts of a split do."""
     n_classes = targets.max() + 1
     return all(len(np.unique(targets[part])) == n_classes for part in split)
+
+
+def _checked_fold(number: int, split: Any, targets: np.ndarray) -> Indices:
+    """Return a pair of sorted index arrays, refusing what is not one."""
+    try:
+        train, test = (np.asarray(part) for part in split)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"Fold {number} is not a (train, test) pair of row indices.") from error
+    for name, part in (("train", train), ("test", test)):
+        if part.ndim != 1 or part.size == 0:
+            raise ValueError(
+                f"Fold {number}: {name} has shape {part.shape}; expected row indices, at least one."
+            )
+        if part.dtype.kind not in "iu":
+            raise TypeError(
+                f"Fold {number}: {name} has dtype {part.dtype}; expected row indices, integers "
+                "(np.flatnonzero turns a mask into them)."
+            )
+        outside = part[(part < 0) | (part >= len(targets))]
+        if outside.size:
+            raise ValueError(
+                f"Fold {number}: {name} has row {outside[0]}; expected 0 to {len(targets) - 1}, "
+                f"for there are {len(targets)} labels."
+            )
+        rows, counts = np.unique(part, return_counts=True)
+        if counts.max() > 1:
+            raise ValueError(f"Fold {number}: {name} has row {rows[counts > 1][0]} more than once.")
+    shared = np.intersect1d(train, test)
+    if shared.size:
+        raise ValueError(
+            f"Fold {number}: {shared.size} rows are in both train and test, such as {shared[0]}; "
+            "an image must not be tested by a model that was trained on it."
+        )
+    if len(np.unique(targets[train])) < 2:
+        raise ValueError(f"Fold {number}: train has one class only; expected at least two.")
+    return np.sort(train).astype(np.intp), np.sort(test).astype(np.intp)
+
+
+def _is_text(names: np.ndarray) -> bool:
+    return any(isinstance(name, str) for name in names.tolist())

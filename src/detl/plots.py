@@ -6,22 +6,39 @@ Figures are matplotlib's own objects, made without its global state: save them w
 
 from __future__ import annotations
 
+import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from detl import metrics
 from detl._checks import check_count, check_images, check_labels
+from detl._drawing import (
+    Array,
+    as_colours,
+    blend,
+    draw_course,
+    draw_outline,
+    draw_shares,
+    find_colormap,
+    fold_colours,
+    readable_on,
+    require_matplotlib,
+    rows_of,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
+    from detl.results import CrossValidationResult
+
 History: TypeAlias = Mapping[str, Sequence[float]]
 
 _SIDE = 1.6  # of an image in a grid, inches
-_TRAINING, _VALIDATION = "tab:blue", "tab:orange"
+_WIDE = 2.3  # of one with a title of three lines
 
 
 def overlay(images: Any, heatmaps: Any, *, alpha: float = 0.5, colormap: str = "inferno") -> Array:
@@ -60,10 +77,10 @@ def overlay(images: Any, heatmaps: Any, *, alpha: float = 0.5, colormap: str = "
     >>> plots.overlay(grey, [[[0, 1]]], colormap="gray").tolist()  # black and white, half mixed in
     [[[[100, 100, 100], [228, 228, 228]]]]
     """
-    _require_matplotlib()
+    require_matplotlib()
     images, heatmaps = _check_pictures(images, heatmaps)
     _check_share(alpha)
-    return _blend(_colours(images), heatmaps, alpha, _colormap(colormap))
+    return blend(as_colours(images), heatmaps, alpha, find_colormap(colormap))
 
 
 def heatmap_grid(
@@ -105,14 +122,14 @@ def heatmap_grid(
     ValueError
         If the arrays do not fit each other, or values are out of range.
     """
-    _require_matplotlib()
+    require_matplotlib()
     from matplotlib.cm import ScalarMappable
     from matplotlib.figure import Figure
 
     images, heatmaps = _check_pictures(images, heatmaps)
     _check_share(alpha)
     check_count("columns", columns)
-    cmap = _colormap(colormap)
+    cmap = find_colormap(colormap)
     if titles is not None:
         titles = check_labels(titles, len(images), name="titles")
     if row_labels is not None:
@@ -120,9 +137,9 @@ def heatmap_grid(
     if masks is not None:
         masks = _check_masks(masks, heatmaps.shape)
 
-    plain = _colours(images)
-    blended = _blend(plain, heatmaps, alpha, cmap)
-    rows = _rows(len(images), row_labels, columns)
+    plain = as_colours(images)
+    blended = blend(plain, heatmaps, alpha, cmap)
+    rows = rows_of(len(images), row_labels, columns)
     names = [""] * len(rows) if row_labels is None else [str(row_labels[row[0]]) for row in rows]
     columns = max(map(len, rows))
     height, width = images.shape[1:3]
@@ -141,7 +158,7 @@ def heatmap_grid(
             for axis, picture in zip(pair, (plain[index], blended[index]), strict=True):
                 axis.imshow(picture)
                 if masks is not None and masks[index].any():
-                    _outline(axis, masks[index])
+                    draw_outline(axis, masks[index])
             if not heatmaps[index].any():
                 pair[1].set_title("blank", fontsize="small", loc="right")
             if titles is not None:
@@ -179,13 +196,14 @@ def confusion_matrix(
     ValueError
         If the matrix is not square, has negative numbers, or other classes than names.
     """
-    _require_matplotlib()
+    require_matplotlib()
     from matplotlib.figure import Figure
 
     matrix = _check_matrix(getattr(matrix_or_result, "confusion_matrix", matrix_or_result))
     if class_names is None:
         class_names = getattr(matrix_or_result, "classes", range(len(matrix)))
-    names = list(map(str, check_labels(class_names, len(matrix), name="class_names", of="rows")))
+    class_names = check_labels(class_names, len(matrix), name="class_names", of="rows")
+    names = [textwrap.fill(str(name), 24) for name in class_names]
 
     totals = matrix.sum(axis=1, keepdims=True)
     shares = matrix / np.where(totals > 0, totals, 1)
@@ -196,11 +214,13 @@ def confusion_matrix(
     shown.set_clim(vmax=1 if normalize else max(1, matrix.max()))
     for (i, j), count in np.ndenumerate(matrix):
         share = f"{100 * shares[i, j]:.1f} %" if totals[i] else "no images"
-        colour = _readable_on(shown.cmap(shown.norm(shares[i, j] if normalize else count)))
+        colour = readable_on(shown.cmap(shown.norm(shares[i, j] if normalize else count)))
         axis.text(j, i, f"{count:.10g}\n{share}", ha="center", va="center", color=colour)
     axis.set_xticks(range(len(names)), names)
-    if max(map(len, names)) > 10:  # longer than a cell is wide
-        axis.tick_params("x", labelrotation=30)
+    if (
+        max(len(line) for name in names for line in name.split("\n")) > 10
+    ):  # longer than a cell is wide
+        axis.tick_params("x", labelrotation=45)
         for label in axis.get_xticklabels():
             label.set(ha="right", rotation_mode="anchor")
     axis.set_yticks(range(len(names)), names)
@@ -212,6 +232,197 @@ def confusion_matrix(
     return figure
 
 
+def roc_curves(result: CrossValidationResult) -> Figure:
+    """Draw each class's ROC curve, one class against the rest.
+
+    Parameters
+    ----------
+    result : CrossValidationResult
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        A panel per class: the mean over folds of the sensitivity at each false positive rate, its
+        pointwise 95 % band, the folds as thin lines, and the area under the curve with its
+        interval, which is ``result.class_scores[label]["roc_auc"]``. Folds that lack the class, or
+        any other, are left out.
+
+    Raises
+    ------
+    ImportError
+        If matplotlib, an extra, is not installed.
+    TypeError
+        If what was given is no result.
+
+    Notes
+    -----
+    The band is a percentile bootstrap of 500 draws over the result's groups, or images where there
+    are no groups, with the result's own seed, see :func:`detl.metrics.roc_curves`.
+    """
+    require_matplotlib()
+    from matplotlib.figure import Figure
+
+    _check_result(result)
+    curves = metrics.roc_curves(
+        result.fold_predictions, unit=result.unit, random_state=result.settings["interval_seed"]
+    )
+    columns = math.ceil(math.sqrt(len(curves))) if len(curves) > 3 else len(curves)
+    n_rows = math.ceil(len(curves) / columns)
+    figure = Figure(figsize=(3.6 * columns, 3.7 * n_rows + 0.5), layout="constrained")
+    axes = figure.subplots(n_rows, columns, squeeze=False)
+    for axis in axes.flat[len(curves) :]:
+        axis.set_axis_off()
+    for axis, curve, (name, scores) in zip(axes.flat, curves, result.class_scores.items()):
+        axis.set_title(textwrap.fill(str(name), 40), fontsize="medium")
+        axis.set_aspect("equal")
+        draw_shares(axis, x="1 - specificity", y="sensitivity")
+        _draw_roc(axis, curve, scores["roc_auc"])
+    caption = f"thin lines: folds; AUC with 95 % interval\nband: 95 %, {curves[0].method}"
+    figure.supxlabel(caption, fontsize="small")
+    return figure
+
+
+def reliability_diagram(result: CrossValidationResult, *, n_bins: int = 10) -> Figure:
+    """Draw how often the classifier is right over how sure it is, as Guo et al. 2017, Fig. 1.
+
+    Parameters
+    ----------
+    result : CrossValidationResult
+    n_bins : int, default=10
+        Bins of equal width between 0 and 1.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Above, the accuracy in each bin of confidence (the predicted class's probability), over the
+        test images of all folds; the more images, the larger the point. A point below the diagonal
+        means that the classifier is surer than it is right. Below, the number of images in each
+        bin; with repeats, each counts as often as it was tested.
+
+    Raises
+    ------
+    ImportError
+        If matplotlib, an extra, is not installed.
+    TypeError
+        If what was given is no result.
+    ValueError
+        If ``n_bins`` is below one.
+
+    Notes
+    -----
+    The calibration error is ``result.scores["calibration_error"]``: the mean over folds, in 15
+    bins, whatever ``n_bins`` is.
+
+    References
+    ----------
+    Guo et al. 2017, "On Calibration of Modern Neural Networks".
+    """
+    require_matplotlib()
+    from matplotlib.figure import Figure
+
+    _check_result(result)
+    every = np.concatenate([fold.probabilities for fold in result.fold_predictions])
+    targets = np.concatenate([fold.targets for fold in result.fold_predictions])
+    sure = every.max(axis=1)
+    confidence, accuracy, images = metrics.reliability(
+        every.argmax(axis=1) == targets, sure, n_bins=n_bins
+    )
+    figure = Figure(figsize=(4.6, 5.6), layout="constrained")
+    above, below = figure.subplots(2, sharex=True, height_ratios=(3, 1))
+    draw_shares(above, x="", y="accuracy")
+    above.vlines(confidence, accuracy, confidence, color="tab:red", linewidth=1.5, label="gap")
+    size = 10 + 200 * images / images.max()  # a bin of few images is mostly chance
+    above.scatter(confidence, accuracy, s=size, color="tab:blue", zorder=2, label="accuracy")
+    above.legend(frameon=False, loc="lower right", markerscale=0.6)
+    error = _with_interval(result.scores["calibration_error"])
+    above.set_title(
+        f"calibration error {error}\nmean over folds, with 95 % interval", fontsize="medium"
+    )
+    bars = below.bar(
+        (np.minimum(np.floor(confidence * n_bins), n_bins - 1) + 0.5) / n_bins,
+        images,
+        width=1 / n_bins,
+        color="lightgrey",
+        edgecolor="grey",
+    )
+    below.bar_label(bars, fontsize="x-small", padding=1)
+    below.margins(y=0.2)
+    below.set(xlabel="confidence", ylabel="images")
+    return figure
+
+
+def most_confused(
+    result: CrossValidationResult, images: Any, *, n: int = 12, columns: int = 4
+) -> Figure:
+    """Show the images whose true class got the least probability: wrong, and sure of it.
+
+    Look at them first: they are wrong labels, bad images, or what the classifier cannot do.
+
+    Parameters
+    ----------
+    result : CrossValidationResult
+    images : array-like of shape (n_images, height, width, channels)
+        The cross-validated images, pixels in [0, 255]; 1 channel (grey) or 3. Of a memory map,
+        only the images shown are read.
+    n : int, default=12
+        Number of images; fewer where no more were tested.
+    columns : int, default=4
+        Greatest number of images in a row.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The most confused image first. Each title has the true and the predicted class with their
+        probabilities (with repeats, their mean), the image's row index and the fold, or folds,
+        that tested it.
+
+    Raises
+    ------
+    ImportError
+        If matplotlib, an extra, is not installed.
+    TypeError
+        If what was given is no result, or no images.
+    ValueError
+        If the images are not as many as the result's, or not pictures.
+    """
+    require_matplotlib()
+    from matplotlib.figure import Figure
+
+    _check_result(result)
+    check_count("n", n)
+    check_count("columns", columns)
+    truth = np.searchsorted(result.classes, result.labels)
+    of_truth = np.take_along_axis(result.probabilities, truth[:, np.newaxis], axis=1)[:, 0]
+    n = min(n, int(np.isfinite(of_truth).sum()))
+    chosen = np.argsort(of_truth, kind="stable")[:n]  # NaN, never tested, comes last
+    pictures = as_colours(_check_channels(_rows_of_images(images, chosen, len(truth))))
+
+    n_rows = math.ceil(n / columns)
+    columns = min(n, columns)
+    titles = []
+    for row in chosen:
+        tested_in = [str(k) for k, (_, test) in enumerate(result.indices) if row in test]
+        lines = [
+            f"true: {result.labels[row]} ({of_truth[row]:.3f})",
+            f"predicted: {result.predictions[row]} ({result.probabilities[row].max():.3f})",
+            f"image {row}, fold{'s' * (len(tested_in) > 1)} {', '.join(tested_in)}",
+        ]
+        titles.append("\n".join(textwrap.fill(line, 40) for line in lines))
+    height, width = pictures.shape[1:3]
+    above = 0.15 + 0.12 * max(title.count("\n") + 1 for title in titles)
+    figure = Figure(
+        figsize=(columns * _WIDE, n_rows * (_WIDE * height / width + above)), layout="constrained"
+    )
+    axes = figure.subplots(n_rows, columns, squeeze=False)
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for axis, picture, title in zip(axes.flat, pictures, titles):
+        axis.imshow(picture)
+        axis.set_anchor("S")  # what is spare goes to the title
+        axis.set_title(title, fontsize="x-small", loc="left")
+    return figure
+
+
 def learning_curves(history: Any) -> Figure:
     """Draw loss and accuracy over the epochs, for training and, where known, validation.
 
@@ -219,9 +430,9 @@ def learning_curves(history: Any) -> Figure:
     ----------
     history : dict, sequence of dict, or what has them
         ``loss`` and, where known, ``accuracy``, ``val_loss`` and ``val_accuracy``, one entry per
-        epoch. Several histories, those of folds, are thin lines around their mean. A SourceModel,
-        a fitted DomainExtensionTransfer, a CrossValidationResult and what Keras's ``fit`` returns
-        carry theirs.
+        epoch. Several histories, those of folds, are thin lines of different colours around their
+        mean; up to 20 are named. A SourceModel, a fitted DomainExtensionTransfer, a
+        CrossValidationResult and what Keras's ``fit`` returns carry theirs.
 
     Returns
     -------
@@ -234,115 +445,90 @@ def learning_curves(history: Any) -> Figure:
     TypeError, ValueError
         If there is no history, or none with a loss.
     """
-    _require_matplotlib()
+    require_matplotlib()
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
     from matplotlib.ticker import MaxNLocator
 
     histories = _histories(history)
-    metrics = [name for name in ("loss", "accuracy") if name in histories[0]]
-    figure = Figure(figsize=(4.8 * len(metrics), 3.6), layout="constrained")
-    for axis, metric in zip(figure.subplots(1, len(metrics), squeeze=False)[0], metrics):
-        for key, label, colour in (
-            (metric, "training", _TRAINING),
-            (f"val_{metric}", "validation", _VALIDATION),
-        ):
-            _draw_curves(axis, [h[key] for h in histories if key in h], label, colour)
+    names = [name for name in ("loss", "accuracy") if name in histories[0]]
+    figure = Figure(figsize=(4.8 * len(names), 3.6), layout="constrained")
+    for axis, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names):
+        if len(histories) == 1:
+            _draw_training(axis, histories[0], name)
+        else:
+            _draw_folds(axis, histories, name)
         axis.set_xlabel("epoch")
-        axis.set_ylabel(metric)
+        axis.set_ylabel(name)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axis.grid(alpha=0.3)
         axis.legend(frameon=False)
+    if 1 < len(histories) <= 20:  # more colours cannot be told apart
+        figure.legend(
+            handles=[
+                Line2D([], [], color=colour, linewidth=1.5, label=f"fold {number}")
+                for number, colour in enumerate(fold_colours(len(histories)))
+            ],
+            loc="outside center right",
+            ncols=math.ceil(len(histories) / 16),
+            frameon=False,
+            fontsize="small",
+        )
     return figure
 
 
-# -------------------------------------------------------------------------------------- drawing
+# ---------------------------------------------------------------------------- parts of pictures
 
 
-def _require_matplotlib() -> None:
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError as error:
-        raise ImportError(
-            "detl.plots draws with matplotlib, which is an extra: run "
-            "`pip install '.[plots]'` in the folder of detl, or `pip install matplotlib`."
-        ) from error
-
-
-def _colormap(name: str) -> Any:
-    import matplotlib
-
-    if name not in matplotlib.colormaps:
-        raise ValueError(
-            f"colormap={name!r} is unknown to matplotlib; use 'inferno' or 'viridis' (perceptually "
-            "uniform), 'jet' (the look of the paper), or another of matplotlib.colormaps."
-        )
-    return matplotlib.colormaps[name]
-
-
-def _colours(images: Array) -> Array:
-    """Return the images in red, green and blue, uint8."""
-    return np.repeat(images.round().clip(0, 255).astype("uint8"), 3 // images.shape[-1], axis=-1)
-
-
-def _blend(plain: Array, heatmaps: Array, alpha: float, cmap: Any) -> Array:
-    blended = np.empty_like(plain)
-    for picture, image, heatmap in zip(blended, plain, heatmaps, strict=True):
-        colours = 255 * cmap(heatmap.astype(float))[..., :3]
-        picture[...] = ((1 - alpha) * image + alpha * colours).round()
-    return blended
-
-
-def _rows(n: int, row_labels: Array | None, columns: int) -> list[Array]:
-    """Return the indices of the images in each row of a grid."""
-    if row_labels is None:
-        groups = [np.arange(n)]
-    else:
-        names = dict.fromkeys(row_labels.tolist())
-        groups = [np.flatnonzero(row_labels == name) for name in names]
-    return [
-        group[start : start + columns]
-        for group in groups
-        for start in range(0, len(group), columns)
-    ]
-
-
-def _outline(axis: Axes, mask: Array) -> None:
-    # White on a dark line: visible on every colour.
-    for colour, width in (("black", 2.2), ("white", 1.0)):
-        axis.contour(mask, levels=[0.5], colors=colour, linewidths=width)
-
-
-def _readable_on(colour: Any) -> str:
-    red, green, blue, _ = colour
-    return "white" if 0.299 * red + 0.587 * green + 0.114 * blue < 0.5 else "black"
-
-
-def _draw_curves(axis: Axes, curves: Sequence[Sequence[float]], label: str, colour: str) -> None:
-    """Draw one curve, or several thin ones and their mean over the epochs that all have."""
-    if not curves:
+def _draw_roc(axis: Axes, curve: metrics.RocCurve, area: metrics.Score) -> None:
+    known = curve.folds[~np.isnan(curve.folds).any(axis=1)]
+    if len(known) == 0:
+        text = "no fold tests both images\nof this class and others"
+        axis.text(0.5, 0.5, text, ha="center", va="center", backgroundcolor="white")
         return
-    mean = np.mean([curve[: min(map(len, curves))] for curve in curves], axis=0)
-    marker = "o" if len(mean) == 1 else None  # one point makes no line
+    # Curves begin at the origin, which averages at a rate of 0 do not show.
+    x = np.r_[0, curve.false_positive_rate]
+    axis.fill_between(
+        curve.false_positive_rate, curve.low, curve.high, color="tab:blue", alpha=0.2, linewidth=0
+    )
+    for fold in known:
+        axis.plot(x, np.r_[0, fold], color="tab:blue", alpha=0.5, linewidth=0.6)
+    left_out = f" of {len(curve.folds)}" if curve.n_missing else ""
+    label = f"mean of {len(known)}{left_out} folds\nAUC {_with_interval(area)}"
+    axis.plot(x, np.r_[0, curve.mean], color="tab:blue", linewidth=2, label=label)
+    axis.legend(loc="lower right", fontsize="small", frameon=False)
 
-    def draw(curve: Sequence[float] | Array, **style: Any) -> None:
-        axis.plot(range(1, len(curve) + 1), curve, color=colour, marker=marker, **style)
 
-    if len(curves) > 1:
-        label = f"{label}, mean of {len(curves)}"
-        for curve in curves:
-            draw(curve, alpha=0.35, linewidth=0.8)
-    draw(mean, linewidth=2, label=label)
+def _with_interval(score: metrics.Score) -> str:
+    return f"{score.mean:.3f} ({score.interval.low:.3f} to {score.interval.high:.3f})"
+
+
+def _draw_training(axis: Axes, history: History, name: str) -> None:
+    draw_course(axis, history[name], color="tab:blue", linewidth=2, label="training")
+    if f"val_{name}" in history:
+        course = history[f"val_{name}"]
+        draw_course(axis, course, color="tab:orange", linewidth=2, label="validation")
+
+
+def _draw_folds(axis: Axes, histories: Sequence[History], name: str) -> None:
+    """Draw the folds, and their mean over the epochs that all have."""
+    colours = fold_colours(len(histories))
+    for key, label, dash in ((name, "training", "-"), (f"val_{name}", "validation", "--")):
+        for history, colour in zip(histories, colours):
+            if key in history:
+                draw_course(axis, history[key], color=colour, linestyle=dash, linewidth=0.9)
+        courses = [history[key] for history in histories if key in history]
+        if courses:
+            mean = np.mean([course[: min(map(len, courses))] for course in courses], axis=0)
+            label = f"{label}, mean of {len(courses)}"
+            draw_course(axis, mean, color="black", linestyle=dash, linewidth=2, label=label)
 
 
 # --------------------------------------------------------------------------------------- checks
 
 
 def _check_pictures(images: Any, heatmaps: Any) -> tuple[Array, Array]:
-    images = check_images(images)
-    if images.shape[-1] not in (1, 3):
-        raise ValueError(
-            f"images has shape {images.shape}; expected 1 (grey) or 3 channels in the last axis."
-        )
+    images = _check_channels(check_images(images))
     heatmaps = np.asarray(heatmaps)
     if heatmaps.shape != images.shape[:3]:
         raise ValueError(
@@ -355,6 +541,33 @@ def _check_pictures(images: Any, heatmaps: Any) -> tuple[Array, Array]:
             "GradCAM gives them (not Explanation.raw)."
         )
     return images, heatmaps
+
+
+def _check_channels(images: Array) -> Array:
+    if images.shape[-1] not in (1, 3):
+        raise ValueError(
+            f"images has shape {images.shape}; expected 1 (grey) or 3 channels in the last axis."
+        )
+    return images
+
+
+def _check_result(result: Any) -> None:
+    if not hasattr(result, "fold_predictions"):
+        raise TypeError(
+            f"result is {type(result).__name__}; expected a CrossValidationResult, as "
+            "detl.cross_validate returns it."
+        )
+
+
+def _rows_of_images(images: Any, rows: Array, n: int) -> Array:
+    """Return and check these images alone: a memory map is not read whole."""
+    if not isinstance(images, np.ndarray):
+        images = check_images(images)
+    if len(images) != n:
+        raise ValueError(
+            f"{len(images)} images for a result of {n}; give those that were cross-validated."
+        )
+    return check_images(images[rows])
 
 
 def _check_share(alpha: Any) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import warnings
+from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
@@ -20,10 +22,13 @@ from detl._batches import (
 )
 
 
-def weights_digest(model: keras.Model) -> str:
-    """Return a SHA-256 digest of all weights and statistics of a model, in their order."""
+def weights_digest(model: keras.Model, *, but: keras.layers.Layer | None = None) -> str:
+    """Return a SHA-256 digest of all weights and statistics of a model but those of one layer."""
     digest = hashlib.sha256()
+    left_out = [] if but is None else [id(weight) for weight in but.weights]
     for weight in model.weights:
+        if id(weight) in left_out:
+            continue
         value = np.ascontiguousarray(keras.ops.convert_to_numpy(weight))
         digest.update(f"{value.dtype}{value.shape}".encode())
         digest.update(value.tobytes())
@@ -43,7 +48,14 @@ class Tail:
         From the trunk's features to ``(n, n_classes)`` logits; its last layer is new.
     learning_rate, momentum : float
         Of stochastic gradient descent.
+
+    Attributes
+    ----------
+    start_digest : str
+        Of the weights that the last fit began with, the new layer left out; equal for every fit.
     """
+
+    start_digest: str
 
     def __init__(self, model: keras.Model, *, learning_rate: float, momentum: float) -> None:
         self.model = model
@@ -75,6 +87,7 @@ class Tail:
         class_weight: ClassWeight | np.ndarray,
         seed: np.random.SeedSequence,
         verbose: int = 0,
+        on_epoch: Callable[[], object] | None = None,
     ) -> dict[str, list[float]]:
         """Train from the starting weights and return the history, one entry per epoch.
 
@@ -95,6 +108,8 @@ class Tail:
             Root of the head's weights, the order of images and dropout.
         verbose : int
             As in Keras.
+        on_epoch : callable, optional
+            Called after each epoch.
         """
         head_seed, batch_seed, noise_seed = (
             np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, k)) for k in range(3)
@@ -112,6 +127,7 @@ class Tail:
             batches,
             steps_per_epoch=steps_per_epoch(len(rows), batch_size),
             epochs=epochs,
+            callbacks=None if on_epoch is None else [_AfterEpoch(on_epoch)],
             shuffle=False,
             verbose=verbose,
         )
@@ -135,6 +151,7 @@ class Tail:
         for variable, value in zip(optimizer.variables, self._optimizer_start, strict=True):
             variable.assign(value)
         _graphs.seed_noise(self.model, noise_seed)
+        self.start_digest = weights_digest(self.model, but=self._head)
 
     def probabilities(
         self, features: np.ndarray, *, rows: np.ndarray, batch_size: int
@@ -145,6 +162,15 @@ class Tail:
             for start in range(0, len(rows), batch_size)
         )
         return special.softmax(np.concatenate(list(batches)), axis=1).astype("float32")
+
+
+class _AfterEpoch(keras.callbacks.Callback):
+    def __init__(self, call: Callable[[], object]) -> None:
+        super().__init__()
+        self._call = call
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self._call()
 
 
 def _image_weights(

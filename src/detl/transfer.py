@@ -49,7 +49,7 @@ class Extension:
     """
 
     network: keras.Model
-    trunk: Callable[[np.ndarray], np.ndarray]
+    trunk: Callable[..., np.ndarray]
     tail: Tail
 
 
@@ -67,7 +67,8 @@ class DomainExtensionTransfer(ClassifierMixin, BaseEstimator):
         Sequential Keras classifier. It is never changed, and clones share it.
     trainable_from : str, default="last_block"
         Where training begins: ``"last_block"``, or the name of a block, a unit or a layer (see
-        :func:`detl.backbones.block_names`). ``"logits"`` trains the new layer only.
+        :func:`detl.backbones.block_names`). ``"logits"`` trains the new layer only, ``"input"``
+        the whole network: with an untrained source, that is training from scratch.
     epochs : int, default=50
         Passes over the target images. The paper does not give their number.
     batch_size : int, default=32
@@ -237,12 +238,10 @@ class DomainExtensionTransfer(ClassifierMixin, BaseEstimator):
             layer.trainable = True
         tail = Tail(trained, learning_rate=self.learning_rate, momentum=self.momentum)
 
-        def trunk(images: np.ndarray) -> np.ndarray:
+        def trunk(images: np.ndarray, *, verbose: int = self.verbose) -> np.ndarray:
             if frozen is None:
                 return images
-            return features.extract(
-                frozen, images, batch_size=self.batch_size, verbose=self.verbose
-            )
+            return features.extract(frozen, images, batch_size=self.batch_size, verbose=verbose)
 
         return Extension(network=network, trunk=trunk, tail=tail)
 

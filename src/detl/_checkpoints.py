@@ -1,0 +1,136 @@
+"""Finished folds on disk: one file each, whole or not there at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+import zipfile
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from detl.results import FoldResult
+
+_RUN = "run.json"
+
+
+class FoldStore:
+    """Keep the finished folds of one run in a directory.
+
+    Parameters
+    ----------
+    directory : path
+        Made where it does not exist.
+    run : dict
+        All that decides the result: digests of data and source, settings, versions. A directory
+        that belongs to another run is refused.
+
+    Raises
+    ------
+    OSError
+        If the directory cannot be written to.
+    ValueError
+        If the directory belongs to another run; the message names what differs.
+    """
+
+    def __init__(self, directory: str | Path, run: Mapping[str, Any]) -> None:
+        self.directory = Path(directory)
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            _write_whole(self.directory / "writable", b"")
+            (self.directory / "writable").unlink()
+        except OSError as error:
+            raise OSError(
+                f"checkpoint_dir={str(directory)!r} cannot be written to ({error.strerror or error}"
+                "); choose a folder that can."
+            ) from error
+        self._check_run(json.loads(json.dumps(run)))
+
+    def _check_run(self, run: dict[str, Any]) -> None:
+        path = self.directory / _RUN
+        if not path.exists():
+            strangers = sorted(p.name for p in self.directory.glob("fold_*.npz"))
+            if strangers:
+                raise ValueError(
+                    f"checkpoint_dir={str(self.directory)!r} has {strangers[0]} but no {_RUN}, so "
+                    "nobody can tell what it belongs to; choose another folder."
+                )
+            _write_whole(path, json.dumps(run, indent=2).encode())
+            return
+        differences = list(_differences(json.loads(path.read_text(encoding="utf-8")), run))
+        if differences:
+            raise ValueError(
+                f"checkpoint_dir={str(self.directory)!r} belongs to another run: "
+                f"{'; '.join(differences)}. Choose another folder, or remove this one."
+            )
+
+    def load(self) -> dict[int, FoldResult]:
+        """Return the finished folds by number; a damaged file is warned of and left out."""
+        found = {}
+        for path in sorted(self.directory.glob("fold_*.npz")):
+            try:
+                with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+                    arrays = {name: file[name] for name in ("train", "test", "probabilities")}
+                    rest = json.loads(str(file["rest"]))
+            except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+                warnings.warn(
+                    f"{path} is damaged ({error}); its fold is computed again.",
+                    UserWarning,
+                    stacklevel=3,
+                )
+                continue
+            found[int(path.stem.removeprefix("fold_"))] = FoldResult(**arrays, **rest)
+        return found
+
+    def save(self, number: int, fold: FoldResult) -> None:
+        """Write one finished fold.
+
+        A full disk is warned of: what has been computed is still in memory, and the run goes on.
+        """
+        rest = {k: v for k, v in asdict(fold).items() if not isinstance(v, np.ndarray)}
+        path = self.directory / f"fold_{number:03d}.npz"
+        part = path.with_suffix(".part")
+        try:
+            with part.open("wb") as file:
+                np.savez(
+                    file,
+                    train=fold.train,
+                    test=fold.test,
+                    probabilities=fold.probabilities,
+                    rest=np.array(json.dumps(rest)),
+                )
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(path)
+        except OSError as error:
+            part.unlink(missing_ok=True)
+            warnings.warn(
+                f"Fold {number} could not be written to {self.directory} "
+                f"({error.strerror or error}); it is kept in memory and the run goes on, but if "
+                "it breaks off this fold has to be computed again.",
+                RuntimeWarning,
+                stacklevel=3,
+            )
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    part = path.with_name(f"{path.name}.part")
+    with part.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)
+
+
+def _differences(there: Any, here: Any, name: str = "") -> Any:
+    """Yield a phrase for each entry that is not the same."""
+    if isinstance(there, dict) and isinstance(here, dict):
+        for key in sorted({*there, *here}):
+            yield from _differences(there.get(key), here.get(key), f"{name}.{key}" if name else key)
+    elif there != here:
+        digests = all(isinstance(value, str) and len(value) == 64 for value in (there, here))
+        yield f"other {name}" if digests else f"{name} is {there!r} there, {here!r} here"

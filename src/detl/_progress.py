@@ -1,0 +1,19 @@
+"""Progress bars: in a terminal or a notebook, never in a log."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from tqdm import auto, notebook
+
+
+def progress_bar(total: int, *, verbose: int, description: str, unit: str) -> Any:
+    """Return a bar to ``update`` and ``close``; a silent one if ``verbose`` is 0 or nobody looks.
+
+    A notebook's output is no terminal, but its bars are looked at.
+    """
+    seen = sys.stderr.isatty() or issubclass(auto.tqdm, notebook.tqdm_notebook)
+    return auto.tqdm(
+        total=total, desc=description, unit=unit, disable=verbose == 0 or not seen, leave=True
+    )

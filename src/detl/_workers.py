@@ -1,0 +1,125 @@
+"""Train one fold, here or in a process of its own.
+
+Nothing but the standard library is imported before the number of threads is set: a backend reads
+it once, when it is first imported.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from detl.results import FoldResult
+    from detl.transfer import Extension
+
+# One network per process and run: a second fold in the same worker compiles nothing.
+_built: dict[str, tuple[Extension, dict[str, Any]]] = {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """All that the folds of one run share, as files, so that no worker gets a copy.
+
+    Attributes
+    ----------
+    folder : pathlib.Path
+        With ``transfer.pickle``, ``features.npy`` and ``targets.npy``.
+    n_threads : int
+        Threads of each worker.
+    """
+
+    folder: Path
+    n_threads: int
+
+    def write(self, transfer: Any, classes: np.ndarray, features: np.ndarray, targets: Any) -> None:
+        """Write the files."""
+        import numpy as np
+
+        try:
+            pickled = pickle.dumps((transfer, classes))
+        except Exception as error:
+            raise TypeError(
+                f"The transfer cannot be sent to a worker process ({error}); use n_jobs=1."
+            ) from error
+        (self.folder / "transfer.pickle").write_bytes(pickled)
+        np.save(self.folder / "targets.npy", targets)
+        mapped = np.lib.format.open_memmap(
+            self.folder / "features.npy", mode="w+", dtype=features.dtype, shape=features.shape
+        )
+        for start in range(0, len(features), 256):
+            mapped[start : start + 256] = features[start : start + 256]
+        mapped.flush()
+
+
+def train_in_worker(
+    work: Work, number: int, train: np.ndarray, test: np.ndarray, seed: int
+) -> tuple[int, FoldResult | Exception]:
+    """Train one fold in this process; an error is returned, so that no other fold is lost."""
+    for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
+        os.environ.setdefault(name, str(work.n_threads))
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # the caller's process has said it all
+    try:
+        import numpy as np
+
+        pickled = (work.folder / "transfer.pickle").read_bytes()
+        key = hashlib.sha256(pickled).hexdigest()
+        if key not in _built:
+            _built.clear()
+            transfer, classes = pickle.loads(pickled)
+            _built[key] = (transfer.extend(len(classes)), transfer.training(classes))
+        extension, training = _built[key]
+        features = np.load(work.folder / "features.npy", mmap_mode="r")
+        targets = np.load(work.folder / "targets.npy")
+        return number, train_fold(extension, training, features, targets, train, test, seed)
+    except Exception as error:
+        return number, _portable(error)
+
+
+def _portable(error: Exception) -> Exception:
+    """Return the error, or one that says the same where it cannot travel to another process."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        return RuntimeError(f"{type(error).__name__}: {error}")
+    return error
+
+
+def train_fold(
+    extension: Extension,
+    training: dict[str, Any],
+    features: np.ndarray,
+    targets: np.ndarray,
+    train: np.ndarray,
+    test: np.ndarray,
+    seed: int,
+    on_epoch: Callable[[], object] | None = None,
+) -> FoldResult:
+    """Reset the tail, train it on one part and predict the other."""
+    from detl._batches import seed_sequence
+    from detl.results import FoldResult
+
+    started = time.perf_counter()
+    history = extension.tail.fit(
+        features, targets, rows=train, seed=seed_sequence(seed), on_epoch=on_epoch, **training
+    )
+    probabilities = extension.tail.probabilities(
+        features, rows=test, batch_size=training["batch_size"]
+    )
+    return FoldResult(
+        train=train,
+        test=test,
+        probabilities=probabilities,
+        history=history,
+        seed=seed,
+        start=extension.tail.start_digest,
+        seconds=time.perf_counter() - started,
+    )

@@ -1,0 +1,145 @@
+"""A finished fold is one file, whole or not there; another run's directory is refused."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from detl import _checkpoints
+from detl._checkpoints import FoldStore
+from detl.results import FoldResult
+
+RUN = {"labels": "a" * 64, "transfer": {"epochs": 3}, "versions": {"keras": "3.15.1"}, "seeds": [1]}
+
+
+@pytest.fixture
+def fold():
+    rng = np.random.default_rng(0)
+    return FoldResult(
+        train=np.arange(8),
+        test=np.array([9, 8]),
+        probabilities=rng.dirichlet([1, 1, 1], 2).astype("float32"),
+        history={"loss": [0.1 + 0.2, float("nan"), float("inf")]},
+        seed=2**31,
+        start="d" * 64,
+        seconds=1 / 3,
+    )
+
+
+def test_a_fold_comes_back_to_the_last_bit(tmp_path, fold):
+    FoldStore(tmp_path / "deeper" / "run", RUN).save(11, fold)
+    found = FoldStore(tmp_path / "deeper" / "run", RUN).load()
+    assert list(found) == [11]
+    for name in ("train", "test", "probabilities"):
+        np.testing.assert_array_equal(getattr(found[11], name), getattr(fold, name))
+        assert getattr(found[11], name).dtype == getattr(fold, name).dtype
+    np.testing.assert_array_equal(found[11].history["loss"], fold.history["loss"])
+    assert (found[11].seed, found[11].start, found[11].seconds) == (2**31, "d" * 64, 1 / 3)
+
+
+def test_a_directory_holds_one_file_per_fold_and_what_run_they_are_of(tmp_path, fold):
+    store = FoldStore(tmp_path, RUN)
+    for number in (0, 3):
+        store.save(number, fold)
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "fold_000.npz",
+        "fold_003.npz",
+        "run.json",
+    ]
+    assert json.loads((tmp_path / "run.json").read_text()) == RUN
+
+
+@pytest.mark.parametrize(
+    ("run", "difference"),
+    [
+        (RUN | {"labels": "b" * 64}, "belongs to another run: other labels. Choose another folder"),
+        (RUN | {"transfer": {"epochs": 4}}, "transfer.epochs is 3 there, 4 here"),
+        (RUN | {"versions": {"keras": "3.16"}}, "versions.keras is '3.15.1' there, '3.16' here"),
+        (RUN | {"groups": "c" * 64}, "groups is None there, 'cccc"),
+        (
+            RUN | {"labels": "b" * 64, "seeds": [2]},
+            r"other labels; seeds is \[1\] there, \[2\] here",
+        ),
+    ],
+)
+def test_the_directory_of_another_run_is_refused_with_every_difference(tmp_path, run, difference):
+    FoldStore(tmp_path, RUN)
+    with pytest.raises(ValueError, match=difference):
+        FoldStore(tmp_path, run)
+    assert json.loads((tmp_path / "run.json").read_text()) == RUN
+
+
+def test_folds_of_nobody_knows_what_are_refused(tmp_path, fold):
+    FoldStore(tmp_path, RUN).save(0, fold)
+    (tmp_path / "run.json").unlink()
+    with pytest.raises(ValueError, match=r"has fold_000\.npz but no run\.json"):
+        FoldStore(tmp_path, RUN)
+
+
+def test_a_directory_that_cannot_be_written_to_is_refused_at_once(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match=r"checkpoint_dir=.*file.* cannot be written to \("):
+        FoldStore(tmp_path / "file", RUN)
+    if Path("/proc").is_dir():
+        with pytest.raises(OSError, match="cannot be written to"):
+            FoldStore("/proc/detl", RUN)
+
+
+@pytest.mark.parametrize("damage", [b"", b"PK\x03\x04", None])
+def test_a_damaged_file_is_warned_of_and_computed_again(tmp_path, fold, damage):
+    store = FoldStore(tmp_path, RUN)
+    store.save(0, fold)
+    store.save(1, fold)
+    path = tmp_path / "fold_001.npz"
+    path.write_bytes(path.read_bytes()[:-100] if damage is None else damage)
+    with pytest.warns(UserWarning, match=r"fold_001\.npz is damaged .* computed again"):
+        assert list(store.load()) == [0]
+
+
+def test_a_file_that_carries_code_is_not_run(tmp_path, fold):
+    store = FoldStore(tmp_path, RUN)
+    np.savez(
+        tmp_path / "fold_000.npz",
+        train=np.array([Bomb()], dtype=object), test=fold.test,
+        probabilities=fold.probabilities, rest=np.array("{}"),
+    )  # fmt: skip
+    with pytest.warns(UserWarning, match="is damaged"):
+        assert store.load() == {}
+
+
+class Bomb:
+    def __reduce__(self):
+        return pytest.fail, ("a pickle was loaded",)
+
+
+def test_what_a_killed_save_leaves_is_no_fold(tmp_path, fold):
+    store = FoldStore(tmp_path, RUN)
+    (tmp_path / "fold_000.part").write_bytes(b"half a fo")
+    assert store.load() == {}
+    store.save(0, fold)
+    assert list(store.load()) == [0]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full here")
+def test_a_full_disk_is_warned_of_and_the_folds_before_it_stay(tmp_path, fold):
+    store = FoldStore(tmp_path, RUN)
+    store.save(0, fold)
+    os.symlink("/dev/full", tmp_path / "fold_001.part")
+    with pytest.warns(RuntimeWarning, match=r"Fold 1 could not be written .*No space left.*memory"):
+        store.save(1, fold)
+    assert list(store.load()) == [0]
+    store.save(1, fold)  # there is room again
+    assert list(store.load()) == [0, 1]
+
+
+def test_the_file_is_on_the_disk_before_it_has_its_name(tmp_path, fold, monkeypatch):
+    order = []
+    fsync, replace = os.fsync, Path.replace
+    monkeypatch.setattr(_checkpoints.os, "fsync", lambda n: (order.append("sync"), fsync(n)))
+    monkeypatch.setattr(
+        Path, "replace", lambda path, to: (order.append(to.name), replace(path, to))[1]
+    )
+    FoldStore(tmp_path, RUN).save(0, fold)
+    assert order[-2:] == ["sync", "fold_000.npz"]

@@ -1,0 +1,136 @@
+"""Folds in other processes, on this machine or a cluster, and in fresh ones, are the same folds."""
+
+import importlib.util
+import io
+import os
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from detl import _workers
+from detl._workers import Work, train_in_worker
+
+# Dropout, class weights and a shuffled order: whatever is random has its part in the result.
+RUN = """
+import sys
+import joblib
+import keras
+import numpy as np
+from detl import DomainExtensionTransfer, backbones, cross_validate
+
+def run(**settings):
+    rng = np.random.default_rng(0)
+    labels = np.array(["a", "b", "c", "a"] * 15)
+    images = rng.integers(0, 200, (60, 32, 32, 1)) + 50 * (labels == "a")[:, None, None, None]
+    keras.utils.set_random_seed(0)
+    source = backbones.vgg16((32, 32, 1), width=0.125)
+    transfer = DomainExtensionTransfer(
+        source, epochs=3, learning_rate=0.01, class_weight="balanced"
+    )
+    keras.utils.set_random_seed(int(sys.argv[1]))  # it must not matter
+    return cross_validate(
+        transfer, images.astype("uint8"), labels, groups=np.arange(60) // 2, random_state=0,
+        **settings,
+    ).probabilities
+
+if __name__ == "__main__":
+"""
+HERE = "    np.save(sys.stdout.buffer, run())"
+PROCESSES = "    np.save(sys.stdout.buffer, run(n_jobs=3))"
+DASK = """
+    from dask.distributed import Client, LocalCluster
+    with (
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+        Client(cluster),
+        joblib.parallel_config(backend="dask"),
+    ):
+        np.save(sys.stdout.buffer, run())
+"""
+
+
+def probabilities(where, *, global_seed=0, tmp_path, **environment):
+    script = tmp_path / "script.py"
+    script.write_text(RUN + where)
+    found = subprocess.run(
+        [sys.executable, str(script), str(global_seed)],
+        stdout=subprocess.PIPE,
+        check=True,
+        env={**os.environ, **environment},
+    )
+    return np.load(io.BytesIO(found.stdout))
+
+
+@pytest.fixture(scope="module")
+def one_thread():
+    """Pin the threads: their number decides the order of sums, and so the last bits."""
+    return {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "OMP_NUM_THREADS": "1"}
+
+
+@pytest.fixture(scope="module")
+def here(one_thread, tmp_path_factory):
+    return probabilities(HERE, tmp_path=tmp_path_factory.mktemp("here"), **one_thread)
+
+
+def test_a_fresh_process_with_another_global_seed_gives_the_same_to_the_bit(
+    here, one_thread, tmp_path
+):
+    environment = {**one_thread, "PYTHONHASHSEED": "7"}
+    again = probabilities(HERE, global_seed=123, tmp_path=tmp_path, **environment)
+    np.testing.assert_array_equal(again, here)
+
+
+def test_processes_of_joblib_give_the_same_to_the_bit_with_as_many_threads(
+    here, one_thread, tmp_path
+):
+    np.testing.assert_array_equal(probabilities(PROCESSES, tmp_path=tmp_path, **one_thread), here)
+
+
+@pytest.mark.skipif(not importlib.util.find_spec("distributed"), reason="Dask is not installed")
+def test_a_dask_cluster_gives_the_same_to_the_bit_with_as_many_threads(here, one_thread, tmp_path):
+    np.testing.assert_array_equal(probabilities(DASK, tmp_path=tmp_path, **one_thread), here)
+
+
+def test_features_reach_a_worker_as_a_file_and_errors_come_back(tmp_path, monkeypatch):
+    features = np.random.default_rng(0).random((300, 3)).astype("float32")
+    work = Work(folder=tmp_path, n_threads=2)
+    work.write(Recorder(), np.array(["a", "b"]), features, np.arange(300) % 2)
+    for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TF_NUM_INTEROP_THREADS", "5")
+    monkeypatch.setattr(_workers, "_built", {})
+    number, error = train_in_worker(work, 4, np.arange(2), np.arange(2, 4), 0)
+    assert number == 4
+    kind, seen = error.args
+    assert kind is np.memmap
+    np.testing.assert_array_equal(seen, features)
+    assert os.environ["TF_NUM_INTRAOP_THREADS"] == "2"  # its share
+    assert os.environ["TF_NUM_INTEROP_THREADS"] == "5"  # as the user said
+
+
+class Recorder:
+    """Stands where a transfer does, and raises what its tail is given."""
+
+    tail = property(lambda self: self)
+
+    def extend(self, n_classes):
+        return self
+
+    def training(self, classes):
+        return {"batch_size": 2}
+
+    def fit(self, features, targets, **settings):
+        raise LookupError(type(features), np.asarray(features))
+
+
+def test_an_error_that_cannot_travel_is_put_in_words():
+    class LocalError(Exception):
+        pass
+
+    with pytest.raises((pickle.PicklingError, AttributeError)):
+        pickle.dumps(LocalError("lost"))
+    portable = _workers._portable(LocalError("lost"))
+    assert str(portable) == "LocalError: lost"
+    assert pickle.loads(pickle.dumps(portable)).args == portable.args

@@ -1,0 +1,259 @@
+"""Paired comparison on the same folds: differences, their intervals, and when to believe them."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+from scipy import stats
+from sklearn.model_selection import StratifiedKFold
+
+from detl import Comparison, DomainExtensionTransfer, compare, cross_validate, folds
+from detl.comparison import _holm, compare_results, corrected_t_test
+from detl.results import CrossValidationResult, FoldResult
+
+N = 600
+LABELS = np.array(["bone", "heart", "lung"] * (N // 3))
+GROUPS = np.arange(N) // 3
+INDICES = folds.stratified_folds(LABELS, groups=GROUPS, random_state=0)
+AUDIT = folds.audit(INDICES, LABELS, groups=GROUPS)
+
+
+def result(accuracy, *, seed, indices=INDICES, interval_seed=0):
+    """Return a result in which each image is right with that probability."""
+    rng = np.random.default_rng(seed)
+    targets = np.arange(N) % 3
+    predicted = np.where(rng.random(N) < accuracy, targets, (targets + 1) % 3)
+    probabilities = np.full((N, 3), 0.1, "float32")
+    probabilities[np.arange(N), predicted] = 0.8
+    return CrossValidationResult(
+        classes=np.unique(LABELS),
+        labels=LABELS,
+        groups=GROUPS,
+        folds=tuple(
+            FoldResult(
+                train=train,
+                test=test,
+                probabilities=probabilities[test],
+                history={"loss": [1.0]},
+                seed=k,
+                start="",
+                seconds=1.0,
+            )
+            for k, (train, test) in enumerate(indices)
+        ),
+        audit=AUDIT,
+        settings={
+            "labels": "l",
+            "groups": "g",
+            "folds": str(len(indices)),
+            "interval_seed": interval_seed,
+        },
+        versions={},
+        seconds={},
+    )
+
+
+# ----------------------------------------------------------------------------------- the statistics
+
+
+def test_the_corrected_test_is_the_paired_one_with_a_larger_variance():
+    differences = np.array([0.04, 0.02, 0.05, 0.01, 0.03])
+    plain = stats.ttest_1samp(differences, 0)
+    assert corrected_t_test(differences, test_share=0) == pytest.approx(plain.pvalue)
+    shrunk = plain.statistic / np.sqrt(1 + 5 * 0.25)
+    assert corrected_t_test(differences, test_share=0.25) == pytest.approx(
+        2 * stats.t.sf(shrunk, df=4)
+    )
+    assert corrected_t_test(-differences, test_share=0.25) == pytest.approx(
+        corrected_t_test(differences, test_share=0.25)
+    )
+
+
+def test_without_a_difference_or_without_folds_there_is_no_evidence():
+    assert corrected_t_test([0, 0, 0], test_share=0.5) == 1
+    assert corrected_t_test([0.5, 0.5], test_share=0.5) == 0
+    assert np.isnan(corrected_t_test([0.3], test_share=0.5))
+
+
+def test_the_correction_of_holm_is_that_of_the_definition():
+    # Sorted p-values times the number of hypotheses not yet rejected, never falling, at most 1.
+    assert _holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert _holm([0.5, 0.9]) == [1.0, 1.0]
+    assert _holm([0.2]) == [0.2]
+
+
+# ----------------------------------------------------------------------------------- the comparison
+
+
+def test_a_difference_is_that_of_the_folds_scores():
+    a, b = result(0.9, seed=1), result(0.7, seed=2)
+    (found,) = compare_results({"a": a, "b": b}).differences
+    np.testing.assert_allclose(found.folds, a.accuracies - b.accuracies)
+    assert found.mean == pytest.approx(a.accuracy - b.accuracy)
+    assert found.p_value == pytest.approx(
+        corrected_t_test(a.accuracies - b.accuracies, test_share=120 / 480)
+    )
+    assert found.p_adjusted == found.p_value
+    assert (found.better, found.verdict) == ("a", "a is better")
+    (reverse,) = compare_results({"b": b, "a": a}).differences
+    assert reverse.mean == pytest.approx(-found.mean)
+    assert (reverse.interval.low, reverse.interval.high) == pytest.approx(
+        (-found.interval.high, -found.interval.low)
+    )
+    assert reverse.better == "a"
+
+
+def test_the_interval_is_of_a_paired_bootstrap_over_groups():
+    a, b = result(0.9, seed=1), result(0.7, seed=2)
+    (found,) = compare_results({"a": a, "b": b}).differences
+    gain = (a.predictions == LABELS).astype(float) - (b.predictions == LABELS)
+    per_group = np.bincount(GROUPS, weights=gain) / 3
+    rng = np.random.default_rng(5)
+    slow = [per_group[rng.integers(0, 200, 200)].mean() for _ in range(4000)]
+    low, high = np.quantile(slow, (0.025, 0.975))
+    assert found.interval.low == pytest.approx(low, abs=0.006)
+    assert found.interval.high == pytest.approx(high, abs=0.006)
+    assert found.interval.method.startswith("paired percentile bootstrap over 200 groups")
+
+
+def test_equal_classifiers_are_rarely_told_apart():
+    told_apart = sum(
+        compare_results({"a": result(0.8, seed=2 * k), "b": result(0.8, seed=2 * k + 1)})
+        .differences[0]
+        .better
+        is not None
+        for k in range(20)
+    )
+    assert told_apart <= 2  # one in 20 at most is expected, and the rule asks for two proofs
+
+
+def test_a_classifier_compared_with_itself_is_no_better():
+    same = result(0.8, seed=1)
+    (found,) = compare_results({"a": same, "b": same}).differences
+    assert (found.mean, found.interval.low, found.interval.high, found.p_value) == (0, 0, 0, 1)
+    assert found.verdict == "no difference shown"
+
+
+@pytest.mark.parametrize("score", ["balanced_accuracy", "macro_f1", "roc_auc"])
+def test_other_scores_are_compared_alike(score):
+    a, b = result(0.9, seed=1), result(0.6, seed=2)
+    comparison = compare_results({"a": a, "b": b}, score=score)
+    (found,) = comparison.differences
+    assert found.mean == pytest.approx(a.scores[score].mean - b.scores[score].mean)
+    assert found.interval.low < found.mean < found.interval.high
+    assert str(comparison).startswith(score.replace("_", " "))
+
+
+def test_three_make_three_pairs_and_the_table_says_it_all():
+    results = {
+        "domain extension": result(0.9, seed=1),
+        "ImageNet": result(0.88, seed=2),
+        "from scratch": result(0.5, seed=3),
+    }
+    comparison = compare_results(results)
+    assert [(d.first, d.second) for d in comparison.differences] == [
+        ("domain extension", "ImageNet"),
+        ("domain extension", "from scratch"),
+        ("ImageNet", "from scratch"),
+    ]
+    p_values = [d.p_value for d in comparison.differences]
+    assert [d.p_adjusted for d in comparison.differences] == pytest.approx(_holm(p_values))
+    text = str(comparison)
+    for name, found in results.items():
+        assert f"{name:<16}  {found.accuracy:.3f} ± {found.accuracy_std:.3f}" in text
+    for d in comparison.differences:
+        (line,) = [li for li in text.splitlines() if li.startswith(f"{d.first} - {d.second}")]
+        assert f"{100 * d.mean:+5.1f}" in line
+        assert f"{100 * d.interval.low:+5.1f} to {100 * d.interval.high:+5.1f}" in line
+        assert line.endswith(d.verdict)
+    assert "after Holm for 3 pairs" in text
+    assert max(map(len, text.splitlines())) <= 120
+
+
+def test_everything_can_be_written_as_json():
+    comparison = compare_results({"a": result(0.9, seed=1), "b": result(0.7, seed=2)})
+    record = comparison.to_dict()
+    assert record["differences"][0]["mean"] == comparison.differences[0].mean
+    assert record["differences"][0]["verdict"] == "a is better"
+    back = CrossValidationResult.from_dict(record["results"]["a"])
+    np.testing.assert_array_equal(back.predictions, comparison.results["a"].predictions)
+
+
+def test_results_of_other_folds_are_refused():
+    other = result(0.8, seed=1, indices=INDICES[:4])
+    with pytest.raises(ValueError, match="different images or folds, so they cannot be paired"):
+        compare_results({"a": result(0.8, seed=1), "b": other})
+
+
+# ----------------------------------------------------------------------------------------- for real
+
+
+def network(seed):
+    images = keras.Input((16, 16, 1))
+    x = layers.Rescaling(1 / 255)(images)
+    initializer = keras.initializers.HeNormal(seed=seed)
+    x = layers.Conv2D(4, 3, strides=4, kernel_initializer=initializer, name="block1_conv")(x)
+    return keras.Model(images, layers.GlobalAveragePooling2D()(x))
+
+
+@pytest.fixture(scope="module")
+def transfers():
+    source = network(0)
+    return {
+        "trained": DomainExtensionTransfer(source, epochs=8, learning_rate=0.5, batch_size=8),
+        "from scratch!": DomainExtensionTransfer(
+            source, epochs=1, trainable_from="input", batch_size=8
+        ),
+    }
+
+
+def test_each_transfer_is_cross_validated_on_the_same_folds_and_seeds(
+    transfers, tiny_images, tiny_labels, tmp_path
+):
+    groups = np.arange(40) // 2
+    settings = {"groups": groups, "n_splits": 4, "checkpoint_dir": tmp_path}
+    found = compare(transfers, tiny_images, tiny_labels, random_state=0, **settings)
+    assert isinstance(found, Comparison)
+    trained, scratch = found.results.values()
+    for one, other in zip(trained.folds, scratch.folds, strict=True):
+        np.testing.assert_array_equal(one.test, other.test)
+        assert one.seed == other.seed
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["from_scratch_", "trained"]
+    again = compare(transfers, tiny_images, tiny_labels, random_state=0, **settings)
+    assert str(again) == str(found)
+    alone = cross_validate(
+        transfers["trained"], tiny_images, tiny_labels, groups=groups,
+        cv=trained.indices, random_state=0,
+    )  # fmt: skip
+    assert len(alone.folds) == 4
+
+
+def test_a_generator_of_folds_serves_every_transfer(transfers, tiny_images, tiny_labels):
+    generator = StratifiedKFold(2).split(tiny_images, tiny_labels)
+    found = compare(transfers, tiny_images, tiny_labels, cv=generator, random_state=0)
+    assert {len(result.folds) for result in found.results.values()} == {2}
+
+
+def test_leaks_are_said_once_and_stand_below_the_table(transfers, tiny_images, tiny_labels):
+    with pytest.warns(UserWarning, match="The folds leak") as warned:
+        found = compare(
+            transfers, tiny_images, tiny_labels, groups=np.arange(40) // 20,
+            cv=StratifiedKFold(2, shuffle=True, random_state=0), random_state=0,
+        )  # fmt: skip
+    assert len([w for w in warned if "leak" in str(w.message)]) == 1
+    assert "LEAKS" in str(found)
+
+
+@pytest.mark.parametrize(
+    ("transfers", "settings", "message"),
+    [
+        ({}, {}, r"transfers is \{\}; expected a dict of at least two"),
+        ({"a": None}, {}, "expected a dict of at least two"),
+        ([1, 2], {}, r"transfers is \[1, 2\]; expected a dict"),
+        ({"a": 1, "b": 2}, {"score": "f1"}, "score='f1'; expected one of 'accuracy'"),
+        ({"a!": 1, "a?": 2}, {"checkpoint_dir": "x"}, "make the same folder; rename one"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(transfers, settings, message):
+    with pytest.raises(ValueError, match=message):
+        compare(transfers, np.zeros((4, 8, 8, 1)), list("abab"), **settings)
