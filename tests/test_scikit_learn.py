@@ -3,16 +3,23 @@
 import pickle
 
 import keras
+import matplotlib
 import numpy as np
 import pytest
 from keras import layers
 from sklearn.base import clone, is_classifier
+from sklearn.metrics import ConfusionMatrixDisplay, RocCurveDisplay, roc_auc_score
 from sklearn.model_selection import (
     GridSearchCV,
     KFold,
     StratifiedKFold,
     cross_val_predict,
     cross_val_score,
+    learning_curve,
+    permutation_test_score,
+)
+from sklearn.model_selection import (
+    cross_validate as sklearn_cross_validate,
 )
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer
@@ -21,8 +28,10 @@ from sklearn.utils.estimator_checks import (
     parametrize_with_checks,
 )
 
-from detl import DomainExtensionTransfer, SourceModel
+from detl import DomainExtensionTransfer, SourceModel, cross_validate
 from detl.tail import weights_digest
+
+matplotlib.use("Agg")  # scikit-learn's displays go through pyplot
 
 # ---------------------------------------------------------------------------- scikit-learn's checks
 
@@ -201,6 +210,54 @@ def test_grid_search_starts_every_candidate_from_the_pretrained_weights(source, 
     assert_frozen_part_is_the_sources(best, source)
     by_hand = transfer(source, **search.best_params_).fit(images, LABELS)
     assert weights_digest(best.model_) == weights_digest(by_hand.model_)
+
+
+def test_scikit_learns_own_cross_validation_gives_the_folds_of_ours(source, images):
+    folds = StratifiedKFold(2, shuffle=True, random_state=0)
+    found = sklearn_cross_validate(
+        transfer(source), images, LABELS, cv=folds, return_estimator=True, error_score="raise"
+    )
+    ours = cross_validate(transfer(source), images, LABELS, cv=folds, random_state=0)
+    for fitted, (train, test), score in zip(
+        found["estimator"], ours.indices, found["test_score"], strict=True
+    ):
+        assert fitted.source is source
+        assert score == np.mean(fitted.predict(images[test]) == LABELS[test])
+        assert not set(train) & set(test)
+
+
+def test_a_learning_curve_trains_on_more_and_more_images(source, images):
+    sizes, train_scores, test_scores = learning_curve(
+        transfer(source, epochs=1), images, LABELS, cv=2, train_sizes=[0.5, 1.0],
+        shuffle=True, random_state=0, error_score="raise",
+    )  # fmt: skip
+    assert sizes.tolist() == [len(images) // 4, len(images) // 2]
+    assert train_scores.shape == test_scores.shape == (2, 2)
+    assert np.isfinite([train_scores, test_scores]).all()
+
+
+def test_permuted_labels_score_no_better_than_chance_allows(source, images):
+    score, permuted, p_value = permutation_test_score(
+        transfer(source, epochs=1), images, LABELS, cv=2, n_permutations=3, random_state=0
+    )
+    assert len(permuted) == 3
+    assert p_value == (np.sum(permuted >= score) + 1) / 4
+
+
+def test_scikit_learns_displays_take_our_results(source, images):
+    result = cross_validate(transfer(source), images, LABELS, n_splits=2, random_state=0)
+    shown = ConfusionMatrixDisplay.from_predictions(result.labels, result.predictions)
+    np.testing.assert_array_equal(shown.confusion_matrix, result.confusion_matrix)
+    assert ConfusionMatrixDisplay(result.confusion_matrix, display_labels=result.classes).plot()
+    curve = RocCurveDisplay.from_predictions(
+        result.labels == result.classes[0], result.probabilities[:, 0]
+    )
+    assert curve.roc_auc == pytest.approx(
+        roc_auc_score(result.labels == result.classes[0], result.probabilities[:, 0])
+    )
+    fitted = transfer(source).fit(images, LABELS)
+    of_estimator = ConfusionMatrixDisplay.from_estimator(fitted, images, LABELS)
+    assert of_estimator.confusion_matrix.sum() == len(images)
 
 
 def test_grid_search_compares_sources(source, images):

@@ -61,7 +61,7 @@ class Tail:
         self.model = model
         self._start = model.get_weights()
         self._head = model.layers[-1]
-        optimizer = keras.optimizers.SGD(learning_rate, momentum=momentum)
+        optimizer = keras.optimizers.SGD(float(learning_rate), momentum=float(momentum))
         model.compile(
             optimizer=optimizer,
             loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
