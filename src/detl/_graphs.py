@@ -8,8 +8,9 @@ is done on that graph, by building new models; the caller's model is never chang
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Any
 
 import keras
@@ -117,6 +118,7 @@ def copy_model(
     *,
     dtype_policy: str | None = None,
     seeds: np.random.Generator | None = None,
+    replacing: Mapping[type, type] = MappingProxyType({}),
 ) -> keras.Model:
     """Build a flat copy of a model with weights of its own.
 
@@ -132,6 +134,8 @@ def copy_model(
     seeds : numpy.random.Generator, optional
         Where given, weights are drawn afresh by each layer's own initializer, seeded from here;
         otherwise they are copied.
+    replacing : dict of type to type, optional
+        Layers of exactly the one class become layers of the other, of the same configuration.
 
     Returns
     -------
@@ -159,7 +163,8 @@ def copy_model(
                     _seed_config(config, seeds)
             # Keras reads no Lambda from a config, lest a file bring code; here it is in memory.
             trust = {"safe_mode": False} if isinstance(operation, keras.layers.Lambda) else {}
-            copies[id(operation)] = operation, type(operation).from_config(config, **trust)
+            kind: Any = replacing.get(type(operation), type(operation))
+            copies[id(operation)] = operation, kind.from_config(config, **trust)
         return copies[id(operation)][1]
 
     def rebuild(part: keras.Model, inputs: list[Tensor], prefix: str) -> list[Tensor]:

@@ -34,6 +34,7 @@ from detl._checks import (
     check_positive,
 )
 from detl._heads import with_logits, with_probabilities
+from detl._normalization import fused_layers, plain_layers
 from detl._precision import Precision, dtype_policy
 from detl.augmentation import Augmentation
 
@@ -243,7 +244,10 @@ def pretrain(
         validation = _checked_validation(validation_data, shape, classes)
 
     network = _graphs.copy_model(
-        backbone, dtype_policy=policy, seeds=np.random.default_rng(weight_seed)
+        backbone,
+        dtype_policy=policy,
+        seeds=np.random.default_rng(weight_seed),
+        replacing=fused_layers(),
     )
     network = with_logits(network, len(classes), integer_seed(weight_seed))
     for layer in network._flatten_layers():  # a backbone may come frozen
@@ -284,7 +288,7 @@ def pretrain(
     _warn_of_divergence(history, learning_rate)
     trained = with_probabilities(network)
     return SourceModel(
-        model=_graphs.copy_model(trained, dtype_policy="float32"),
+        model=_graphs.copy_model(trained, dtype_policy="float32", replacing=plain_layers()),
         classes=classes,
         history=history,
         best_epoch=int(keep_best.best_epoch),
