@@ -19,6 +19,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from matplotlib.figure import Figure
 from sklearn.model_selection import StratifiedKFold
 
 import detl
@@ -72,6 +73,14 @@ def main() -> None:
     parsed.output.mkdir(parents=True, exist_ok=True)
     results = by_protocol(transfers, data, controls, parsed)
     write(parsed.output / "protocols.csv", results)
+    draw(parsed.output / "protocols.png", results)
+    best = results["ImageNet", "patient"]
+    for name, figure in (
+        ("roc_curves", detl.plots.roc_curves(best)),
+        ("reliability", detl.plots.reliability_diagram(best)),
+        ("confusion_matrix", detl.plots.confusion_matrix(best)),
+    ):
+        figure.savefig(parsed.output / f"{name}.png", dpi=90)
     patient = {name: result for (name, split), result in results.items() if split == "patient"}
     comparisons = {
         score: detl.compare_results(patient, score=score) for score in ("accuracy", "roc_auc")
@@ -158,6 +167,36 @@ def write(path: Path, results: Mapping[tuple[str, str], detl.CrossValidationResu
         writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
+
+
+def draw(path: Path, results: Mapping[tuple[str, str], detl.CrossValidationResult]) -> None:
+    """Draw accuracy and macro AUC of folds by image and by patient, with their intervals."""
+    names = list(dict.fromkeys(name for name, _ in results))
+    figure = Figure(figsize=(8, 3.4), layout="constrained")
+    for axis, score in zip(figure.subplots(1, 2), ("accuracy", "roc_auc"), strict=True):
+        for offset, split, colour in (
+            (-0.12, "image", "tab:orange"),
+            (0.12, "patient", "tab:blue"),
+        ):
+            shown = [name for name in names if (name, split) in results]
+            scores = [results[name, split].scores[score] for name in shown]
+            means = np.array([found.mean for found in scores])
+            ends = np.array([(found.interval.low, found.interval.high) for found in scores]).T
+            axis.errorbar(
+                [names.index(name) + offset for name in shown],
+                means,
+                yerr=np.abs(ends - means),
+                fmt="o",
+                color=colour,
+                capsize=4,
+                label=f"folds by {split}",
+            )
+        axis.set_xticks(range(len(names)), names)
+        axis.set_xlim(-0.5, len(names) - 0.5)
+        axis.set_ylabel(score.replace("roc_auc", "ROC AUC, mean over classes"))
+        axis.grid(axis="y", alpha=0.3)
+    axis.legend(frameon=False)
+    figure.savefig(path, dpi=110)
 
 
 def cell(score: detl.metrics.Score) -> str:

@@ -32,6 +32,7 @@ import numpy as np
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from detl._checks import check_choice
+from detl._progress import progress_bar
 
 Skipped = tuple[tuple[Path, str], ...]
 
@@ -87,6 +88,7 @@ def load(
     channels: int = 1,
     aspect: str = "stretch",
     on_error: str = "raise",
+    verbose: int = 0,
 ) -> LoadedImages:
     """Read image files into one array, in the order given.
 
@@ -110,6 +112,8 @@ def load(
         What becomes of missing, empty, truncated and other unreadable files: ``"raise"`` reads all
         the others first, then lists every such file in one error; ``"skip"`` leaves them out, says
         so in one warning of the logger ``"detl"``, and returns them in ``skipped``.
+    verbose : int, default=0
+        1 shows a progress bar.
 
     Returns
     -------
@@ -139,7 +143,7 @@ def load(
     """
     read = _reader(size=size, channels=channels, aspect=aspect)
     check_choice("on_error", on_error, ("raise", "skip"))
-    return _load(_list_paths(paths), None, read, (*size, channels), on_error)
+    return _load(_list_paths(paths), None, read, (*size, channels), on_error, verbose)
 
 
 def load_folders(
@@ -149,6 +153,7 @@ def load_folders(
     channels: int = 1,
     aspect: str = "stretch",
     on_error: str = "raise",
+    verbose: int = 0,
 ) -> LoadedImages:
     """Read a folder that has one sub-folder of images per class.
 
@@ -174,6 +179,8 @@ def load_folders(
         Whether images of another shape are distorted or padded, as in :func:`load`.
     on_error : {"raise", "skip"}, default="raise"
         What becomes of unreadable files, as in :func:`load`.
+    verbose : int, default=0
+        1 shows a progress bar.
 
     Returns
     -------
@@ -204,7 +211,7 @@ def load_folders(
     check_choice("on_error", on_error, ("raise", "skip"))
     paths = _list_class_files(Path(folder))
     labels = np.array([path.parent.name for path in paths])
-    return _load(paths, labels, read, (*size, channels), on_error)
+    return _load(paths, labels, read, (*size, channels), on_error, verbose)
 
 
 def _reader(*, size: Any, channels: Any, aspect: Any) -> Callable[[Path], np.ndarray]:
@@ -302,6 +309,7 @@ def _load(
     read: Callable[[Path], np.ndarray],
     shape: tuple[int, int, int],
     on_error: str,
+    verbose: int,
 ) -> LoadedImages:
     images = np.empty((len(paths), *shape), dtype=np.uint8)
 
@@ -312,8 +320,12 @@ def _load(
             return _reason(error)
         return None
 
-    with ThreadPoolExecutor() as pool:
-        reasons = list(pool.map(fill, range(len(paths))))
+    bar = progress_bar(len(paths), verbose=verbose, description="reading", unit="image")
+    with bar, ThreadPoolExecutor() as pool:
+        reasons = []
+        for reason in pool.map(fill, range(len(paths))):
+            reasons.append(reason)
+            bar.update()
     skipped = tuple((path, reason) for path, reason in zip(paths, reasons) if reason)
     if skipped:
         kept = np.array([reason is None for reason in reasons])
