@@ -13,10 +13,8 @@ from typing import Any
 
 import keras
 
-Plain = keras.layers.BatchNormalization
 
-
-class FusedBatchNormalization(Plain):
+class FusedBatchNormalization(keras.layers.BatchNormalization):
     """Keras's layer, computed by TensorFlow's fused kernel where it trains on maps or vectors."""
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
@@ -50,7 +48,9 @@ class FusedBatchNormalization(Plain):
 
 def fused_layers() -> Mapping[type, type]:
     """Return which layers to replace before training; none on other backends than TensorFlow."""
-    return {Plain: FusedBatchNormalization} if keras.backend.backend() == "tensorflow" else {}
+    if keras.backend.backend() != "tensorflow":
+        return {}
+    return {keras.layers.BatchNormalization: FusedBatchNormalization}
 
 
 def plain_layers() -> Mapping[type, type]:
