@@ -1,9 +1,8 @@
 """Do heatmaps of a source model lie where the radiologist drew a box? NIH ChestX-ray14, 128 pixels.
 
-The class "diseased" is explained on every image that has boxes and
-judged by :mod:`detl.faithfulness` beside random maps and the centre of the image. The NIH drew
-its boxes on images of its own choice, some of which the model may have been trained on: they are
-counted, and all numbers are given for the others too.
+The class "diseased" is explained on every image that has boxes, and judged by
+:mod:`detl.faithfulness` beside random maps and the centre of the image. The model may have been
+trained on some of these images: they are counted, and all numbers are given for the others too.
 
 Run: ``python benchmarks/box_localisation.py --data FOLDER --source NAME=SOURCE.keras``
 """
@@ -148,7 +147,7 @@ def judge(
         "called_diseased": int((said > 0.5).sum()),
         "mean_probability_of_diseased": float(said.mean()),
         "validation_accuracy": source.history["val_accuracy"][source.best_epoch],
-        "interval": results[0].interval.method,
+        "interval": randomized.random.interval.method,
         "randomization": {
             **{names[-1]: str(step) for names, step in zip(randomized.layers, randomized.steps)},
             "random map": str(randomized.random),

@@ -38,7 +38,7 @@ class Difference:
         95 % interval of the mean by paired bootstrap: both transfers are scored on the same
         redrawn groups, or images.
     p_value : float
-        Two-sided, of the corrected resampled t-test, see :func:`corrected_t_test`.
+        Two-sided, of the corrected resampled t-test, see :func:`detl.comparison.corrected_t_test`.
     p_adjusted : float
         The same after Holm's correction for the number of pairs compared.
     """

@@ -1,0 +1,93 @@
+"""Run a classifier, whatever carries it: from images to the probabilities of their classes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from detl._checks import check_images
+
+_ROUNDING = 1e-2  # of probabilities in bfloat16
+
+
+def network_of(model: Any) -> keras.Model:
+    """Return the Keras model that was given, or that what was given carries."""
+    for candidate in (model, getattr(model, "model_", None), getattr(model, "model", None)):
+        if isinstance(candidate, keras.Model):
+            return candidate
+    if hasattr(model, "fit"):
+        raise ValueError(f"This {type(model).__name__} is not fitted; call fit first.")
+    raise TypeError(
+        f"model is {type(model).__name__}; expected a keras.Model, a SourceModel or a fitted "
+        "DomainExtensionTransfer."
+    )
+
+
+def check_images_for(network: keras.Model, images: Any) -> np.ndarray:
+    """Return the images as an array that fits the network."""
+    shape = getattr(network, "input_shape", None)  # a subclassed model has none
+    shape = tuple(shape[1:]) if isinstance(shape, tuple) and len(shape) == 4 else None
+    return check_images(images, shape=shape, any_scale=True)
+
+
+def even_batch_size(n: int, batch_size: int) -> int:
+    """Return the size, at most the given one, of batches so even that the last is nearly full."""
+    return -(-n // -(-n // batch_size))
+
+
+def probabilities_of(network: keras.Model, images: np.ndarray, *, batch_size: int) -> np.ndarray:
+    """Return the probability of each class, ``(n, classes)``, computed in inference mode.
+
+    A single unit (sigmoid) stands for two classes. Several sigmoids, whose probabilities need not
+    sum to one, are taken as they are.
+    """
+    batches = []
+    for start in range(0, len(images), batch_size):
+        # float32 whatever came in, and the last batch as large as the others: each new type or
+        # shape would be traced anew.
+        batch = np.asarray(images[start : start + batch_size], dtype=np.float32)
+        missing = batch_size - len(batch)
+        full = np.concatenate([batch, np.repeat(batch[-1:], missing, axis=0)]) if missing else batch
+        batches.append(np.asarray(network.predict_on_batch(full))[: len(batch)])
+    found = np.concatenate(batches).astype(np.float64)
+    if found.ndim != 2:
+        raise ValueError(
+            f"The model gives {('n', *found.shape[1:])}; expected (n, classes), a classifier."
+        )
+    if not np.isfinite(found).all():
+        raise ValueError("The model gives NaN or infinity; training may have diverged.")
+    if found.min() < -_ROUNDING or found.max() > 1 + _ROUNDING:
+        raise ValueError(
+            f"The model gives values from {found.min():.3g} to {found.max():.3g}, which are no "
+            "probabilities. Where they are logits, give "
+            "keras.Sequential([model, keras.layers.Softmax()])."
+        )
+    if found.shape[1] == 1:
+        found = np.concatenate([1 - found, found], axis=1)
+    return found
+
+
+def check_classes_of(class_index: Any, probabilities: np.ndarray) -> np.ndarray:
+    """Return one class per image, by default the one predicted."""
+    n, n_classes = probabilities.shape
+    if class_index is None:
+        return probabilities.argmax(axis=1)
+    wanted = np.asarray(class_index)
+    if wanted.dtype.kind not in "ui":
+        raise TypeError(
+            f"class_index={class_index!r} has dtype {wanted.dtype}; expected a whole number or one "
+            "per image: the column of the class in the model's output."
+        )
+    if wanted.shape not in ((), (n,)):
+        raise ValueError(
+            f"class_index has shape {wanted.shape} for {n} images; expected one number for all or "
+            f"({n},), one per image."
+        )
+    if wanted.min() < 0 or wanted.max() >= n_classes:
+        wrong = wanted.min() if wanted.min() < 0 else wanted.max()
+        raise ValueError(
+            f"class_index={wrong}, but the model has the classes 0 to {n_classes - 1}."
+        )
+    return np.broadcast_to(wanted, n).astype(int)
