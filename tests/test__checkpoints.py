@@ -2,6 +2,7 @@
 
 import json
 import os
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -78,6 +79,38 @@ def test_folds_of_nobody_knows_what_are_refused(tmp_path, fold):
         FoldStore(tmp_path, RUN)
 
 
+@pytest.mark.parametrize("content", [b"", b"half a", b"\xff\xfe"])
+def test_a_damaged_description_is_refused_in_words(tmp_path, content):
+    FoldStore(tmp_path, RUN)
+    (tmp_path / "run.json").write_bytes(content)
+    with pytest.raises(ValueError, match=r"run\.json is damaged \(.*choose another folder"):
+        FoldStore(tmp_path, RUN)
+
+
+def test_of_long_lists_the_message_shows_the_first_few(tmp_path):
+    FoldStore(tmp_path, RUN | {"seeds": list(range(50))})
+    with pytest.raises(
+        ValueError, match=r"seeds is \[0, 1, 2, 3, 4, 5, \.\.\.\] there, \[1\] here"
+    ):
+        FoldStore(tmp_path, RUN)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full here")
+@pytest.mark.parametrize("name", ["writable", "run.json"])
+def test_a_full_disk_is_said_before_anything_is_trained(tmp_path, name):
+    os.symlink("/dev/full", tmp_path / f"{name}.part")
+    with pytest.raises(OSError, match=r"cannot be written to \(No space left on device\)"):
+        FoldStore(tmp_path, RUN)
+
+
+def test_what_workers_of_a_killed_run_shared_is_removed(tmp_path, fold):
+    FoldStore(tmp_path, RUN).save(0, fold)
+    (tmp_path / "work-x1").mkdir()
+    (tmp_path / "work-x1" / "features.npy").write_bytes(b"large")
+    FoldStore(tmp_path, RUN)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["fold_000.npz", "run.json"]
+
+
 def test_a_directory_that_cannot_be_written_to_is_refused_at_once(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match=r"checkpoint_dir=.*file.* cannot be written to \("):
@@ -96,6 +129,31 @@ def test_a_damaged_file_is_warned_of_and_computed_again(tmp_path, fold, damage):
     path.write_bytes(path.read_bytes()[:-100] if damage is None else damage)
     with pytest.warns(UserWarning, match=r"fold_001\.npz is damaged .* computed again"):
         assert list(store.load()) == [0]
+
+
+def test_any_flipped_bit_is_noticed_or_changes_nothing(tmp_path, fold):
+    store = FoldStore(tmp_path, RUN)
+    store.save(0, fold)
+    path = tmp_path / "fold_000.npz"
+    content = path.read_bytes()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for position in range(len(content)):
+            broken = bytearray(content)
+            broken[position] ^= 1 << position % 8
+            path.write_bytes(broken)
+            for found in store.load().values():
+                np.testing.assert_array_equal(found.probabilities, fold.probabilities)
+                np.testing.assert_array_equal(found.test, fold.test)
+                assert found.seed == fold.seed
+
+
+def test_a_file_of_another_name_is_no_fold(tmp_path, fold):
+    store = FoldStore(tmp_path, RUN)
+    store.save(0, fold)
+    (tmp_path / "fold_000.npz").rename(tmp_path / "fold_best.npz")
+    with pytest.warns(UserWarning, match=r"fold_best\.npz is damaged"):
+        assert store.load() == {}
 
 
 def test_a_file_that_carries_code_is_not_run(tmp_path, fold):

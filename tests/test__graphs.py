@@ -404,3 +404,50 @@ def test_noise_is_the_same_in_two_models_and_differs_between_their_layers():
     np.testing.assert_array_equal(one[0], two[0])
     np.testing.assert_array_equal(one[1], two[1])
     assert not np.array_equal(one[0], one[1])
+
+
+# --------------------------------------------------------------------------------------- the digest
+
+
+def digested(*, rate=0.3, activation="relu", units=4, joined="add", scale=2.0, names=None):
+    """Return the digest of a network with weights, noise, a constant and a branch."""
+    images = keras.Input((8, 8, 1), name=names)
+    x = layers.Conv2D(4, 3, padding="same", activation=activation, name=names and f"{names}_1")(
+        images
+    )
+    x = layers.Dropout(rate, name=names and f"{names}_2")(x)
+    merged = layers.Add()([x, images]) if joined == "add" else layers.Multiply()([x, images])
+    x = layers.GlobalAveragePooling2D()(merged * scale)
+    return _graphs.graph_digest(keras.Model(images, layers.Dense(units)(x)))
+
+
+def test_a_digest_depends_on_what_layers_are_and_not_on_their_names():
+    assert digested() == digested() == digested(names="other")
+    changed = [
+        digested(rate=0.2),
+        digested(activation="tanh"),
+        digested(units=5),
+        digested(joined="multiply"),
+        digested(scale=3.0),
+    ]
+    assert len({digested(), *changed}) == 6
+
+
+def test_a_digest_depends_on_how_layers_are_joined():
+    def joined(order, *, shared):
+        table = keras.Input((4,))
+        first, second = layers.Dense(4), layers.Dense(4)
+        outputs = [first(table), (first if shared else second)(first(table))]
+        return _graphs.graph_digest(
+            keras.Model(table, layers.Subtract()([outputs[k] for k in order]))
+        )
+
+    digests = {joined(order, shared=shared) for order in ((0, 1), (1, 0)) for shared in (0, 1)}
+    assert len(digests) == 4
+    assert joined((0, 1), shared=1) in digests
+
+
+def test_a_copy_and_other_weights_have_the_same_digest(tiny_backbone):
+    copy = _graphs.copy_model(tiny_backbone)
+    copy.set_weights([weight + 1 for weight in copy.get_weights()])
+    assert _graphs.graph_digest(copy) == _graphs.graph_digest(tiny_backbone)

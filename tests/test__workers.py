@@ -6,6 +6,7 @@ import os
 import pickle
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -93,6 +94,7 @@ def test_a_dask_cluster_gives_the_same_to_the_bit_with_as_many_threads(here, one
     np.testing.assert_array_equal(probabilities(DASK, tmp_path=tmp_path, **one_thread), here)
 
 
+@pytest.mark.filterwarnings("always:look here")
 def test_features_reach_a_worker_as_a_file_and_errors_come_back(tmp_path, monkeypatch):
     features = np.random.default_rng(0).random((300, 3)).astype("float32")
     work = Work(folder=tmp_path, n_threads=2)
@@ -101,13 +103,21 @@ def test_features_reach_a_worker_as_a_file_and_errors_come_back(tmp_path, monkey
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("TF_NUM_INTEROP_THREADS", "5")
     monkeypatch.setattr(_workers, "_built", {})
-    number, error = train_in_worker(work, 4, np.arange(2), np.arange(2, 4), 0)
+    number, error, said = train_in_worker(work, 4, np.arange(2), np.arange(2, 4), 0)
     assert number == 4
+    assert said == [(UserWarning, "look here")]
+    assert "LookupError" in error.__notes__[0]
     kind, seen = error.args
     assert kind is np.memmap
     np.testing.assert_array_equal(seen, features)
     assert os.environ["TF_NUM_INTRAOP_THREADS"] == "2"  # its share
     assert os.environ["TF_NUM_INTEROP_THREADS"] == "5"  # as the user said
+
+
+def test_a_folder_without_room_is_named(tmp_path):
+    work = Work(folder=tmp_path / "gone", n_threads=1)
+    with pytest.raises(OSError, match=r"could not be written to .*gone \(.*use n_jobs=1"):
+        work.write(None, np.array(["a"]), np.zeros((2, 3)), np.zeros(2, int))
 
 
 class Recorder:
@@ -122,6 +132,7 @@ class Recorder:
         return {"batch_size": 2}
 
     def fit(self, features, targets, **settings):
+        warnings.warn("look here", UserWarning, stacklevel=1)
         raise LookupError(type(features), np.asarray(features))
 
 

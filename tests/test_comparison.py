@@ -1,13 +1,16 @@
 """Paired comparison on the same folds: differences, their intervals, and when to believe them."""
 
+import json
+
 import keras
 import numpy as np
 import pytest
 from keras import layers
 from scipy import stats
+from sklearn.base import clone
 from sklearn.model_selection import StratifiedKFold
 
-from detl import Comparison, DomainExtensionTransfer, compare, cross_validate, folds
+from detl import Comparison, DomainExtensionTransfer, FoldError, compare, cross_validate, folds
 from detl.comparison import _holm, compare_results, corrected_t_test
 from detl.results import CrossValidationResult, FoldResult
 
@@ -179,6 +182,41 @@ def test_everything_can_be_written_as_json():
     np.testing.assert_array_equal(back.predictions, comparison.results["a"].predictions)
 
 
+def test_a_score_that_no_fold_has_is_said_and_written_as_json():
+    without_lung = [(train, test[LABELS[test] != "lung"]) for train, test in INDICES]
+    results = {name: result(0.8, seed=k, indices=without_lung) for k, name in enumerate("ab")}
+    comparison = compare_results(results, score="macro_f1")
+    (found,) = comparison.differences
+    assert np.isnan([found.mean, found.p_value, found.p_adjusted, found.interval.low]).all()
+    assert str(comparison).count("no fold has the score") == 1
+    record = json.loads(json.dumps(comparison.to_dict(), allow_nan=False))
+    assert record["differences"][0]["p_adjusted"] is None
+    assert record["differences"][0]["folds"] == [None] * 5
+
+
+def test_folds_that_lack_the_score_are_left_out_of_both():
+    some = [
+        (train, test[LABELS[test] != "lung"] if k < 2 else test)
+        for k, (train, test) in enumerate(INDICES)
+    ]
+    a, b = result(0.9, seed=1, indices=some), result(0.7, seed=2, indices=some)
+    (found,) = compare_results({"a": a, "b": b}, score="macro_f1").differences
+    assert np.isnan(found.folds).tolist() == [True, True, False, False, False]
+    assert found.mean == pytest.approx(np.mean(found.folds[2:]))
+    assert found.mean == pytest.approx(a.scores["macro_f1"].mean - b.scores["macro_f1"].mean)
+    assert found.interval.low < found.mean < found.interval.high
+
+
+def test_p_values_that_are_unknown_do_not_spoil_the_correction():
+    np.testing.assert_allclose(_holm([np.nan, 0.01, 0.5]), [np.nan, 0.03, 1.0])
+
+
+@pytest.mark.parametrize("names", ["", "a"])
+def test_fewer_than_two_results_are_refused(names):
+    with pytest.raises(ValueError, match=rf"results has {len(names)}, .*; expected at least two"):
+        compare_results({name: result(0.8, seed=1) for name in names})
+
+
 def test_results_of_other_folds_are_refused():
     other = result(0.8, seed=1, indices=INDICES[:4])
     with pytest.raises(ValueError, match="different images or folds, so they cannot be paired"):
@@ -251,9 +289,32 @@ def test_leaks_are_said_once_and_stand_below_the_table(transfers, tiny_images, t
         ({"a": None}, {}, "expected a dict of at least two"),
         ([1, 2], {}, r"transfers is \[1, 2\]; expected a dict"),
         ({"a": 1, "b": 2}, {"score": "f1"}, "score='f1'; expected one of 'accuracy'"),
-        ({"a!": 1, "a?": 2}, {"checkpoint_dir": "x"}, "make the same folder; rename one"),
+        (
+            dict.fromkeys(["a!", "a?"], DomainExtensionTransfer(None)),
+            {"checkpoint_dir": "x", "random_state": 0},
+            "make the same folder; rename one",
+        ),
+        (
+            dict.fromkeys("ab", DomainExtensionTransfer(None)),
+            {"checkpoint_dir": "x"},
+            "checkpoint_dir='x' without random_state",
+        ),
     ],
 )
 def test_what_cannot_be_compared_is_refused(transfers, settings, message):
     with pytest.raises(ValueError, match=message):
         compare(transfers, np.zeros((4, 8, 8, 1)), list("abab"), **settings)
+
+
+def test_another_estimator_is_refused_before_the_first_is_trained():
+    mixed = {"a": DomainExtensionTransfer(None), "b": "resnet"}
+    with pytest.raises(TypeError, match=r"transfers\['b'\] is str; expected a DomainExtension"):
+        compare(mixed, np.zeros((4, 8, 8, 1)), list("abab"))
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_a_fold_that_fails_says_of_which_transfer(transfers, tiny_images, tiny_labels):
+    wild = clone(transfers["trained"]).set_params(learning_rate=1e38)
+    with pytest.raises(FoldError) as caught:
+        compare({"fine": transfers["from scratch!"], "wild": wild}, tiny_images, tiny_labels)
+    assert caught.value.__notes__ == ["The transfer that failed: 'wild'; finished: ['fine']."]

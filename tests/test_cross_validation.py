@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from contextlib import redirect_stderr
 
 import joblib
@@ -15,11 +16,19 @@ import numpy as np
 import pytest
 from keras import layers
 from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, confusion_matrix
 from sklearn.model_selection import LeaveOneGroupOut, StratifiedKFold
 
-from detl import DomainExtensionTransfer, FoldError, cross_validate
+from detl import (
+    CrossValidationResult,
+    DomainExtensionTransfer,
+    FoldError,
+    SourceModel,
+    cross_validate,
+)
+from detl.folds import leave_one_collection_out
 from detl.tail import weights_digest
 
 SHAPE = (16, 16, 1)
@@ -377,6 +386,118 @@ def test_a_worker_that_dies_takes_no_finished_fold_with_it(images, tmp_path):
     assert not list(tmp_path.glob("work-*"))
 
 
+@pytest.mark.parametrize("n_jobs", [None, 2])
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_a_fold_that_diverged_is_a_failed_fold(images, n_jobs):
+    wild = transfer(learning_rate=1e38, epochs=1)
+    with pytest.raises(FoldError, match=r"FloatingPointError: the training diverged .*a tenth of"):
+        cross_validate(wild, images, LABELS, n_splits=2, random_state=0, n_jobs=n_jobs)
+
+
+def test_a_worker_that_warns_is_heard_and_its_error_says_where(images):
+    with (
+        pytest.warns(ConvergenceWarning, match=r"Fold \d: The loss was nan") as warned,
+        pytest.raises(FoldError) as caught,
+    ):
+        cross_validate(transfer(learning_rate=1e38), images, LABELS, n_splits=2, n_jobs=2)
+    said = [str(w.message) for w in warned if w.category is ConvergenceWarning]
+    assert sorted(text[:7] for text in said) == ["Fold 0:", "Fold 1:"]
+    (note,) = caught.value.errors[0].__notes__
+    assert "in train_fold" in note
+
+
+def test_a_warning_of_a_worker_that_is_an_error_here_fails_its_fold(images):
+    with (
+        warnings.catch_warnings(action="error", category=ConvergenceWarning),
+        pytest.raises(FoldError, match="failed with ConvergenceWarning: Fold 0: The loss was nan"),
+    ):
+        cross_validate(transfer(learning_rate=1e38), images, LABELS, n_splits=2, n_jobs=2)
+
+
+def test_the_error_of_folds_travels_between_processes():
+    error = FoldError({1: MemoryError("no room")}, {0: "a fold"})
+    found = pickle.loads(pickle.dumps(error))
+    assert str(found) == str(error)
+    assert found.finished == {0: "a fold"}
+    assert str(found.errors[1]) == "no room"
+
+
+def test_a_wrong_number_of_jobs_is_refused(images):
+    with pytest.raises(ValueError, match="n_jobs=0; expected at least 1"):
+        cross_validate(transfer(), images, LABELS, n_jobs=0)
+    with pytest.raises(TypeError, match=r"n_jobs is float 0.5; expected a whole number"):
+        cross_validate(transfer(), images, LABELS, n_jobs=0.5)
+
+
+@pytest.mark.parametrize("n_jobs", [None, 2])
+def test_a_source_in_a_file_is_read_once_for_all_folds(images, tmp_path, n_jobs):
+    source, path = network(), tmp_path / "source.keras"
+    for shift in (0.0, 1.0):  # the same path, and the same worker, but another network
+        source.get_layer("block1_conv").bias.assign(np.full(4, shift))
+        SourceModel(model=source, classes=np.arange(4), history={}, best_epoch=0).save(path)
+        settings = {"n_splits": 2, "random_state": 0, "n_jobs": n_jobs}
+        in_a_file = transfer(str(path))
+        from_file = cross_validate(in_a_file, images, LABELS, **settings)
+        in_memory = cross_validate(transfer(source), images, LABELS, **settings)
+        np.testing.assert_allclose(from_file.probabilities, in_memory.probabilities, atol=1e-6)
+        assert {fold.start for fold in from_file.folds} == {f.start for f in in_memory.folds}
+        assert in_a_file.source == str(path)
+
+
+def test_images_in_a_memory_map_are_those_in_memory(noisy, images, result, tmp_path):
+    np.save(tmp_path / "images.npy", images)
+    mapped = np.load(tmp_path / "images.npy", mmap_mode="r")
+    found = cross_validate(noisy, mapped, LABELS, n_splits=3, random_state=0)
+    np.testing.assert_array_equal(found.probabilities, result.probabilities)
+    assert found.settings["images"] == result.settings["images"]
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [np.arange(N) % 3, np.arange(N) % 2 == 0, LABELS.astype(object)],
+    ids=lambda y: y.dtype,
+)
+@pytest.mark.parametrize(
+    "groups",
+    [PATIENTS.astype(str), np.datetime64("2020-03-01") + PATIENTS, PATIENTS.astype(object)],
+    ids=lambda groups: groups.dtype,
+)
+def test_labels_and_groups_may_be_of_any_type(images, tmp_path, labels, groups):
+    settings = {"groups": groups, "n_splits": 2, "random_state": 0, "checkpoint_dir": tmp_path}
+    found = cross_validate(transfer(epochs=1), images, labels, **settings)
+    again = cross_validate(transfer(epochs=1), images, labels, **settings)
+    np.testing.assert_array_equal(again.predictions, found.predictions)
+    np.testing.assert_array_equal(found.classes, np.unique(labels))
+    for train, test in found.indices:
+        assert not set(groups[train]) & set(groups[test])
+    assert (
+        found.confusion_matrix.sum(axis=1).tolist()
+        == np.unique(labels, return_counts=True)[1].tolist()
+    )
+
+
+def test_images_of_a_class_that_only_the_held_out_collection_has_are_not_tested(images, tmp_path):
+    labels = np.where(np.arange(N) < 4, "rare", LABELS)
+    collections = np.where(np.arange(N) < 12, "Hannover", "Turin")
+    with pytest.warns(UserWarning, match="its 4 images of class 'rare' are left out"):
+        cv = leave_one_collection_out(labels, collections)
+    found = cross_validate(transfer(epochs=1), images, labels, cv=cv, random_state=0)
+    assert found.fold_of[:4].tolist() == [-1] * 4
+    assert found.predictions[:4].tolist() == [None] * 4
+    assert np.isnan(found.probabilities[:4]).all()
+    assert found.class_scores["rare"]["sensitivity"].n_missing == 2
+    assert "4 of 36 images were tested by no fold" in str(found)
+    assert CrossValidationResult.load(found.save(tmp_path / "r.json")).interval == found.interval
+
+
+def test_one_patient_held_out_has_an_accuracy_but_no_interval(images, tmp_path):
+    with_one = [(np.arange(3, N), np.arange(3))]
+    found = cross_validate(transfer(epochs=1), images, LABELS, groups=PATIENTS, cv=with_one)
+    assert found.accuracy == np.mean(found.predictions[:3] == LABELS[:3])
+    assert "(none: 1 of groups is too few)" in str(found)
+    found.save(tmp_path / "result.json")
+
+
 def test_folds_in_processes_are_those_of_one_process(noisy, images, result):
     found = cross_validate(noisy, images, LABELS, n_splits=3, random_state=0, n_jobs=2)
     assert found.fold_seeds == result.fold_seeds
@@ -416,9 +537,34 @@ def test_numbers_of_numpy_as_a_grid_search_sets_them_can_be_written(images, tmp_
         LABELS,
         n_splits=2,
         checkpoint_dir=tmp_path / "folds",
+        random_state=0,
     )
     found.save(tmp_path / "result.json")
     assert found.settings["transfer"]["learning_rate"] == 0.5
+
+
+def test_checkpoints_of_a_run_that_never_comes_again_are_refused(images, tmp_path):
+    with pytest.raises(ValueError, match=r"without random_state: .*; give random_state=0"):
+        cross_validate(transfer(), images, LABELS, checkpoint_dir=tmp_path / "folds")
+    assert not (tmp_path / "folds").exists()
+
+
+def test_a_run_goes_on_with_another_number_of_jobs(noisy, images, result, tmp_path, terminal):
+    settings = {"n_splits": 3, "random_state": 0, "checkpoint_dir": tmp_path}
+    first = cross_validate(noisy, images, LABELS, n_jobs=2, **settings)
+    (tmp_path / "fold_001.npz").unlink()
+    with redirect_stderr(terminal):
+        resumed = cross_validate(noisy, images, LABELS, verbose=1, **settings)
+    np.testing.assert_allclose(resumed.probabilities, result.probabilities, atol=1e-5)
+    assert [resumed.folds[k].seconds == first.folds[k].seconds for k in range(3)] == [
+        True,
+        False,
+        True,
+    ]
+    # The bar has the epochs that are left, and the accuracy of all folds.
+    last = terminal.getvalue().split("\r")[-1]
+    assert "3/3" in last
+    assert f"accuracy {resumed.accuracy:.3f} in 3 folds" in last
 
 
 def test_a_finished_run_is_read_back_and_nothing_is_trained(noisy, images, result, tmp_path):
@@ -452,6 +598,14 @@ def test_the_directory_of_another_run_is_refused(noisy, images, tmp_path, change
     data = {"images": images, "labels": LABELS, **settings, **changes}
     with pytest.raises(ValueError, match=f"belongs to another run: .*{difference}"):
         cross_validate(other, data.pop("images"), data.pop("labels"), **data)
+
+
+def test_the_directory_of_another_architecture_of_equal_weights_is_refused(images, tmp_path):
+    settings = {"n_splits": 3, "random_state": 0, "checkpoint_dir": tmp_path}
+    cross_validate(transfer(network(dropout=0.3)), images, LABELS, **settings)
+    with pytest.raises(ValueError, match="belongs to another run: other architecture\\."):
+        cross_validate(transfer(network(dropout=0.2)), images, LABELS, **settings)
+    cross_validate(transfer(network(dropout=0.3)), images, LABELS, **settings)  # built anew
 
 
 def shifted(value):

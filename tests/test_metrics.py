@@ -232,11 +232,15 @@ def test_draws_are_those_of_whole_units_redrawn_by_hand():
     folds = [predictions(9, decimals=1, n_units=4, seed=seed) for seed in (4, 5)]
     expected = []
     for drawn in itertools.product(range(4), repeat=4):
-        values = [
-            by_hand(fold, np.concatenate([np.flatnonzero(fold.units == unit) for unit in drawn]))
-            for fold in folds
+        rows = [
+            np.concatenate([np.flatnonzero(fold.units == unit) for unit in drawn]) for fold in folds
         ]
-        expected.append(np.nanmean(values, axis=0))
+        values = np.array([by_hand(*pair) for pair in zip(folds, rows, strict=True)])
+        # All folds have nine images: each counts by how many were drawn from it.
+        known = np.where(np.isnan(values), np.nan, np.array([[len(one)] for one in rows]))
+        total = np.nansum(known, axis=0)
+        mean = np.nansum(known * values, axis=0) / np.where(total > 0, total, np.nan)
+        expected.append(mean)
     draws, method = metrics.redrawn_scores(folds, unit="groups", random_state=0)
     names = list(named(draws))
     chosen = ["accuracy", *((n, k) for k in range(3) for n in ("sensitivity", "roc_auc"))]
@@ -357,10 +361,36 @@ def test_units_that_no_fold_tests_are_not_drawn():
     assert accuracy_interval(shifted) == accuracy_interval(every)
 
 
-def test_one_group_has_no_interval():
+def test_one_group_has_scores_but_no_interval():
     fold = predictions(6, n_units=1)
-    with pytest.raises(ValueError, match="1 groups; an interval needs at least two to draw from"):
-        metrics.scores([fold], unit="groups")
+    overall, per_class = metrics.scores([fold], unit="groups")
+    for name, score in (*overall.items(), *per_class[0].items()):
+        assert np.isfinite(score.mean), name
+        assert np.isnan([score.interval.low, score.interval.high]).all()
+    assert overall["accuracy"].interval.method == "none: 1 of groups is too few"
+    curve = metrics.roc_curves([fold], unit="groups")[0]
+    assert np.isfinite(curve.mean).all()
+    assert np.isnan([curve.low, curve.high]).all()
+
+
+@pytest.mark.parametrize("n_folds", [3, 30], ids=["ten groups a fold", "one group a fold"])
+def test_the_interval_is_as_wide_however_few_groups_a_fold_has(n_folds):
+    rng = np.random.default_rng(0)
+    correct = rng.random((30, 4)) < rng.beta(4, 2, (30, 1))  # patients differ
+    targets = np.tile([0, 1, 0, 1], (30, 1))
+    folds = [
+        Predictions(
+            targets=targets[rows].ravel(),
+            probabilities=np.eye(2)[np.where(correct, targets, 1 - targets)[rows].ravel()],
+            units=np.repeat(rows, 4),
+        )
+        for rows in np.array_split(np.arange(30), n_folds)
+    ]
+    found = accuracy_interval(folds, unit="groups")
+    shares = correct.mean(axis=1)
+    slow = [shares[rng.integers(0, 30, 30)].mean() for _ in range(4000)]
+    low, high = np.quantile(slow, (0.025, 0.975))
+    assert (found.low, found.high) == pytest.approx((low, high), abs=0.012)
 
 
 # ------------------------------------------------------------------------------------- ROC curves

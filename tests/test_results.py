@@ -418,6 +418,17 @@ def test_the_table_is_at_most_110_characters_wide(make_result, repeats, groups):
     assert len(accuracies) == 5 * repeats
 
 
+def test_an_interval_of_no_width_is_explained(make_result):
+    perfect = [np.eye(2)[np.arange(5) % 2], np.eye(2)[np.arange(5) % 2]]
+    indices = [(np.arange(5, 10), np.arange(5)), (np.arange(5), np.arange(5, 10))]
+    labels = np.r_[np.arange(5) % 2, np.arange(5) % 2]
+    note = "An interval of no width is not certainty: where none of n is wrong, up to 3/n may be "
+    found = make_result(labels, indices=indices, probabilities=perfect)
+    assert found.interval.low == found.interval.high == 1
+    assert f"{note}(n: images)." in parts_of(found)[-1]
+    assert note not in str(make_result(LABELS))
+
+
 def test_repeats_are_said_to_count_more_than_once(partly_repeated):
     notes = parts_of(partly_repeated)[-1]
     assert "An image counts as often as it was tested, in several folds here." in notes

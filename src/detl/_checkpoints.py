@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import reprlib
+import shutil
 import warnings
 import zipfile
 from collections.abc import Mapping
@@ -16,10 +18,29 @@ import numpy as np
 from detl.results import FoldResult
 
 _RUN = "run.json"
+# What a broken file can raise: a flipped bit may well name a compression that nobody knows.
+_DAMAGED = (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    EOFError,
+    NotImplementedError,
+    zipfile.BadZipFile,
+)
+
+
+def check_repeatable(checkpoint_dir: str | Path | None, random_state: Any) -> None:
+    """Refuse checkpoints of a run whose folds and seeds no other run can have."""
+    if checkpoint_dir is not None and random_state is None:
+        raise ValueError(
+            f"checkpoint_dir={str(checkpoint_dir)!r} without random_state: every run would draw "
+            "other folds and seeds, so that none could go on from there; give random_state=0."
+        )
 
 
 class FoldStore:
-    """Keep the finished folds of one run in a directory.
+    """Keep the finished folds of one run in a directory, which one run at a time writes to.
 
     Parameters
     ----------
@@ -41,14 +62,16 @@ class FoldStore:
         self.directory = Path(directory)
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
-            _write_whole(self.directory / "writable", b"")
+            _write_whole(self.directory / "writable", b" ")  # a full disk still takes empty files
             (self.directory / "writable").unlink()
+            self._check_run(json.loads(json.dumps(run)))
         except OSError as error:
             raise OSError(
                 f"checkpoint_dir={str(directory)!r} cannot be written to ({error.strerror or error}"
                 "); choose a folder that can."
             ) from error
-        self._check_run(json.loads(json.dumps(run)))
+        for left in self.directory.glob("work-*"):  # by a run that was killed
+            shutil.rmtree(left, ignore_errors=True)
 
     def _check_run(self, run: dict[str, Any]) -> None:
         path = self.directory / _RUN
@@ -61,7 +84,14 @@ class FoldStore:
                 )
             _write_whole(path, json.dumps(run, indent=2).encode())
             return
-        differences = list(_differences(json.loads(path.read_text(encoding="utf-8")), run))
+        try:
+            there = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(
+                f"{path} is damaged ({error}), so nobody can tell what the folds beside it belong "
+                "to; choose another folder."
+            ) from error
+        differences = list(_differences(there, run))
         if differences:
             raise ValueError(
                 f"checkpoint_dir={str(self.directory)!r} belongs to another run: "
@@ -75,15 +105,16 @@ class FoldStore:
             try:
                 with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
                     arrays = {name: file[name] for name in ("train", "test", "probabilities")}
-                    rest = json.loads(str(file["rest"]))
-            except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+                    fold = FoldResult(**arrays, **json.loads(str(file["rest"])))
+                number = int(path.stem.removeprefix("fold_"))
+            except _DAMAGED as error:
                 warnings.warn(
                     f"{path} is damaged ({error}); its fold is computed again.",
                     UserWarning,
                     stacklevel=3,
                 )
                 continue
-            found[int(path.stem.removeprefix("fold_"))] = FoldResult(**arrays, **rest)
+            found[number] = fold
         return found
 
     def save(self, number: int, fold: FoldResult) -> None:
@@ -133,4 +164,12 @@ def _differences(there: Any, here: Any, name: str = "") -> Any:
             yield from _differences(there.get(key), here.get(key), f"{name}.{key}" if name else key)
     elif there != here:
         digests = all(isinstance(value, str) and len(value) == 64 for value in (there, here))
-        yield f"other {name}" if digests else f"{name} is {there!r} there, {here!r} here"
+        if digests:
+            yield f"other {name}"
+        else:
+            yield f"{name} is {_shortened(there)} there, {_shortened(here)} here"
+
+
+def _shortened(value: Any) -> str:
+    """Return the value for a message; of the seeds of 50 folds, the first few."""
+    return reprlib.repr(value) if isinstance(value, list) else repr(value)

@@ -7,6 +7,8 @@ is done on that graph, by building new models; the caller's model is never chang
 
 from __future__ import annotations
 
+import hashlib
+import json
 import random
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -61,6 +63,52 @@ def model_nodes(model: keras.Model) -> list[Node]:
 def is_graph(model: Any) -> bool:
     """Whether this is a functional or built Sequential model, whose graph can be walked."""
     return isinstance(model, keras.Model) and bool(getattr(model, "inputs", None))
+
+
+def graph_digest(model: keras.Model) -> str:
+    """Return a SHA-256 digest of what the layers are and how they are joined, without weights.
+
+    Names play no part, for Keras numbers them through a process, nor do initializers and seeds,
+    which a network that has weights is done with.
+    """
+    order = model_nodes(model)
+    tensors = [*model.inputs, *(tensor for node in order for tensor in node.outputs)]
+    number = {id(tensor): k for k, tensor in enumerate(tensors)}
+    layers = {id(node.operation): k for k, node in enumerate(order)}  # one called twice is one
+    digest = hashlib.sha256()
+    for node in order:
+        try:
+            config = node.operation.get_config()
+        except NotImplementedError:  # an operation with arguments that Keras cannot write down
+            config = None
+        arguments = keras.tree.flatten([node.arguments.args, node.arguments.kwargs])
+        constants = [argument for argument in arguments if id(argument) not in number]
+        record = [
+            type(node.operation).__name__,
+            layers[id(node.operation)],
+            _described(config),
+            _described(constants),
+            [number[id(tensor)] for tensor in node.input_tensors],
+        ]
+        digest.update(json.dumps(record, sort_keys=True).encode())
+    return digest.hexdigest()
+
+
+def _described(value: Any) -> Any:
+    """Return part of a layer's configuration in JSON's terms."""
+    if isinstance(value, Mapping):
+        return {
+            str(key): _described(entry)
+            for key, entry in value.items()
+            if key not in ("name", "seed") and not str(key).endswith("_initializer")
+        }
+    if isinstance(value, (list, tuple)):
+        return [_described(entry) for entry in value]
+    if isinstance(value, (np.ndarray, np.generic)):
+        return value.tolist()
+    # Anything else by its type: an address in memory is another in every process.
+    plain = value is None or isinstance(value, (bool, int, float, str))
+    return value if plain else type(value).__name__
 
 
 def bottlenecks(model: keras.Model) -> Iterator[tuple[Tensor, list[Node]]]:

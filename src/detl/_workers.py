@@ -10,6 +10,8 @@ import hashlib
 import os
 import pickle
 import time
+import traceback
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +43,15 @@ class Work:
     n_threads: int
 
     def write(self, transfer: Any, classes: np.ndarray, features: np.ndarray, targets: Any) -> None:
-        """Write the files."""
+        """Write the files.
+
+        Raises
+        ------
+        TypeError
+            If the transfer cannot be pickled.
+        OSError
+            If the folder has no room for them.
+        """
         import numpy as np
 
         try:
@@ -50,20 +60,37 @@ class Work:
             raise TypeError(
                 f"The transfer cannot be sent to a worker process ({error}); use n_jobs=1."
             ) from error
-        (self.folder / "transfer.pickle").write_bytes(pickled)
-        np.save(self.folder / "targets.npy", targets)
-        mapped = np.lib.format.open_memmap(
-            self.folder / "features.npy", mode="w+", dtype=features.dtype, shape=features.shape
-        )
-        for start in range(0, len(features), 256):
-            mapped[start : start + 256] = features[start : start + 256]
-        mapped.flush()
+        try:
+            (self.folder / "transfer.pickle").write_bytes(pickled)
+            np.save(self.folder / "targets.npy", targets)
+            # Not by a memory map: one that outgrows its disk ends the process without a word.
+            np.save(self.folder / "features.npy", features)
+        except OSError as error:
+            raise OSError(
+                f"The features ({features.nbytes / 1024**3:.1f} GiB) that workers share could not "
+                f"be written to {self.folder} ({error.strerror or error}); make room there, choose "
+                "another checkpoint_dir (or TMPDIR, without one), or use n_jobs=1."
+            ) from error
+
+
+# What a worker warned of: category and text.
+Said = list[tuple[type[Warning], str]]
 
 
 def train_in_worker(
     work: Work, number: int, train: np.ndarray, test: np.ndarray, seed: int
-) -> tuple[int, FoldResult | Exception]:
-    """Train one fold in this process; an error is returned, so that no other fold is lost."""
+) -> tuple[int, FoldResult | Exception, Said]:
+    """Train one fold in this process.
+
+    An error is returned, so that no other fold is lost, and warnings too, for nobody reads what a
+    worker writes.
+    """
+    with warnings.catch_warnings(record=True) as caught:
+        outcome = _trained(work, train, test, seed)
+    return number, outcome, [(warning.category, str(warning.message)) for warning in caught]
+
+
+def _trained(work: Work, train: np.ndarray, test: np.ndarray, seed: int) -> FoldResult | Exception:
     for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
         os.environ.setdefault(name, str(work.n_threads))
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # the caller's process has said it all
@@ -79,9 +106,11 @@ def train_in_worker(
         extension, training = _built[key]
         features = np.load(work.folder / "features.npy", mmap_mode="r")
         targets = np.load(work.folder / "targets.npy")
-        return number, train_fold(extension, training, features, targets, train, test, seed)
+        return train_fold(extension, training, features, targets, train, test, seed)
     except Exception as error:
-        return number, _portable(error)
+        portable = _portable(error)
+        portable.add_note(f"In the worker:\n{traceback.format_exc()}")  # it does not travel
+        return portable
 
 
 def _portable(error: Exception) -> Exception:
@@ -103,7 +132,15 @@ def train_fold(
     seed: int,
     on_epoch: Callable[[], object] | None = None,
 ) -> FoldResult:
-    """Reset the tail, train it on one part and predict the other."""
+    """Reset the tail, train it on one part and predict the other.
+
+    Raises
+    ------
+    FloatingPointError
+        If the training diverged so far that there are no predictions.
+    """
+    import numpy as np
+
     from detl._batches import seed_sequence
     from detl.results import FoldResult
 
@@ -114,6 +151,11 @@ def train_fold(
     probabilities = extension.tail.probabilities(
         features, rows=test, batch_size=training["batch_size"]
     )
+    if np.isnan(probabilities).any():
+        raise FloatingPointError(
+            f"the training diverged (its loss was {history['loss'][-1]} in the end), so that the "
+            "predictions are NaN; try a tenth of the transfer's learning_rate."
+        )
     return FoldResult(
         train=train,
         test=test,

@@ -14,8 +14,9 @@ from scipy import stats
 
 from detl import metrics
 from detl._batches import integer_seed, seed_sequence
+from detl._checkpoints import check_repeatable
 from detl._checks import check_choice
-from detl.cross_validation import cross_validate
+from detl.cross_validation import FoldError, cross_validate
 from detl.results import CrossValidationResult
 from detl.transfer import DomainExtensionTransfer
 
@@ -62,6 +63,8 @@ class Difference:
     @property
     def verdict(self) -> str:
         """A sentence for the reader of the table."""
+        if np.isnan(self.mean):
+            return "no fold has the score"
         if self.better is None:
             return "no difference shown"
         return f"{self.better} is better"
@@ -86,7 +89,11 @@ class Comparison:
     differences: tuple[Difference, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything in lists, strings and numbers that JSON can hold."""
+        """Return everything in lists, strings and numbers that JSON can hold; None for NaN."""
+
+        def known(value: float) -> float | None:
+            return None if np.isnan(value) else value
+
         return {
             "score": self.score,
             "results": {name: result.to_dict() for name, result in self.results.items()},
@@ -94,13 +101,13 @@ class Comparison:
                 {
                     "first": d.first,
                     "second": d.second,
-                    "mean": d.mean,
-                    "low": d.interval.low,
-                    "high": d.interval.high,
+                    "mean": known(d.mean),
+                    "low": known(d.interval.low),
+                    "high": known(d.interval.high),
                     "method": d.interval.method,
-                    "p_value": d.p_value,
-                    "p_adjusted": d.p_adjusted,
-                    "folds": list(d.folds),
+                    "p_value": known(d.p_value),
+                    "p_adjusted": known(d.p_adjusted),
+                    "folds": list(map(known, d.folds)),
                     "verdict": d.verdict,
                 }
                 for d in self.differences
@@ -178,7 +185,8 @@ def compare(
     checkpoint_dir : path, optional
         Each transfer's finished folds go into a folder of its own in there.
     random_state : int, numpy generator or None
-        Seeds folds and training; each fold has the same seed for every transfer.
+        Seeds folds and training; each fold has the same seed for every transfer. The folds are
+        others than :func:`detl.cross_validate` draws from the same number.
 
     Returns
     -------
@@ -190,6 +198,10 @@ def compare(
     ValueError
         If fewer than two transfers are given, two names make the same folder, or the data do not
         fit.
+    TypeError
+        If one of them is no DomainExtensionTransfer.
+    FoldError
+        If a fold failed; a note says of which transfer.
 
     Notes
     -----
@@ -200,6 +212,21 @@ def compare(
     ----------
     Nadeau & Bengio 2003, "Inference for the Generalization Error", Machine Learning 52.
     Holm 1979, "A Simple Sequentially Rejective Multiple Test Procedure".
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from detl import DomainExtensionTransfer, backbones, compare
+    >>> images = np.random.default_rng(0).integers(0, 256, (12, 32, 32, 1), dtype="uint8")
+    >>> labels, patients = ["normal", "covid"] * 6, np.arange(12) // 2
+    >>> source = backbones.vgg16((32, 32, 1), width=0.125)  # for real: what pretrain returned
+    >>> transfers = {
+    ...     "last block": DomainExtensionTransfer(source, epochs=1),
+    ...     "last layer": DomainExtensionTransfer(source, trainable_from="logits", epochs=1),
+    ... }
+    >>> found = compare(transfers, images, labels, groups=patients, n_splits=3, random_state=0)
+    >>> found.differences[0].interval.method
+    'paired percentile bootstrap over 6 groups, 2000 draws'
     """
     check_choice("score", score, _COMPARED)
     if not isinstance(transfers, Mapping) or len(transfers) < 2:
@@ -207,6 +234,13 @@ def compare(
             f"transfers is {transfers!r}; expected a dict of at least two, such as "
             '{"domain extension": a, "from scratch": b}.'
         )
+    for name, transfer in transfers.items():
+        if not isinstance(transfer, DomainExtensionTransfer):
+            raise TypeError(
+                f"transfers[{name!r}] is {type(transfer).__name__}; expected a "
+                "DomainExtensionTransfer."
+            )
+    check_repeatable(checkpoint_dir, random_state)
     folders = {name: re.sub(r"\W+", "_", str(name)) for name in transfers}
     if checkpoint_dir is not None and len(set(folders.values())) < len(folders):
         raise ValueError(f"Two of the names {list(transfers)} make the same folder; rename one.")
@@ -215,21 +249,26 @@ def compare(
         cv = list(cv)  # a generator would be used up by the first
     results: dict[str, CrossValidationResult] = {}
     for name, transfer in transfers.items():
-        results[str(name)] = cross_validate(
-            transfer,
-            images,
-            labels,
-            groups=groups,
-            n_splits=n_splits,
-            n_repeats=n_repeats,
-            cv=cv,
-            source_groups=source_groups,
-            on_leak="ignore" if results else on_leak,  # said once: the folds are the same
-            checkpoint_dir=None if checkpoint_dir is None else Path(checkpoint_dir) / folders[name],
-            n_jobs=n_jobs,
-            random_state=seed,
-            verbose=verbose,
-        )
+        folder = None if checkpoint_dir is None else Path(checkpoint_dir) / folders[name]
+        try:
+            results[str(name)] = cross_validate(
+                transfer,
+                images,
+                labels,
+                groups=groups,
+                n_splits=n_splits,
+                n_repeats=n_repeats,
+                cv=cv,
+                source_groups=source_groups,
+                on_leak="ignore" if results else on_leak,  # said once: the folds are the same
+                checkpoint_dir=folder,
+                n_jobs=n_jobs,
+                random_state=seed,
+                verbose=verbose,
+            )
+        except FoldError as error:
+            error.add_note(f"The transfer that failed: {name!r}; finished: {list(results)}.")
+            raise
     return compare_results(results, score=score)
 
 
@@ -249,8 +288,15 @@ def compare_results(
     -------
     Comparison
         With the difference of each pair.
+
+    Raises
+    ------
+    ValueError
+        If fewer than two results are given, or they are of different images or folds.
     """
     check_choice("score", score, _COMPARED)
+    if len(results) < 2:
+        raise ValueError(f"results has {len(results)}, {list(results)}; expected at least two.")
     first, *others = results.values()
     for other in others:
         if any(
@@ -278,7 +324,7 @@ def compare_results(
         folds = per_fold[a] - per_fold[b]
         known = folds[~np.isnan(folds)]
         p_values.append(corrected_t_test(known, test_share=float(n_test / n_train)))
-        low, high = np.nanquantile(draws[a] - draws[b], (0.025, 0.975))
+        (low,), (high,) = metrics.quantiles((draws[a] - draws[b])[np.newaxis])
         interval = metrics.Interval(low=float(low), high=float(high), method=f"paired {method}")
         mean = float(known.mean()) if len(known) else np.nan
         differences.append((a, b, tuple(folds.tolist()), mean, interval))

@@ -18,12 +18,13 @@ import keras
 import numpy as np
 from sklearn.base import clone
 
-from detl import folds
+from detl import _graphs, folds
 from detl._batches import array_digest, integer_seed, seed_sequence
-from detl._checkpoints import FoldStore
+from detl._checkpoints import FoldStore, check_repeatable
 from detl._checks import check_choice, check_classes, check_count, check_labels
 from detl._progress import progress_bar
-from detl._workers import Work, train_fold, train_in_worker
+from detl._workers import Said, Work, train_fold, train_in_worker
+from detl.pretraining import load_source
 from detl.results import CrossValidationResult, FoldResult
 from detl.tail import weights_digest
 from detl.transfer import DomainExtensionTransfer
@@ -49,6 +50,10 @@ class FoldError(RuntimeError):
         )
         self.errors = errors
         self.finished = finished
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel between processes: a whole cross-validation may be a worker's job."""
+        return type(self), (self.errors, self.finished)
 
 
 def cross_validate(
@@ -97,7 +102,8 @@ def cross_validate(
         What to do when the audit finds groups or copies of images on both sides.
     checkpoint_dir : path, optional
         Where each finished fold is written as one file. A run that breaks off goes on from there,
-        to the same result. A directory of another run is refused.
+        to the same result. A directory of another run is refused, and so is
+        ``random_state=None``, with which no run is ever the same.
     n_jobs : int, optional
         Folds that are trained at a time, each in a process of its own with its share of the
         processor's threads; -1 takes all cores. By default 1, or what
@@ -116,12 +122,12 @@ def cross_validate(
     ------
     ValueError
         If labels, groups or images do not fit, a class has fewer images or groups than
-        ``n_splits``, or the audit found a leak and ``on_leak="raise"``. Nothing has been trained
-        then.
+        ``n_splits``, the audit found a leak and ``on_leak="raise"``, or ``checkpoint_dir`` belongs
+        to another run. Nothing has been trained then.
     OSError
         If ``checkpoint_dir`` cannot be written to.
     FoldError
-        If a fold failed; the other folds are in it.
+        If a fold failed, such as by a training that diverged; the other folds are in it.
 
     Notes
     -----
@@ -132,6 +138,24 @@ def cross_validate(
     References
     ----------
     Basu et al. 2020, sec. IV: stratified 5-fold cross-validation.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from detl import DomainExtensionTransfer, backbones, cross_validate
+    >>> images = np.random.default_rng(0).integers(0, 256, (12, 32, 32, 1), dtype="uint8")
+    >>> labels, patients = ["normal", "covid"] * 6, np.arange(12) // 2
+    >>> source = backbones.vgg16((32, 32, 1), width=0.125)  # untrained: only to show the call
+    >>> transfer = DomainExtensionTransfer(source, epochs=1)
+    >>> result = cross_validate(
+    ...     transfer, images, labels, groups=patients, n_splits=3, random_state=0
+    ... )
+    >>> result.interval.method
+    'percentile bootstrap over 6 groups, 2000 draws'
+    >>> result.predictions.shape
+    (12,)
+    >>> result.confusion_matrix.sum().item()
+    12
     """
     if not isinstance(transfer, DomainExtensionTransfer):
         raise TypeError(
@@ -139,8 +163,13 @@ def cross_validate(
             "For any other classifier use sklearn.model_selection.cross_validate."
         )
     check_choice("on_leak", on_leak, ("warn", "raise", "ignore"))
+    check_repeatable(checkpoint_dir, random_state)
+    n_workers = _n_workers(n_jobs)
     started = time.perf_counter()
     transfer = clone(transfer).set_params(verbose=0)
+    if isinstance(transfer.source, (str, Path)):
+        # Read once: workers may not see the file, or see another one by then.
+        transfer.set_params(source=load_source(transfer.source))
     images, labels = transfer.check_data(images, labels, names=("images", "labels"))
     classes, targets = check_classes(labels)
     if groups is not None:
@@ -156,6 +185,7 @@ def cross_validate(
     settings = {
         "transfer": _described(transfer),
         "source": weights_digest(extension.network, but=extension.network.layers[-1]),
+        "architecture": _graphs.graph_digest(extension.network),
         "images": array_digest(images),
         "labels": array_digest(labels),
         "groups": None if groups is None else array_digest(groups),
@@ -176,31 +206,29 @@ def cross_validate(
         features = extension.trunk(images, verbose=verbose)
         seconds["features"] = time.perf_counter() - started
         plan = {number: (*indices[number], seeds[number]) for number in open_folds}
-        n_workers = min(_n_workers(n_jobs), len(open_folds))
-        bar = progress_bar(
-            len(open_folds) * transfer.epochs, verbose=verbose, description="folds", unit="epoch"
-        )
-        if n_workers == 1:
-            outcomes = _train_here(extension, training, features, targets, plan, bar)
-        else:
-            outcomes = _train_in_workers(
-                transfer, classes, features, targets, plan, n_workers, n_jobs, checkpoint_dir
-            )
+        n_workers = min(n_workers, len(open_folds))
         errors = {}
-        accuracies = []
-        for number, outcome in outcomes:
-            if isinstance(outcome, Exception):
-                errors[number] = outcome
-                continue
-            finished[number] = outcome
-            if store is not None:
-                store.save(number, outcome)
-            hits = outcome.probabilities.argmax(axis=1) == targets[outcome.test]
-            accuracies.append(hits.mean())
-            if n_workers > 1:
-                bar.update(transfer.epochs)
-            bar.set_postfix_str(f"accuracy {np.mean(accuracies):.3f} in {len(accuracies)} folds")
-        bar.close()
+        with progress_bar(
+            len(open_folds) * transfer.epochs, verbose=verbose, description="folds", unit="epoch"
+        ) as bar:
+            if n_workers == 1:
+                outcomes = _train_here(extension, training, features, targets, plan, bar)
+            else:
+                outcomes = _train_in_workers(
+                    transfer, classes, features, targets, plan, n_workers, n_jobs, checkpoint_dir
+                )
+            for number, outcome in outcomes:
+                if n_workers > 1:
+                    bar.update(transfer.epochs)
+                if isinstance(outcome, Exception):
+                    errors[number] = outcome
+                    continue
+                finished[number] = outcome
+                if store is not None:
+                    store.save(number, outcome)
+                bar.set_postfix_str(
+                    f"accuracy {_accuracy_so_far(finished, targets):.3f} in {len(finished)} folds"
+                )
         if errors:
             raise FoldError(errors, finished) from errors[min(errors)]
     seconds["total"] = time.perf_counter() - started
@@ -236,6 +264,11 @@ def _indices(
         if value is not None:
             raise ValueError(f"{name}={value!r} is given together with cv; leave one of them out.")
     return folds.from_splitter(cv, labels, groups=groups)
+
+
+def _accuracy_so_far(finished: dict[int, FoldResult], targets: np.ndarray) -> float:
+    hits = [fold.probabilities.argmax(axis=1) == targets[fold.test] for fold in finished.values()]
+    return float(np.mean([of_fold.mean() for of_fold in hits]))
 
 
 def _react_to_leaks(audit: folds.Audit, on_leak: str) -> None:
@@ -286,13 +319,14 @@ def _train_here(
     bar: Any,
 ) -> Iterator[Outcome]:
     for number, (train, test, seed) in plan.items():
+        outcome: FoldResult | Exception
         try:
-            yield (
-                number,
-                train_fold(extension, training, features, targets, train, test, seed, bar.update),
+            outcome = train_fold(
+                extension, training, features, targets, train, test, seed, bar.update
             )
         except Exception as error:
-            yield number, error
+            outcome = error
+        yield number, outcome
 
 
 def _train_in_workers(
@@ -311,21 +345,34 @@ def _train_in_workers(
         work.write(transfer, classes, features, targets)
         pending = set(plan)
         try:
-            for number, outcome in parallel(
+            for number, outcome, said in parallel(
                 joblib.delayed(train_in_worker)(work, number, *fold)
                 for number, fold in plan.items()
             ):
                 pending.discard(number)
-                yield number, outcome
+                yield number, _say_again(said, number, outcome)
         except Exception as error:  # a worker died, such as for want of memory
             for number in sorted(pending):
                 yield number, error
 
 
+def _say_again(said: Said, number: int, outcome: FoldResult | Exception) -> FoldResult | Exception:
+    """Warn of what a worker warned of; return the warning if it is to be an error here."""
+    try:
+        for category, text in said:
+            warnings.warn(f"Fold {number}: {text}", category, stacklevel=4)
+    except Warning as error:
+        return error
+    return outcome
+
+
 @contextmanager
 def _shared_folder(parent: str | Path | None) -> Iterator[Path]:
     """Make a folder for what workers read; in ``checkpoint_dir``, which a cluster can share."""
-    with tempfile.TemporaryDirectory(prefix="work-", dir=parent) as folder:
+    # What a network disk does not let go of at once must not cost the result.
+    with tempfile.TemporaryDirectory(
+        prefix="work-" if parent else "detl-", dir=parent, ignore_cleanup_errors=True
+    ) as folder:
         yield Path(folder).absolute()
 
 

@@ -206,7 +206,13 @@ def scores(
 
     The calibration error is never negative, so that chance alone raises it: a perfectly calibrated
     classifier has about 0.08 with 200 images in a fold. Redrawn images, some of them twice, raise
-    it once more; its draws are therefore moved to where the mean is.
+    once more; its draws are therefore moved to where the mean is.
+
+    In a draw, each fold counts by the share of its images that were drawn: otherwise a fold of one
+    patient would count as much if that patient was drawn three times as if once, and the intervals
+    of leave-one-patient-out would be a quarter too narrow. Scores that have no variation in the
+    data, such as no error at all, have an interval of no width; with fewer than two units there is
+    none.
 
     References
     ----------
@@ -219,9 +225,9 @@ def scores(
     drawn, method = redrawn_scores(folds, unit=unit, random_state=random_state)
     methods = [method] * len(drawn)
     row = OVERALL.index("calibration_error")
-    drawn[row] = np.maximum(drawn[row] + per_fold[:, row].mean() - np.nanmean(drawn[row]), 0)
+    drawn[row] = np.maximum(drawn[row] + per_fold[:, row].mean() - drawn[row].mean(), 0)
     methods[row] = f"{method}, centred on the mean"
-    low, high = _quantiles(drawn)
+    low, high = quantiles(drawn)
     found = [
         Score(
             folds=tuple(values.tolist()),
@@ -269,8 +275,6 @@ def _redrawn(
     """
     tested = np.unique(np.concatenate([fold.units for fold in folds]))
     n_units = len(tested)
-    if n_units < 2:
-        raise ValueError(f"{n_units} {unit}; an interval needs at least two to draw from.")
     units = [np.searchsorted(tested, fold.units) for fold in folds]
 
     def mean_over_folds(drawn: np.ndarray, axis: int) -> np.ndarray:
@@ -278,9 +282,15 @@ def _redrawn(
         offset = n_units * np.arange(len(drawn))[:, None]
         counts = np.bincount((drawn + offset).ravel(), minlength=len(drawn) * n_units)
         counts = counts.reshape(len(drawn), n_units).astype(np.float64)
-        values = [values_of(fold, counts[:, unit]) for fold, unit in zip(folds, units, strict=True)]
-        return _mean_over_folds(values).T
+        weights = [counts[:, unit] for unit in units]
+        values = [values_of(fold, w) for fold, w in zip(folds, weights, strict=True)]
+        # A fold of a single patient, drawn twice, is two pieces of evidence.
+        return _mean_over_folds(values, [w.mean(axis=1) for w in weights]).T
 
+    if n_units < 2:
+        # There is nothing to redraw, but the scores themselves are not to be lost.
+        n_values = len(mean_over_folds(np.arange(n_units), axis=-1))
+        return np.full((n_values, n_draws), np.nan), f"none: {n_units} of {unit} is too few"
     with warnings.catch_warnings():
         # All draws alike, as of a classifier that is never wrong: the interval has no width.
         warnings.simplefilter("ignore", stats.DegenerateDataWarning)
@@ -297,13 +307,24 @@ def _redrawn(
     return np.asarray(found.bootstrap_distribution), method
 
 
-def _mean_over_folds(values: Any) -> np.ndarray:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # no fold has it: NaN
-        return np.nanmean(values, axis=0)
+def _mean_over_folds(values: Any, weights: Any = None) -> np.ndarray:
+    """Return the mean over the folds that have each value, NaN where none has.
+
+    Parameters
+    ----------
+    values : array-like of shape (n_folds, ..., n_values)
+        NaN where a fold has no value.
+    weights : array-like of shape (n_folds, ...), optional
+        Of the folds; equal by default.
+    """
+    values = np.asarray(values)
+    shares = np.ones(values.shape[:-1]) if weights is None else np.asarray(weights)
+    known = ~np.isnan(values) * shares[..., np.newaxis]
+    with np.errstate(invalid="ignore"):
+        return (known * np.nan_to_num(values)).sum(axis=0) / known.sum(axis=0)
 
 
-def _quantiles(drawn: np.ndarray) -> np.ndarray:
+def quantiles(drawn: np.ndarray) -> np.ndarray:
     """Return the ends of the 95 % interval of each row of draws, NaN where all are.
 
     A draw can miss a class altogether; such draws say nothing about that class's scores.
@@ -391,7 +412,7 @@ def roc_curves(
     drawn, method = _redrawn(
         folds, _sensitivities, _CURVE_DRAWS, unit=unit, random_state=random_state
     )
-    ends = _quantiles(drawn).reshape(2, n_classes, -1)
+    ends = quantiles(drawn).reshape(2, n_classes, -1)
     return [
         RocCurve(false_positive_rate=_RATES, folds=curves, low=low, high=high, method=method)
         for curves, low, high in zip(

@@ -81,7 +81,8 @@ class CrossValidationResult:
     versions : dict of str to str
         Of Python and the packages that computed the result.
     seconds : dict of str to float
-        Wall time: ``features`` (trunk, once), ``total``.
+        Wall time of this run: ``features`` (trunk, once; 0 if no fold was left to train),
+        ``total``. Of a run that went on from ``checkpoint_dir``, the folds before are not in it.
     """
 
     classes: np.ndarray
@@ -471,6 +472,12 @@ class CrossValidationResult:
             )
         if (self._times_tested > 1).any():
             lines.append("An image counts as often as it was tested, in several folds here.")
+        if any(score.interval.low == score.interval.high for score in self._every_score()):
+            # Hanley & Lippman-Hand 1983, "If Nothing Goes Wrong, Is Everything All Right?"
+            lines.append(
+                "An interval of no width is not certainty: where none of n is wrong, up to 3/n may "
+                f"be (n: {self.unit})."
+            )
         untested = int((self._times_tested == 0).sum())
         if untested:
             lines.append(f"{untested} of {len(self.labels)} images were tested by no fold.")
