@@ -74,7 +74,8 @@ def test_covid_lies_in_both_lungs_and_pneumonia_in_one(sick):
 
 def test_images_of_one_patient_share_class_and_anatomy(healthy):
     flat = healthy.images.reshape(len(healthy), -1).astype(float)
-    groups = [np.flatnonzero(healthy.patients == patient) for patient in np.unique(healthy.patients)]
+    patients = np.unique(healthy.patients)
+    groups = [np.flatnonzero(healthy.patients == patient) for patient in patients]
     follow_ups = [rows for rows in groups if len(rows) > 1]
     assert len(follow_ups) > 20
     assert all(len(set(healthy.labels[rows])) == 1 for rows in groups)
