@@ -8,7 +8,7 @@ import matplotlib
 import numpy as np
 import pytest
 
-from detl import metrics, plots
+from detl import faithfulness, metrics, plots
 
 BLACK, WHITE = [0, 0, 0], [255, 255, 255]
 
@@ -109,7 +109,7 @@ def test_every_image_is_beside_its_overlay():
 def test_images_of_one_class_share_a_row_that_says_which():
     images, heatmaps = pictures(5)
     labels = ["normal", "COVID-19", "normal", "normal", "COVID-19"]
-    figure = plots.heatmap_grid(images, heatmaps, row_labels=labels, columns=2)
+    figure = plots.heatmap_grid(images, heatmaps, labels=labels, columns=2)
     grid = shown_in(figure)
     rows = [[0, 2], [3], [1, 4]]
     for row, indices in zip(grid, rows, strict=True):
@@ -127,6 +127,36 @@ def test_each_image_has_its_title_and_the_colour_bar_its_label():
     bar = figure.axes[-1]
     assert bar.get_ylabel() == "relative attention"
     assert bar.get_ylim() == (0, 1)
+
+
+def captions_of(figure):
+    return [axis.get_title("left") for axis in figure.axes[:-1:2]]
+
+
+def test_what_an_image_was_taken_for_is_ticked_or_crossed_where_the_truth_is_given():
+    images, heatmaps = pictures(3)
+    predicted, labels = ["flu", "flu", "normal"], ["flu", "normal", "flu"]
+    scores = [0.914, 0.5, -3.0]
+    figure = plots.heatmap_grid(images, heatmaps, predicted=predicted, scores=scores)
+    assert captions_of(figure) == ["flu 0.91", "flu 0.50", "normal -3.00"]
+    figure = plots.heatmap_grid(images, heatmaps, predicted=predicted, labels=labels)
+    assert [text for text in captions_of(figure) if text] == ["✓ flu", "✗ normal", "✗ flu"]
+    figure = plots.heatmap_grid(images, heatmaps, titles=list("abc"), predicted=predicted)
+    assert captions_of(figure) == ["a\nflu", "b\nflu", "c\nnormal"]
+
+
+def test_boxes_are_drawn_where_they_lie_on_image_and_overlay():
+    images, heatmaps = pictures(3, height=20, width=20)
+    boxes = [[(12, 5, 4, 5), (0, 0, 2, 2)], [], (1, 2, 3, 4)]
+    figure = plots.heatmap_grid(images, heatmaps, boxes=boxes)
+    found = [[patch.get_extents() for patch in axis.patches] for axis in figure.axes[:6]]
+    assert [len(of_axis) for of_axis in found] == [4, 4, 0, 0, 2, 2]
+    patch = figure.axes[0].patches[0]
+    assert patch.get_bbox().bounds == (11.5, 4.5, 4, 5)
+    # The same region as that of the mask.
+    masks = faithfulness.box_masks([(12, 5, 4, 5)] * 3, (20, 20))
+    outline = plots.heatmap_grid(images, heatmaps, masks=masks).axes[0].collections[0]
+    assert outline.get_paths()[0].get_extents().bounds == (11.5, 4.5, 4, 5)
 
 
 def test_a_blank_heatmap_is_marked():
@@ -558,7 +588,7 @@ result = SimpleNamespace(
 )
 images, masks = np.zeros((1, 8, 8, 1), "uint8"), np.eye(8)[np.newaxis]
 for index, figure in enumerate([
-    plots.heatmap_grid(images, masks, titles=["a"], row_labels=["b"], masks=masks),
+    plots.heatmap_grid(images, masks, titles=["a"], labels=["b"], masks=masks),
     plots.confusion_matrix([[1, 2], [3, 4]]),
     plots.learning_curves({"loss": [2, 1], "accuracy": [0, 1]}),
     plots.roc_curves(result),
@@ -619,8 +649,17 @@ def test_arguments_of_a_grid_that_do_not_fit_are_refused():
     images, heatmaps = pictures(2)
     with pytest.raises(ValueError, match="1 titles for 2 images"):
         plots.heatmap_grid(images, heatmaps, titles=["one"])
-    with pytest.raises(ValueError, match="3 row_labels for 2 images"):
-        plots.heatmap_grid(images, heatmaps, row_labels=list("abc"))
+    with pytest.raises(ValueError, match="3 labels for 2 images"):
+        plots.heatmap_grid(images, heatmaps, labels=list("abc"))
+    with pytest.raises(ValueError, match="3 predicted for 2 images"):
+        plots.heatmap_grid(images, heatmaps, predicted=list("abc"))
+    with pytest.raises(ValueError, match=r"scores has shape \(2, 1\) and .* one number per image"):
+        plots.heatmap_grid(images, heatmaps, scores=[[1], [2]])
+    with pytest.raises(ValueError, match="boxes has 1 rows for 2 images"):
+        plots.heatmap_grid(images, heatmaps, boxes=[(0, 0, 1, 1)])
+    for box in [(0, 0, 1), (0, 0, 1, 0), (0, 0, 1, np.nan)]:
+        with pytest.raises(ValueError, match=r"in row 1; expected \(x, y, width, height\)"):
+            plots.heatmap_grid(images, heatmaps, boxes=[(), box])
     with pytest.raises(ValueError, match=r"masks has shape \(6, 8\); expected one per image"):
         plots.heatmap_grid(images, heatmaps, masks=heatmaps[0])
     with pytest.raises(ValueError, match="masks has other values than 0 and 1"):

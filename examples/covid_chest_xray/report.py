@@ -122,7 +122,7 @@ def draw_pictures(
     """Draw the counterpart of the paper's Fig. 4: images of each class and their heatmaps.
 
     The first images of each class that the model gets right, in the order of the data, are shown;
-    where there are too few, others follow, and the title says what they were taken for. The
+    where there are too few, others follow. Over each image stands what it was taken for. The
     contour is the lesion, where it is known.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -139,10 +139,8 @@ def draw_pictures(
     figure = detl.plots.heatmap_grid(
         target.images[explanation.rows[shown]],
         explanation.heatmaps[shown],
-        row_labels=labels[shown],
-        titles=[
-            "right" if right[row] else f"taken for {explanation.predictions[row]}" for row in shown
-        ],
+        labels=labels[shown],
+        predicted=explanation.predictions[shown],
         masks=None if masks is None else masks[explanation.rows[shown]],
         columns=IMAGES_PER_CLASS,
         alpha=0.4,

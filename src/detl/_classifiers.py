@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -23,6 +25,14 @@ def network_of(model: Any) -> keras.Model:
         f"model is {type(model).__name__}; expected a keras.Model, a SourceModel or a fitted "
         "DomainExtensionTransfer."
     )
+
+
+def class_names_of(model: Any) -> list[str] | None:
+    """Return the names of the classes in the order of their columns, where the model has them."""
+    classes = getattr(model, "classes_", getattr(model, "classes", None))
+    if classes is None or not all(isinstance(name, str) for name in classes):
+        return None
+    return [str(name) for name in classes]
 
 
 def check_images_for(network: keras.Model, images: Any) -> np.ndarray:
@@ -69,16 +79,25 @@ def probabilities_of(network: keras.Model, images: np.ndarray, *, batch_size: in
     return found
 
 
-def check_classes_of(class_index: Any, probabilities: np.ndarray) -> np.ndarray:
-    """Return one class per image, by default the one predicted."""
+def check_classes_of(model: Any, class_index: Any, probabilities: np.ndarray) -> np.ndarray:
+    """Return the column of one class per image, by default the one predicted."""
     n, n_classes = probabilities.shape
     if class_index is None:
         return probabilities.argmax(axis=1)
+    return check_class_index(class_index, n=n, n_classes=n_classes, names=class_names_of(model))
+
+
+def check_class_index(
+    class_index: Any, *, n: int, n_classes: int, names: Sequence[str] | None
+) -> np.ndarray:
+    """Return the column of one class per image: given as that, or by name where names are known."""
     wanted = np.asarray(class_index)
+    if wanted.dtype.kind in "UO" and all(isinstance(name, str) for name in wanted.flat):
+        wanted = _columns_of(wanted, names)
     if wanted.dtype.kind not in "ui":
         raise TypeError(
             f"class_index={class_index!r} has dtype {wanted.dtype}; expected a whole number or one "
-            "per image: the column of the class in the model's output."
+            "per image, the column of the class in the model's output, or the name of a class."
         )
     if wanted.shape not in ((), (n,)):
         raise ValueError(
@@ -91,3 +110,20 @@ def check_classes_of(class_index: Any, probabilities: np.ndarray) -> np.ndarray:
             f"class_index={wrong}, but the model has the classes 0 to {n_classes - 1}."
         )
     return np.broadcast_to(wanted, n).astype(int)
+
+
+def _columns_of(wanted: np.ndarray, names: Sequence[str] | None) -> np.ndarray:
+    """Return the columns of classes that were named."""
+    if names is None:
+        raise ValueError(
+            f"class_index={str(wanted.flat[0])!r}, but this model carries no class names; give the "
+            "column of the class, or the SourceModel or fitted transfer instead of its Keras model."
+        )
+    unknown = [str(name) for name in wanted.flat if name not in names]
+    if unknown:
+        near = difflib.get_close_matches(unknown[0], names, n=3, cutoff=0.4) or names
+        raise ValueError(
+            f"class_index={unknown[0]!r} is no class of this model; "
+            f"the nearest are {', '.join(map(repr, near))}."
+        )
+    return np.array([names.index(name) for name in wanted.flat]).reshape(wanted.shape)

@@ -50,18 +50,29 @@ def blend(plain: Array, heatmaps: Array, alpha: float, colormap: Any) -> Array:
     return blended
 
 
-def rows_of(n: int, row_labels: Array | None, columns: int) -> list[Array]:
+def rows_of(n: int, labels: Array | None, columns: int) -> list[Array]:
     """Return the indices of the images in each row of a grid."""
-    if row_labels is None:
+    if labels is None:
         groups = [np.arange(n)]
     else:
-        names = dict.fromkeys(row_labels.tolist())
-        groups = [np.flatnonzero(row_labels == name) for name in names]
+        names = dict.fromkeys(labels.tolist())
+        groups = [np.flatnonzero(labels == name) for name in names]
     return [
         group[start : start + columns]
         for group in groups
         for start in range(0, len(group), columns)
     ]
+
+
+def draw_boxes(axis: Axes, boxes: Sequence[Any] | Array) -> None:
+    """Draw boxes ``(x, y, width, height)`` in pixels, white on a dark line."""
+    from matplotlib.patches import Rectangle
+
+    for x, y, width, height in boxes:
+        for colour, line in (("black", 2.2), ("white", 1.0)):
+            # The corner of the first pixel is half a pixel from its centre, which is at 0.
+            corner = (x - 0.5, y - 0.5)
+            axis.add_patch(Rectangle(corner, width, height, fill=False, ec=colour, lw=line))
 
 
 def draw_outline(axis: Axes, mask: Array) -> None:

@@ -1,7 +1,7 @@
-"""Differentiate scores by a tensor inside a network: the only code that knows a backend's name.
+"""Differentiate scores by tensors inside a network: the only code that knows a backend's name.
 
-Where the tensor is computed, the forward pass hands it to a *tap* and goes on with what the tap
-gives back. Only what comes after the tap is differentiated: nothing is recorded before it.
+Where such a tensor is computed, the forward pass hands it to a *tap* and goes on with what the tap
+gives back. Only what comes after the first tap is differentiated: nothing is recorded before it.
 """
 
 from __future__ import annotations
@@ -16,20 +16,21 @@ Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 Tensor = Any  # of the backend
 # (tap, *tensors) -> (scores, *others)
 Forward: TypeAlias = Callable[..., tuple[Tensor, ...]]
-Run: TypeAlias = Callable[..., tuple[Tensor, ...]]
+Run: TypeAlias = Callable[..., tuple[Any, ...]]
 
 
 def with_gradient(
     forward: Forward, *, inputs: Sequence[Any], variables: Sequence[Any]
-) -> Callable[..., tuple[Array, ...]]:
-    """Compile a forward pass so that it also returns the gradient of its scores at the tap.
+) -> Callable[..., tuple[Any, ...]]:
+    """Compile a forward pass so that it also returns the gradients of its scores at its taps.
 
     Parameters
     ----------
     forward : callable
         ``forward(tap, *tensors)`` computes by Keras layers and operations, calls ``tap(maps)``
-        once, uses what that returns instead of ``maps``, and returns ``(scores, *others)``. Row i
-        of the scores, ``(n,)``, depends on row i of the tensors alone.
+        for each tensor to differentiate by, at least once, uses what that returns instead of
+        ``maps``, and returns ``(scores, *others)``. Row i of the scores, ``(n,)``, depends on row i
+        of the tensors alone.
     inputs : sequence of keras.KerasTensor
         Shape and dtype of each tensor; the first axis may have any length.
     variables : sequence of keras.Variable
@@ -39,8 +40,9 @@ def with_gradient(
     Returns
     -------
     callable
-        From arrays to ``(maps, gradient, scores, *others)``, numpy arrays. Maps and gradient have
-        the same shape and are float32; the gradient is zero where no score depends on the maps.
+        From arrays to ``(maps, gradients, scores, *others)``. Maps and gradients are lists, one
+        entry per call of the tap in the order of the calls, of the same shapes and float32; a
+        gradient is zero where no score depends on the maps. All are numpy arrays.
     """
     backend = keras.backend.backend()
     if backend == "tensorflow":
@@ -55,16 +57,23 @@ def with_gradient(
             "set KERAS_BACKEND to 'tensorflow', 'jax' or 'torch' before Keras is imported."
         )
 
-    def compute(*arrays: Any) -> tuple[Array, ...]:
+    def compute(*arrays: Any) -> tuple[Any, ...]:
         tensors = (
             keras.ops.convert_to_tensor(array, dtype=spec.dtype)
             for array, spec in zip(arrays, inputs, strict=True)
         )
-        maps, gradient, *others = run(*tensors)
-        halves = (keras.ops.cast(tensor, "float32") for tensor in (maps, gradient))
-        return tuple(keras.ops.convert_to_numpy(tensor) for tensor in (*halves, *others))
+        maps, gradients, *others = run(*tensors)
+        return (
+            [_single_precision(tensor) for tensor in maps],
+            [_single_precision(tensor) for tensor in gradients],
+            *map(keras.ops.convert_to_numpy, others),
+        )
 
     return compute
+
+
+def _single_precision(tensor: Tensor) -> Array:
+    return keras.ops.convert_to_numpy(keras.ops.cast(tensor, "float32"))
 
 
 def _on_tensorflow(forward: Forward, inputs: Sequence[Any]) -> Run:
@@ -74,8 +83,8 @@ def _on_tensorflow(forward: Forward, inputs: Sequence[Any]) -> Run:
     signature = [tf.TensorSpec((None, *spec.shape[1:]), spec.dtype) for spec in inputs]
 
     @tf.function(input_signature=signature, autograph=False)  # as Keras runs its layers
-    def run(*tensors: Tensor) -> tuple[Tensor, ...]:
-        tapped = []
+    def run(*tensors: Tensor) -> tuple[Any, ...]:
+        tapped: list[Tensor] = []
         with tf.GradientTape(watch_accessed_variables=False) as tape:
 
             def tap(maps: Tensor) -> Tensor:
@@ -84,10 +93,10 @@ def _on_tensorflow(forward: Forward, inputs: Sequence[Any]) -> Run:
                 return maps
 
             scores, *others = forward(tap, *tensors)
-        gradient = tape.gradient(
-            scores, tapped[0], unconnected_gradients=tf.UnconnectedGradients.ZERO
+        gradients = tape.gradient(
+            scores, tapped, unconnected_gradients=tf.UnconnectedGradients.ZERO
         )
-        return (tapped[0], gradient, scores, *others)
+        return (tapped, gradients, scores, *others)
 
     return run
 
@@ -97,43 +106,44 @@ def _on_jax(forward: Forward, variables: Sequence[Any]) -> Run:
     import jax.numpy as jnp
 
     def tapped_forward(
-        values: list[Tensor], tensors: tuple[Tensor, ...], delta: Tensor | None
-    ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        tapped = []
+        values: list[Tensor], tensors: tuple[Tensor, ...], deltas: list[Tensor] | None
+    ) -> tuple[Tensor, tuple[Any, ...]]:
+        tapped: list[Tensor] = []
 
         def tap(maps: Tensor) -> Tensor:
             tapped.append(maps)
-            return maps if delta is None else maps + delta
+            return maps if deltas is None else maps + deltas[len(tapped) - 1]
 
         # Values that are not arguments would be compiled into the function as constants.
         with keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True))):
             scores, *others = forward(tap, *tensors)
-        return scores.sum(), (tapped[0], scores, *others)
+        return scores.sum(), (tapped, scores, *others)
 
     @jax.jit
-    def run(values: list[Tensor], tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    def run(values: list[Tensor], tensors: tuple[Tensor, ...]) -> tuple[Any, ...]:
         # The gradient by the maps is the one by a zero that is added to them.
         maps = jax.eval_shape(lambda: tapped_forward(values, tensors, None)[1][0])
         differentiate = jax.grad(tapped_forward, argnums=2, has_aux=True)
-        gradient, (maps, *others) = differentiate(values, tensors, jnp.zeros_like(maps))
-        return (maps, gradient, *others)
+        zeros = [jnp.zeros_like(tensor) for tensor in maps]
+        gradients, (maps, *others) = differentiate(values, tensors, zeros)
+        return (maps, gradients, *others)
 
-    compiled: set[tuple[int, ...]] = set()
+    compiled: set[tuple[tuple[int, ...], ...]] = set()
 
-    def run_padded(*tensors: Tensor) -> tuple[Tensor, ...]:
+    def run_padded(*tensors: Tensor) -> tuple[Any, ...]:
         # JAX compiles for every shape anew. A smaller batch, such as the last one, borrows the
         # function of one up to twice its size, filled up with its own last row.
-        n, *rest = tensors[0].shape
-        known = [size for size, *other in compiled if other == rest and n <= size <= 2 * n]
+        n = len(tensors[0])
+        shapes = [tensor.shape[1:] for tensor in tensors]
+        known = [size for (size,), *other in compiled if other == shapes and n <= size <= 2 * n]
         rows = min(known, default=n)
-        compiled.add((rows, *rest))
+        compiled.add(((rows,), *shapes))
         tensors = tuple(
             jnp.concatenate([tensor, jnp.repeat(tensor[-1:], rows - n, axis=0)])
             for tensor in tensors
         )
-        return tuple(
-            tensor[:n] for tensor in run([variable.value for variable in variables], tensors)
-        )
+        found = run([variable.value for variable in variables], tensors)
+        return jax.tree.map(lambda tensor: tensor[:n], found)
 
     return run_padded
 
@@ -141,22 +151,23 @@ def _on_jax(forward: Forward, variables: Sequence[Any]) -> Run:
 def _on_torch(forward: Forward) -> Run:
     import torch
 
-    def run(*tensors: Tensor) -> tuple[Tensor, ...]:
+    def run(*tensors: Tensor) -> tuple[Any, ...]:
         tapped = []
 
         def tap(maps: Tensor) -> Tensor:
-            tapped.append(maps.detach().requires_grad_())
+            # What depends on an earlier tap is part of its gradient, and stays connected.
+            connected = maps.requires_grad
+            tapped.append(maps if connected else maps.detach().requires_grad_())
             torch.set_grad_enabled(True)  # until no_grad ends and restores what was before
-            return tapped[0]
+            return tapped[-1]
 
         with torch.no_grad():
             scores, *others = forward(tap, *tensors)
-            maps = tapped[0]
-            if not scores.requires_grad:  # something after the tap has no derivative
-                return (maps, torch.zeros_like(maps), scores, *others)
-            (gradient,) = torch.autograd.grad(
-                scores.sum(), maps, allow_unused=True, materialize_grads=True
+            if not scores.requires_grad:  # something after the taps has no derivative
+                return (tapped, [torch.zeros_like(maps) for maps in tapped], scores, *others)
+            gradients = torch.autograd.grad(
+                scores.sum(), tapped, allow_unused=True, materialize_grads=True
             )
-        return (maps, gradient, scores.detach(), *others)
+        return (tapped, gradients, scores.detach(), *others)
 
     return run

@@ -65,6 +65,12 @@ def is_graph(model: Any) -> bool:
     return isinstance(model, keras.Model) and bool(getattr(model, "inputs", None))
 
 
+def input_structure(model: keras.Model) -> Any:
+    """Return the symbolic inputs of a graph in the form in which it takes them."""
+    # A Sequential model has one input, and denies having it where it was never called.
+    return model.inputs[0] if isinstance(model, keras.Sequential) else model.input
+
+
 def graph_digest(model: keras.Model) -> str:
     """Return a SHA-256 digest of what the layers are and how they are joined, without weights.
 

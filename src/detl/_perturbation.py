@@ -130,8 +130,9 @@ def deletion(
         Pixels as the model takes them.
     heatmaps : array-like of shape (n, height, width)
         In [0, 1], such as :class:`detl.GradCAM` gives for these images and that class.
-    class_index : int or array-like of int of shape (n,), optional
-        Column of the model's output, the same for all images or one per image; by default the
+    class_index : int, str or array-like of shape (n,), optional
+        Column of the model's output, or name of a class where the model carries names; the same
+        for all images or one per image. By default the
         predicted class of each whole image.
     fill : {"mean", "blur"}, number or array-like, default="mean"
         What is put where a pixel is taken away: the mean of its image and channel, which Petsiuk et
@@ -342,7 +343,7 @@ def _curve(
     groups = check_groups(groups, n)
     batch_size = even_batch_size(n, batch_size)
     classes = check_classes_of(
-        class_index, probabilities_of(network, images, batch_size=batch_size)
+        model, class_index, probabilities_of(network, images, batch_size=batch_size)
     )
     of_maps, of_interval = seed_sequence(random_state).spawn(2)
     generator = np.random.default_rng(of_maps)

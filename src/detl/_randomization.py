@@ -104,8 +104,9 @@ def randomization(
         Called as ``explain(images, class_index=...)``, returns heatmaps ``(n, height, width)`` in
         [0, 1] of this very model, such as ``GradCAM(model, layer=...)``. By default
         ``GradCAM(model)``.
-    class_index : int or array-like of int of shape (n,), optional
-        Column of the model's output, the same for all images or one per image; by default the
+    class_index : int, str or array-like of shape (n,), optional
+        Column of the model's output, or name of a class where the model carries names; the same
+        for all images or one per image. By default the
         class that the intact model predicts.
     n_steps : int, default=10
         A model with more layers than this has them scrambled in as many groups.
@@ -148,7 +149,7 @@ def randomization(
     groups = check_groups(groups, len(images))
     batch_size = even_batch_size(len(images), batch_size)
     classes = check_classes_of(
-        class_index, probabilities_of(network, images, batch_size=batch_size)
+        model, class_index, probabilities_of(network, images, batch_size=batch_size)
     )
     explain = GradCAM(network, batch_size=batch_size) if explain is None else explain
     of_weights, of_maps, of_interval = seed_sequence(random_state).spawn(3)

@@ -10,30 +10,35 @@ Localization", ICCV.
 
 from __future__ import annotations
 
-import difflib
-import inspect
-import itertools
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeAlias
 
 import keras
 import numpy as np
 
 from detl import _graphs
-from detl._checks import check_count, check_images
+from detl._checks import check_choice, check_count
+from detl._classifiers import check_class_index, class_names_of, network_of
 from detl._gradients import with_gradient
-from detl._heads import ends_in_output_function, is_output_function
-from detl.backbones import is_convolution
+from detl._maps import METHODS, Evidence, heatmaps_of, masks_of, over_maximum, resized
+from detl._tapped_calls import TappedCalls
+from detl._tapped_graphs import TappedGraph, shows_all_convolutions
+from detl._taps import TappedNetwork, check_layer_names
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
-_PREDICTED = -1  # stands for "the class that the model predicts"
+_PREDICTED = -1  # stands for "the class that the model predicts", or for no class at all
+
+_Score: TypeAlias = Callable[[Any], Any]  # logits (n, classes) -> scores (n,)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Explanation:
     """What :meth:`GradCAM.explain` found, one row per image.
+
+    For signals and volumes, read (length) or (depth, height, width) for (height, width).
 
     Attributes
     ----------
@@ -41,26 +46,28 @@ class Explanation:
         In [0, 1], at the size of the images; 1 is the place that speaks most for the class *in its
         own image*, so heights of two images do not compare.
     raw : numpy.ndarray of float32, shape (n, map_height, map_width)
-        The weighted sum of eq. 2 before its ReLU, at the resolution of the layer: what is negative
-        speaks against the class.
+        The method's map before its ReLU, at the resolution of the layer: what is negative speaks
+        against the class. Of several layers: at the size of the images, the mean of their maps,
+        each divided by its largest absolute value.
     scores : numpy.ndarray of float32, shape (n,)
-        Logit of the explained class.
+        Logit of the explained class, or what the callable gave.
     class_indices : numpy.ndarray of int, shape (n,)
-        The class explained.
-    layer : str
+        The class explained; -1 where a callable gave the score.
+    layer : str or tuple of str
         Name of the layer whose maps were weighted; in a nested model its path, such as
-        ``"vgg16/block5_conv3"``.
+        ``"vgg16/block5_conv3"``. A tuple where several were asked for, in the order in which they
+        run.
     blank : numpy.ndarray of bool, shape (n,)
-        Whether nothing in the image spoke for the class: ``raw`` is nowhere positive, and the
-        heatmap zero everywhere. The model may be sure of the class all the same, by its biases and
-        by the absence of what speaks for the others.
+        Whether nothing in the image spoke for the class: no layer's map is positive anywhere, and
+        the heatmap is zero everywhere. The model may be sure of the class all the same, by its
+        biases and by the absence of what speaks for the others.
     """
 
     heatmaps: Array = field(repr=False)
     raw: Array = field(repr=False)
     scores: Array
     class_indices: Array
-    layer: str
+    layer: str | tuple[str, ...]
     blank: Array
 
 
@@ -84,35 +91,62 @@ class GradCAM:
     Parameters
     ----------
     model : keras.Model, SourceModel or DomainExtensionTransfer
-        A functional or Sequential classifier with a convolution, of one input ``(n, height, width,
-        channels)`` and one output ``(n, classes)``; models may be nested in it. Or what has one:
-        what :func:`detl.pretrain` returned, or a fitted transfer. It is left as it is; where its
-        weights change later, the heatmaps follow.
-    layer : str, optional
-        Name of the layer whose output is weighted, or its path in a nested model, such as
-        ``"vgg16/block5_conv3"``. By default the last convolutional maps before pooling or
-        flattening that everything passes through: after normalisation, activation and the
-        addition of a residual unit.
+        A classifier with a convolution, of one output ``(n, classes)``: functional or Sequential,
+        with models nested in it, or subclassed and called once. Or what has one: what
+        :func:`detl.pretrain` returned, or a fitted transfer. Signals, images and volumes, channels
+        first or last, with or without other inputs. It is left as it is; where its weights change
+        later, the heatmaps follow.
+    layer : str or list of str, optional
+        Name of the layer whose output is weighted, or its path: of names in a nested model, such
+        as ``"vgg16/block5_conv3"``, of attributes in a subclassed one, such as ``"blocks/2/conv"``.
+        By default the last convolutional maps before pooling or flattening that everything passes
+        through: after normalisation, activation and the addition of a residual unit. Of several
+        layers, the heatmaps are averaged (and divided by the maximum of their mean).
+    method : str, default="gradcam"
+        How maps and gradients become one map:
+
+        - ``"gradcam"``: as above (Selvaraju et al. 2017).
+        - ``"gradcam++"``: positive gradients alone, each with its own share, so that several
+          objects of a class all count (Chattopadhay et al. 2018, eq. 19; for maps after a ReLU).
+        - ``"hirescam"``: maps times gradients, pixel by pixel (Draelos & Carin 2020).
+        - ``"layercam"``: the same with the positive gradients, for early, fine layers (Jiang et al.
+          2021).
+        - ``"xgradcam"``: gradients averaged where the map is active (Fu et al. 2020).
+        - ``"eigencam"``: the maps' first principal direction, whatever the class (Muhammad & Yeasin
+          2020); its sign is the one that makes most of the map positive.
+        - ``"scorecam"``: no gradients; the score of the image seen through each map, what a mask
+          hides being black (Wang et al. 2020). One forward pass per channel.
     batch_size : int, default=32
         Images per step.
 
     Attributes
     ----------
-    layer : str
-        The layer used.
+    layer : str or tuple of str
+        The layer or layers used, the latter in the order in which they run. A subclassed model
+        may add maps up outside of any layer; then it is the layer that reads them, with the
+        addition ``" (input)"``.
 
     Raises
     ------
     TypeError
-        If the model is not a graph that can be followed from its input to its output.
+        If the model is none of the above.
     ValueError
         If it has no convolution, no layer of that name (the nearest are offered), or other inputs
         and outputs than above.
+
+    See Also
+    --------
+    detl.faithfulness : Is a heatmap true?
 
     Notes
     -----
     A model with a single output unit (sigmoid) has two classes: the unit's logit is the score of
     class 1, its negative that of class 0.
+
+    A subclassed model is run once on black images, to see which layers it calls. Its softmax or
+    sigmoid is passed over where it is the last layer called, or the activation of that; where the
+    model computes it in its own ``call``, it cannot be seen, the score is the model's output, and
+    a line of the logger "detl" says so.
 
     Examples
     --------
@@ -137,30 +171,26 @@ class GradCAM:
     [True]
     """
 
-    def __init__(self, model: Any, *, layer: str | None = None, batch_size: int = 32) -> None:
+    def __init__(
+        self,
+        model: Any,
+        *,
+        layer: str | Sequence[str] | None = None,
+        method: str = "gradcam",
+        batch_size: int = 32,
+    ) -> None:
         check_count("batch_size", batch_size)
-        network = _network_of(model)
-        calls, logits = _calls_to_logits(network)
-        explained = _last_maps(calls, network) if layer is None else _named(calls, layer, network)
-        self.layer = explained.path
+        check_choice("method", method, tuple(METHODS))
+        names = check_layer_names(layer)
+        self._network = _tapped(network_of(model), names)
+        paths = self._network.paths
+        self.layer = paths[0] if layer is None or isinstance(layer, str) else tuple(paths)
+        self.method = method
         self.batch_size = batch_size
-        self._image_shape = network.inputs[0].shape[1:]
         # One unit stands for two classes.
-        self._n_classes = max(2, network.outputs[0].shape[-1])
-
-        def forward(tap: Any, images: Any, classes: Any) -> tuple[Any, ...]:
-            values = {0: images}
-            for call in calls:
-                values.update(call.run(values))
-                if call is explained:
-                    values[call.outputs[0]] = tap(values[call.outputs[0]])
-            return _scores(values[logits], classes)
-
-        self._maps_and_gradients = with_gradient(
-            forward,
-            inputs=[network.inputs[0], keras.KerasTensor((None,), dtype="int32")],
-            variables=network.variables,
-        )
+        self._n_classes = max(2, self._network.n_outputs)
+        self._class_names = class_names_of(model)
+        self._compiled: dict[tuple[Any, ...], Callable[..., tuple[Any, ...]]] = {}
 
     def __call__(self, images: Any, class_index: Any = None) -> Array:
         """Return a heatmap for every image.
@@ -169,9 +199,12 @@ class GradCAM:
         ----------
         images : array-like of shape (n, height, width, channels)
             Pixels as the model takes them, in [0, 255] for those of detl; may be a memory map.
-        class_index : int or array-like of int of shape (n,), optional
+            Of a model of several inputs: a list of arrays, or a dictionary, as Keras takes them.
+        class_index : int, str, array-like of shape (n,) or callable, optional
             Column of the model's output, the same for all images or one per image; by default the
-            predicted class of each image.
+            predicted class of each image. Where the model came with the names of its classes (a
+            SourceModel or a transfer), a name or names as well. Or what computes the score: a
+            function, of Keras operations, from logits ``(n, classes)`` to ``(n,)``, row by row.
 
         Returns
         -------
@@ -180,13 +213,18 @@ class GradCAM:
         """
         return self.explain(images, class_index).heatmaps
 
-    def explain(self, images: Any, class_index: Any = None) -> Explanation:
+    def explain(
+        self, images: Any, class_index: Any = None, *, counterfactual: bool = False
+    ) -> Explanation:
         """Return heatmaps together with what they were made of.
 
         Parameters
         ----------
         images, class_index
             As for calling the object.
+        counterfactual : bool, default=False
+            Whether to show what speaks *against* the class, and would make the model more sure of
+            it if it were gone: the gradients are negated (Selvaraju et al. 2017, sec. 3).
 
         Returns
         -------
@@ -196,278 +234,176 @@ class GradCAM:
         Raises
         ------
         ValueError
-            If images or class indices do not fit the model, or if the model gives NaN or infinity.
+            If images or class indices do not fit the model, if the model gives NaN or infinity, or
+            if the method knows no class that it could explain the opposite of.
         """
-        images = check_images(images, shape=self._image_shape, any_scale=True)
-        wanted = _check_class_index(class_index, len(images), self._n_classes)
-        steps = []
-        for start in range(0, len(images), self.batch_size):
-            rows = slice(start, start + self.batch_size)
-            maps, gradients, scores, classes = self._maps_and_gradients(
-                np.asarray(images[rows]), wanted[rows]
+        if counterfactual and self.method == "eigencam":
+            raise ValueError(
+                "method='eigencam' looks at no class, so it has no counterfactual; "
+                "use another method, such as 'gradcam'."
             )
-            steps.append((_weighted_sum(maps, gradients), scores, classes))
-        raw, scores, classes = (np.concatenate(parts) for parts in zip(*steps, strict=True))
-        _check_finite(raw, scores, self.layer)
+        inputs = self._network.inputs.arrays_of(images)
+        pixels = inputs[self._network.inputs.images]
+        score = class_index if callable(class_index) else None
+        wanted = np.full(len(pixels), _PREDICTED, dtype="int32")
+        if class_index is not None and score is None:
+            wanted[:] = check_class_index(
+                class_index, n=len(pixels), n_classes=self._n_classes, names=self._class_names
+            )
+        sign = -1 if counterfactual else 1
+        steps = []
+        for start in range(0, len(pixels), self.batch_size):
+            rows = slice(start, start + self.batch_size)
+            batch = [np.asarray(array[rows]) for array in inputs]
+            run = self._function(score, batch)
+            maps, gradients, scores, classes = run(*batch, wanted[rows])
+            _check_scores(scores, classes)
+            _check_finite([*maps, *gradients, scores], start, self.layer)
+            masked_scores = partial(self._masked_scores, score, batch, classes, sign)
+            raws = [
+                _map_of(self.method, part, sign * gradient, masked_scores, channels_first=first)
+                for first, part, gradient in zip(self._network.channels_first, maps, gradients)
+            ]
+            steps.append((*raws, scores, classes))
+        *raws, scores, classes = (np.concatenate(parts) for parts in zip(*steps, strict=True))
+        heatmaps, raw = _joined(raws, self._network.inputs.size_of(pixels))
         return Explanation(
-            heatmaps=_heatmaps(raw, images.shape[1:3]),
+            heatmaps=heatmaps,
             raw=raw,
             scores=scores,
             class_indices=classes.astype(int),
             layer=self.layer,
-            blank=raw.max(axis=(1, 2)) <= 0,
+            blank=np.all([part.reshape(len(part), -1).max(axis=1) <= 0 for part in raws], axis=0),
         )
+
+    def _function(
+        self, score: _Score | None, batch: Sequence[Array], *, differentiates: bool = True
+    ) -> Callable[..., tuple[Any, ...]]:
+        """Return the compiled function from a batch and its classes to maps, gradients, scores."""
+        tensors = self._network.tensors_for(batch)
+        key = (score, differentiates, *((tensor.shape, tensor.dtype) for tensor in tensors))
+        if key not in self._compiled:
+            # One callable at a time: a loop over lambdas would fill the memory.
+            known = self._compiled.items()
+            self._compiled = {key: run for key, run in known if key[0] in (None, score)}
+
+            def forward(tap: Any, *tensors: Any) -> tuple[Any, ...]:
+                *inputs, classes = tensors
+                if differentiates:
+                    return _scores(self._network.logits(tap, *inputs), classes, score)
+                logits = self._network.logits(lambda maps: maps, *inputs)
+                scores, classes = _scores(logits, classes, score)
+                return tap(scores), classes  # nothing is left to differentiate
+
+            self._compiled[key] = with_gradient(
+                forward,
+                inputs=[*tensors, keras.KerasTensor((None,), dtype="int32")],
+                variables=self._network.variables,
+            )
+        return self._compiled[key]
+
+    def _masked_scores(
+        self,
+        score: _Score | None,
+        batch: Sequence[Array],
+        classes: Array,
+        sign: int,
+        maps: Array,
+    ) -> Array:
+        """Return the score of each image seen through each of its maps, ``(n, channels)``."""
+        inputs = self._network.inputs
+        size = inputs.size_of(batch[inputs.images])
+        run = self._function(score, batch, differentiates=False)
+        n, channels = len(maps), maps.shape[-1]
+        scores = np.empty(n * channels, dtype="float32")
+        for start in range(0, n * channels, self.batch_size):
+            numbers = np.arange(start, min(start + self.batch_size, n * channels))
+            rows, columns = np.divmod(numbers, channels)
+            parts = [array[rows] for array in batch]
+            masks = masks_of(maps[rows, ..., columns], size)
+            parts[inputs.images] = inputs.masked(parts[inputs.images], masks)
+            *_, scores[numbers], _ = run(*parts, classes[rows])
+        return sign * scores.reshape(n, channels)
+
+
+def _tapped(network: keras.Model, layers: Sequence[str] | None) -> TappedNetwork:
+    """Return the network with taps at the layers named, or at its last maps."""
+    if isinstance(network, keras.Sequential) and not _graphs.is_graph(network):
+        raise TypeError(
+            f"model is the Sequential {network.name!r}, which is not built; begin it with "
+            "keras.layers.Input, or call it on a batch."
+        )
+    follow = TappedGraph if shows_all_convolutions(network) else TappedCalls
+    return follow(network, layers)
 
 
 # ---------------------------------------------------------------------------------- the formula
 
 
-def _scores(logits: Any, classes: Any) -> tuple[Any, Any]:
-    """Return each image's logit of the wanted class, and that class."""
+def _scores(logits: Any, classes: Any, score: _Score | None) -> tuple[Any, Any]:
+    """Return each image's logit of the wanted class, and that class; or what a callable gives."""
     logits = keras.ops.cast(logits, "float32")
     if logits.shape[-1] == 1:
         logits = keras.ops.concatenate([-logits, logits], axis=-1)
+    if score is not None:
+        scores = keras.ops.cast(score(logits), "float32")
+        if len(scores.shape) != 1:
+            raise ValueError(
+                f"class_index is a callable that gives shape {tuple(scores.shape)} for logits of "
+                f"shape {tuple(logits.shape)}; expected (n,), one score per image."
+            )
+        return scores, classes
     predicted = keras.ops.cast(keras.ops.argmax(logits, axis=-1), classes.dtype)
     classes = keras.ops.where(classes == _PREDICTED, predicted, classes)
     return keras.ops.take_along_axis(logits, classes[:, None], axis=-1)[:, 0], classes
 
 
-def _weighted_sum(maps: Array, gradients: Array) -> Array:
-    """Weigh the maps by their mean gradients, both ``(n, height, width, channels)``."""
-    channel_weights = gradients.mean(axis=(1, 2))  # eq. 1
-    return np.einsum("nhwc,nc->nhw", maps, channel_weights)  # eq. 2, before its ReLU
+def _map_of(
+    method: str,
+    maps: Array,
+    gradients: Array,
+    masked_scores: Callable[[Array], Array],
+    *,
+    channels_first: bool,
+) -> Array:
+    """Return one map per image, ``(n, *space)``."""
+    if channels_first:
+        maps, gradients = np.moveaxis(maps, 1, -1), np.moveaxis(gradients, 1, -1)
+    n, *space, channels = maps.shape
+    evidence = Evidence(
+        maps=maps.reshape(n, -1, channels),
+        gradients=gradients.reshape(n, -1, channels),
+        masked_scores=lambda: masked_scores(maps),
+    )
+    return METHODS[method](evidence).reshape(n, *space)
 
 
-def _heatmaps(raw: Array, size: tuple[int, int]) -> Array:
-    """Return the positive part, resized, each map divided by its maximum; blank maps are zero."""
-    height, width = raw.shape[1:]
-    positive = _over_maximum(np.maximum(raw, 0))  # before resizing too, lest tiny maps underflow
-    rows, columns = _bilinear(height, size[0]), _bilinear(width, size[1])
-    return _over_maximum(rows @ positive @ columns.T)
+def _joined(raws: Sequence[Array], size: Sequence[int]) -> tuple[Array, Array]:
+    """Return the heatmaps of one or several layers, and the map before its ReLU."""
+    heatmaps = [heatmaps_of(raw, size) for raw in raws]
+    if len(raws) == 1:
+        return heatmaps[0], raws[0]
+    signed = [resized(over_maximum(raw), size) for raw in raws]
+    return over_maximum(np.mean(heatmaps, axis=0)), np.mean(signed, axis=0)
 
 
-def _over_maximum(maps: Array) -> Array:
-    maxima = maps.max(axis=(1, 2), keepdims=True)
-    return maps / np.where(maxima > 0, maxima, 1)
+# ------------------------------------------------------------------------------------- the checks
 
 
-def _bilinear(n: int, size: int) -> Array:
-    """Return the matrix ``(size, n)`` that resizes an axis, pixels aligned at their centres."""
-    centres = np.clip((np.arange(size) + 0.5) * n / size - 0.5, 0, n - 1)
-    return np.maximum(0, 1 - np.abs(centres[:, np.newaxis] - np.arange(n))).astype("float32")
-
-
-# ------------------------------------------------------------------------------------ the graph
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Call:
-    """One call of one layer, in a graph whose nested models are dissolved.
-
-    Tensors have numbers here: a model that is nested twice computes the same symbolic tensors
-    twice, with different values.
-    """
-
-    path: str  # "block5_conv3"; in a nested model "vgg16/block5_conv3"
-    operation: Any
-    node: _graphs.Node
-    inputs: list[int]
-    outputs: list[int]
-
-    @property
-    def shape(self) -> tuple[int | None, ...]:
-        """Shape of the first output, without the images' axis."""
-        return tuple(self.node.outputs[0].shape[1:])
-
-    def run(self, values: dict[int, Any]) -> Iterator[tuple[int, Any]]:
-        """Compute the outputs, in inference mode."""
-        known = {id(t): values[i] for t, i in zip(self.node.input_tensors, self.inputs)}
-        args, kwargs = self.node.arguments.fill_in(known)
-        if "training" in inspect.signature(self.operation.call).parameters:
-            kwargs = {**kwargs, "training": False}
-        return zip(self.outputs, keras.tree.flatten(self.operation(*args, **kwargs)))
-
-
-def _network_of(model: Any) -> keras.Model:
-    """Return the Keras model that was given, or that what was given carries."""
-    network = model
-    if not isinstance(model, keras.Model):
-        if hasattr(model, "fit") and hasattr(model, "source") and not hasattr(model, "model_"):
-            raise ValueError(f"This {type(model).__name__} is not fitted; call fit first.")
-        network = getattr(model, "model_", getattr(model, "model", None))
-    if not _graphs.is_graph(network):
-        raise TypeError(
-            f"model is {type(model).__name__}; expected a functional or built Sequential "
-            "keras.Model, a SourceModel or a fitted DomainExtensionTransfer."
-        )
-    shapes = [tensor.shape for tensor in (*network.inputs, *network.outputs)]
-    if len(shapes) != 2 or len(shapes[0]) != 4 or len(shapes[1]) != 2:
+def _check_scores(scores: Array, classes: Array) -> None:
+    if scores.shape != classes.shape:
         raise ValueError(
-            f"{network.name!r} takes {[t.shape for t in network.inputs]} and gives "
-            f"{[t.shape for t in network.outputs]}; expected one input (n, height, width, "
-            "channels) and one output (n, classes)."
+            f"class_index is a callable that gives shape {scores.shape} for {len(classes)} images; "
+            "expected one score per image."
         )
-    return network
 
 
-def _calls_to_logits(network: keras.Model) -> tuple[list[_Call], int]:
-    """Return the calls from the images, tensor 0, to the logits, and the number of the latter."""
-    calls, (output,) = _unfold(network, [0], itertools.count(1), "")
-    if any(getattr(call.operation, "data_format", "") == "channels_first" for call in calls):
+def _check_finite(parts: Sequence[Array], start: int, layer: Any) -> None:
+    finite = np.all(
+        [np.isfinite(part).reshape(len(part), -1).all(axis=1) for part in parts], axis=0
+    )
+    if not finite.all():
         raise ValueError(
-            f"{network.name!r} has layers with data_format='channels_first'; expected "
-            "'channels_last', images of (n, height, width, channels)."
-        )
-    producers = {number: call for call in calls for number in call.outputs}
-    while is_output_function(producers[output].operation):
-        output = producers[output].inputs[0]
-    needed = {output}
-    used: list[_Call] = []
-    for call in reversed(calls):  # what only the squashing, or an output unused, needs is left out
-        if needed.intersection(call.outputs):
-            needed.update(call.inputs)
-            used.insert(0, call)
-    if ends_in_output_function(used[-1].operation):
-        used[-1] = replace(used[-1], operation=_without_activation(used[-1].operation))
-    return used, output
-
-
-def _unfold(
-    model: keras.Model, inputs: list[int], numbers: Iterator[int], prefix: str
-) -> tuple[list[_Call], list[int]]:
-    """Return the calls of a model, nested models dissolved, and the numbers of its outputs."""
-    number_of = dict(zip(map(id, model.inputs), inputs, strict=True))
-    calls = []
-    for node in _graphs.model_nodes(model):
-        path = f"{prefix}{node.operation.name}"
-        arguments = [number_of[id(tensor)] for tensor in node.input_tensors]
-        if _graphs.is_graph(node.operation):
-            inner, outputs = _unfold(node.operation, arguments, numbers, f"{path}/")
-            calls += inner
-        else:
-            outputs = [next(numbers) for _ in node.outputs]
-            calls.append(
-                _Call(
-                    path=path,
-                    operation=node.operation,
-                    node=node,
-                    inputs=arguments,
-                    outputs=outputs,
-                )
-            )
-        number_of.update(zip(map(id, node.outputs), outputs, strict=True))
-    return calls, [number_of[id(tensor)] for tensor in model.outputs]
-
-
-def _without_activation(layer: Any) -> Any:
-    """Return a layer that shares everything with the given one but its activation."""
-    # Not copy.copy: Keras pickles a layer by saving it, weights and all.
-    linear = object.__new__(type(layer))
-    linear.__dict__.update(layer.__dict__, activation=keras.activations.linear)
-    return linear
-
-
-def _is_spatial(call: _Call) -> bool:
-    return len(call.outputs) == 1 and len(call.shape) == 3
-
-
-def _last_maps(calls: Sequence[_Call], network: keras.Model) -> _Call:
-    """Return the call that gives the last convolutional maps before pooling or flattening."""
-    convolved: set[int] = set()
-    candidates = []
-    for call in calls:
-        if is_convolution(call.operation) or convolved.intersection(call.inputs):
-            convolved.update(call.outputs)
-            if _is_spatial(call) and call.shape[:2] != (1, 1) and not _is_pooling(call.operation):
-                candidates.append(call)
-    if not convolved:
-        raise ValueError(
-            f"{network.name!r} has no convolution, and so no maps for Grad-CAM to weigh; "
-            "expected a convolutional classifier."
-        )
-    if not candidates:
-        raise ValueError(
-            f"No convolution of {network.name!r} gives maps (n, height, width, channels) of more "
-            "than one pixel; use larger images, or a network that reduces them less."
-        )
-    # Within a residual unit, maps are only a part of the evidence. Where branches never meet
-    # again as maps, there is nothing better than the last.
-    whole = set(_bottlenecks(calls))
-    return [call for call in candidates if call in whole or not whole.intersection(candidates)][-1]
-
-
-def _bottlenecks(calls: Sequence[_Call]) -> Iterator[_Call]:
-    """Yield the calls whose output everything after them depends on, and on nothing earlier."""
-    last_use = {number: index for index, call in enumerate(calls) for number in call.inputs}
-    reach = last_use[0]
-    for index, call in enumerate(calls):
-        if reach <= index:
-            yield call
-        reach = max(reach, *(last_use.get(number, -1) for number in call.outputs))
-
-
-def _is_pooling(operation: Any) -> bool:
-    """Whether maps are still to be read before this: it pools them, or adds nothing to them."""
-    kinds = ("Pool", "Dropout", "Padding")
-    return any(kind in base.__name__ for base in type(operation).__mro__ for kind in kinds)
-
-
-def _named(calls: Sequence[_Call], name: Any, network: keras.Model) -> _Call:
-    """Return the call of a layer by its name or path."""
-    if not isinstance(name, str):
-        raise TypeError(f"layer is {type(name).__name__} {name!r}; expected the name of a layer.")
-    found = [call for call in calls if name in (call.path, call.path.rpartition("/")[2])]
-    if not found:
-        known = [call.path for call in calls if _is_spatial(call)]
-        near = difflib.get_close_matches(name, known, n=3, cutoff=0.4) or known[-3:]
-        raise ValueError(
-            f"layer={name!r} is no layer of {network.name!r}; "
-            f"the nearest are {', '.join(map(repr, near))}."
-        )
-    if len(found) > 1:
-        raise ValueError(
-            f"layer={name!r} is called {len(found)} times in {network.name!r}, as "
-            f"{', '.join(repr(call.path) for call in found)}; name one that is called once."
-        )
-    if not _is_spatial(found[0]):
-        raise ValueError(
-            f"layer={name!r} gives {('n', *found[0].shape)}; Grad-CAM weighs maps of shape "
-            "(n, height, width, channels). Name a convolution, or what normalises or activates it."
-        )
-    return found[0]
-
-
-# ----------------------------------------------------------------------------------- the checks
-
-
-def _check_class_index(class_index: Any, n: int, n_classes: int) -> Array:
-    """Return one class per image, int32, or the mark that stands for the predicted one."""
-    if class_index is None:
-        return np.full(n, _PREDICTED, dtype="int32")
-    wanted = np.asarray(class_index)
-    if wanted.dtype.kind not in "ui":
-        raise TypeError(
-            f"class_index={class_index!r} has dtype {wanted.dtype}; expected a whole number or one "
-            "per image: the column of the class in the model's output."
-        )
-    if wanted.shape not in ((), (n,)):
-        raise ValueError(
-            f"class_index has shape {wanted.shape} for {n} images; expected one number for all or "
-            f"({n},), one per image."
-        )
-    if wanted.min() < 0 or wanted.max() >= n_classes:
-        wrong = wanted.min() if wanted.min() < 0 else wanted.max()
-        raise ValueError(
-            f"class_index={wrong}, but the model has the classes 0 to {n_classes - 1}."
-        )
-    return np.broadcast_to(wanted, n).astype("int32")
-
-
-def _check_finite(raw: Array, scores: Array, layer: str) -> None:
-    broken = ~(np.isfinite(raw).all(axis=(1, 2)) & np.isfinite(scores))
-    if broken.any():
-        raise ValueError(
-            f"The model gives NaN or infinity for {broken.sum()} of {len(broken)} images, first in "
-            f"row {np.flatnonzero(broken)[0]} (score, or maps of {layer!r}). "
-            "Check its weights: training may have diverged."
+            f"The model gives NaN or infinity, first in row {start + int(finite.argmin())} "
+            f"(score, or maps of {layer!r}). Check its weights: training may have diverged."
         )

@@ -19,6 +19,7 @@ from detl._drawing import (
     Array,
     as_colours,
     blend,
+    draw_boxes,
     draw_course,
     draw_outline,
     draw_shares,
@@ -87,8 +88,11 @@ def heatmap_grid(
     images: Any,
     heatmaps: Any,
     *,
-    row_labels: Any = None,
+    labels: Any = None,
+    predicted: Any = None,
+    scores: Any = None,
     titles: Any = None,
+    boxes: Any = None,
     masks: Any = None,
     columns: int = 4,
     alpha: float = 0.5,
@@ -100,11 +104,19 @@ def heatmap_grid(
     ----------
     images, heatmaps, alpha, colormap
         As for :func:`overlay`.
-    row_labels : array-like of shape (n,), optional
-        Class of each image. Images of one class share a row (or several, where they are more than
-        ``columns``), in the order in which the classes first occur, and the row says which.
+    labels : array-like of shape (n,), optional
+        True class of each image. Images of one class share a row (or several, where they are more
+        than ``columns``), in the order in which the classes first occur, and the row says which.
+    predicted : array-like of shape (n,), optional
+        What the model takes each image for; written over it, with a tick or a cross where the true
+        class is given too.
+    scores : array-like of shape (n,), optional
+        A number to write over each image, such as the probability of the class explained.
     titles : array-like of str, shape (n,), optional
-        What to write over each image, such as the predicted class and its score.
+        What else to write over each image, in a line of its own.
+    boxes : array-like of shape (n, 4), or sequence of n of shape (k, 4), optional
+        ``(x, y, width, height)`` from the upper left corner, in pixels; one box per image, or
+        several, or none. They are drawn on image and overlay.
     masks : array-like of bool, shape (n, height, width), optional
         Regions whose outline is drawn on image and overlay, such as lesions.
     columns : int, default=4
@@ -130,17 +142,16 @@ def heatmap_grid(
     _check_share(alpha)
     check_count("columns", columns)
     cmap = find_colormap(colormap)
-    if titles is not None:
-        titles = check_labels(titles, len(images), name="titles")
-    if row_labels is not None:
-        row_labels = check_labels(row_labels, len(images), name="row_labels")
-    if masks is not None:
-        masks = _check_masks(masks, heatmaps.shape)
+    n = len(images)
+    labels = None if labels is None else check_labels(labels, n, name="labels")
+    captions = _captions(n, labels=labels, predicted=predicted, scores=scores, titles=titles)
+    boxes = [()] * n if boxes is None else _check_boxes(boxes, n)
+    masks = None if masks is None else _check_masks(masks, heatmaps.shape)
 
     plain = as_colours(images)
     blended = blend(plain, heatmaps, alpha, cmap)
-    rows = rows_of(len(images), row_labels, columns)
-    names = [""] * len(rows) if row_labels is None else [str(row_labels[row[0]]) for row in rows]
+    rows = rows_of(n, labels, columns)
+    names = [""] * len(rows) if labels is None else [str(labels[row[0]]) for row in rows]
     columns = max(map(len, rows))
     height, width = images.shape[1:3]
     figure = Figure(
@@ -157,12 +168,12 @@ def heatmap_grid(
         for index, pair in zip(row, row_of_axes.reshape(-1, 2)):  # the last row may be short
             for axis, picture in zip(pair, (plain[index], blended[index]), strict=True):
                 axis.imshow(picture)
+                draw_boxes(axis, boxes[index])
                 if masks is not None and masks[index].any():
                     draw_outline(axis, masks[index])
             if not heatmaps[index].any():
                 pair[1].set_title("blank", fontsize="small", loc="right")
-            if titles is not None:
-                pair[0].set_title(str(titles[index]), fontsize="small", loc="left")
+            pair[0].set_title(captions[index], fontsize="small", loc="left")
     bar = figure.colorbar(ScalarMappable(cmap=cmap), ax=axes, aspect=30, pad=0.01)
     bar.set_label("relative attention", fontsize="small")
     return figure
@@ -549,6 +560,48 @@ def _check_channels(images: Array) -> Array:
             f"images has shape {images.shape}; expected 1 (grey) or 3 channels in the last axis."
         )
     return images
+
+
+def _captions(
+    n: int, *, labels: Array | None, predicted: Any, scores: Any, titles: Any
+) -> list[str]:
+    """Return what stands over each image: titles, then what it was taken for, and its score."""
+    lines: list[list[str]] = [[] for _ in range(n)]
+    if titles is not None:
+        for words, title in zip(lines, check_labels(titles, n, name="titles")):
+            words.append(f"{title}\n")
+    if predicted is not None:
+        predicted = check_labels(predicted, n, name="predicted")
+        right = [""] * n if labels is None else np.where(labels == predicted, "✓ ", "✗ ")
+        for words, mark, name in zip(lines, right, predicted):
+            words.append(f"{mark}{name} ")
+    if scores is not None:
+        scores = np.asarray(scores)
+        if scores.shape != (n,) or scores.dtype.kind not in "uif":
+            raise ValueError(
+                f"scores has shape {scores.shape} and dtype {scores.dtype}; expected one number "
+                f"per image, ({n},)."
+            )
+        for words, score in zip(lines, scores):
+            words.append(f"{score:.2f}")
+    return ["".join(words).strip() for words in lines]
+
+
+def _check_boxes(boxes: Any, n: int) -> list[Array]:
+    """Return the boxes of each image, ``(k, 4)``."""
+    if len(boxes) != n:
+        raise ValueError(f"boxes has {len(boxes)} rows for {n} images; expected one per image.")
+    found = []
+    for row, of_image in enumerate(boxes):
+        array = np.asarray(of_image, dtype=float)
+        array = array.reshape(-1, 4) if array.size in (0, 4) else array
+        if array.ndim != 2 or array.shape[1] != 4 or not (array[:, 2:] > 0).all():
+            raise ValueError(
+                f"boxes has {of_image!r} in row {row}; expected (x, y, width, height), in pixels "
+                "and with an area, or several of them."
+            )
+        found.append(array)
+    return found
 
 
 def _check_result(result: Any) -> None:
