@@ -2,11 +2,13 @@
 
 import itertools
 
+import keras
 import numpy as np
 import pytest
 from sklearn.utils.class_weight import compute_sample_weight
 
 from detl._batches import (
+    BatchStream,
     balanced_weights,
     integer_seed,
     seed_sequence,
@@ -168,3 +170,34 @@ def test_a_class_without_a_chosen_row_has_no_part_in_the_balance():
     weights = balanced_weights(np.array([0, 0, 0, 1, 2]), np.arange(4))
     np.testing.assert_allclose(weights[:4], [2 / 3, 2 / 3, 2 / 3, 2], rtol=1e-6)
     assert np.isfinite(weights).all()
+
+
+# ------------------------------------------------------------------------------------- the stream
+
+
+def read(batches, steps):
+    """Return the first column of each batch, as what ``Model.fit`` reads it from gives it."""
+    return [np.asarray(batch[0])[:, 0].tolist() for batch in itertools.islice(batches, steps)]
+
+
+def counted(start, *, weighted=False):
+    while True:
+        batch = np.full((2, 3), start, "float32"), np.zeros(2, int)
+        yield (*batch, np.ones(2, "float32")) if weighted else batch
+        start += 1
+
+
+def test_a_stream_gives_every_fit_its_own_batches_from_the_first_on():
+    stream = BatchStream()
+    assert read(stream.of(counted(5)), 3) == [[5, 5], [6, 6], [7, 7]]
+    assert read(stream.of(counted(1)), 2) == [[1, 1], [2, 2]]
+    assert read(stream.of(counted(8, weighted=True)), 1) == [[8, 8]]
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="only TensorFlow has pipelines")
+def test_all_fits_share_one_pipeline():
+    stream = BatchStream()
+    first = stream.of(counted(0))
+    assert stream.of(counted(1)) is first
+    assert stream.of(counted(1, weighted=True)) is not first
+    assert stream.of(counted(2)) is first

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
+import keras
 import numpy as np
 
 ClassWeight = Literal["balanced"] | None
@@ -76,6 +78,34 @@ def training_batches(
                 yield batch, targets[chosen]
             else:
                 yield batch, targets[chosen], weights[chosen]
+
+
+class BatchStream:
+    """Hand batches to ``Model.fit``, which on TensorFlow never gives back what it reads from.
+
+    From a Python generator Keras makes a new pipeline for every fit, and each leaves 1.3 MiB
+    behind. Here one pipeline serves all fits.
+    """
+
+    def __init__(self) -> None:
+        self._batches: Iterator[tuple[Any, ...]] = iter(())
+        self._pipelines: dict[Any, Any] = {}
+
+    def of(self, batches: Iterator[tuple[Any, ...]]) -> Any:
+        """Return what ``Model.fit`` reads these batches from; the stream's last batches end."""
+        if keras.backend.backend() != "tensorflow":
+            return batches
+        import tensorflow as tf
+
+        first = next(batches)
+        self._batches = itertools.chain([first], batches)
+        signature = tuple(tf.TensorSpec((None, *part.shape[1:]), part.dtype) for part in first)
+        if signature not in self._pipelines:
+            pipeline = tf.data.Dataset.from_generator(
+                lambda: self._batches, output_signature=signature
+            )
+            self._pipelines[signature] = pipeline.prefetch(tf.data.AUTOTUNE)
+        return self._pipelines[signature]
 
 
 def steps_per_epoch(n: int, batch_size: int) -> int:

@@ -14,6 +14,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from detl import _graphs
 from detl._batches import (
+    BatchStream,
     ClassWeight,
     balanced_weights,
     integer_seed,
@@ -61,6 +62,7 @@ class Tail:
         self.model = model
         self._start = model.get_weights()
         self._head = model.layers[-1]
+        self._stream = BatchStream()
         optimizer = keras.optimizers.SGD(float(learning_rate), momentum=float(momentum))
         model.compile(
             optimizer=optimizer,
@@ -124,7 +126,7 @@ class Tail:
             weights=_image_weights(class_weight, targets, rows),
         )
         history = self.model.fit(
-            batches,
+            self._stream.of(batches),
             steps_per_epoch=steps_per_epoch(len(rows), batch_size),
             epochs=epochs,
             callbacks=None if on_epoch is None else [_AfterEpoch(on_epoch)],
