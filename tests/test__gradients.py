@@ -1,5 +1,9 @@
 """The gradient at the tap is right on whatever backend Keras runs."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
@@ -123,6 +127,23 @@ def test_a_smaller_batch_compiles_nothing_anew():
         np.testing.assert_allclose(gradient, 4 * images, rtol=1e-6)
         assert scores.shape == (n,)
     assert len(compilations) == at_first
+
+
+EIGHT = """
+import sys
+sys.path.insert(0, {tests!r})
+import test__gradients as t
+for _ in range(8):
+    t.with_gradient(t.sum_of_squares, inputs=[t.PIXELS], variables=[])(t.pixels(2))
+"""
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="only TensorFlow warns of retracing")
+def test_many_functions_in_one_process_are_no_retracing():
+    # In a process of its own, since TensorFlow warns twice and then no more.
+    code = EIGHT.format(tests=str(Path(__file__).parent))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "retracing" not in done.stderr
 
 
 def test_maps_of_half_precision_come_back_in_float32():

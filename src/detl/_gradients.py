@@ -7,6 +7,7 @@ gives back. Only what comes after the first tap is differentiated: nothing is re
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, TypeAlias
 
 import keras
@@ -82,7 +83,6 @@ def _on_tensorflow(forward: Forward, inputs: Sequence[Any]) -> Run:
     # One trace for batches of every size.
     signature = [tf.TensorSpec((None, *spec.shape[1:]), spec.dtype) for spec in inputs]
 
-    @tf.function(input_signature=signature, autograph=False)  # as Keras runs its layers
     def run(*tensors: Tensor) -> tuple[Any, ...]:
         tapped: list[Tensor] = []
         with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -98,7 +98,9 @@ def _on_tensorflow(forward: Forward, inputs: Sequence[Any]) -> Run:
         )
         return (tapped, gradients, scores, *others)
 
-    return run
+    # A partial, for TensorFlow counts the traces of a code object, which all functions made here
+    # share, and would warn of "retracing" from the fifth on. No autograph: Keras needs none.
+    return tf.function(partial(run), input_signature=signature, autograph=False)
 
 
 def _on_jax(forward: Forward, variables: Sequence[Any]) -> Run:
