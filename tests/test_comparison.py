@@ -259,11 +259,23 @@ def test_each_transfer_is_cross_validated_on_the_same_folds_and_seeds(
     assert sorted(p.name for p in tmp_path.iterdir()) == ["from_scratch_", "trained"]
     again = compare(transfers, tiny_images, tiny_labels, random_state=0, **settings)
     assert str(again) == str(found)
-    alone = cross_validate(
-        transfers["trained"], tiny_images, tiny_labels, groups=groups,
-        cv=trained.indices, random_state=0,
-    )  # fmt: skip
-    assert len(alone.folds) == 4
+
+
+@pytest.mark.parametrize("random_state", [0, np.random.default_rng])
+def test_a_transfer_compared_is_the_transfer_cross_validated(
+    transfers, tiny_images, tiny_labels, random_state
+):
+    def seed():
+        return random_state(3) if callable(random_state) else random_state
+
+    settings = {"groups": np.arange(40) // 2, "n_splits": 2, "n_repeats": 2}
+    found = compare(transfers, tiny_images, tiny_labels, random_state=seed(), **settings)
+    for name, estimator in transfers.items():
+        alone = cross_validate(estimator, tiny_images, tiny_labels, random_state=seed(), **settings)
+        np.testing.assert_array_equal(alone.probabilities, found.results[name].probabilities)
+        assert alone.fold_seeds == found.results[name].fold_seeds
+        assert alone.settings == found.results[name].settings
+        assert alone.interval == found.results[name].interval
 
 
 def test_a_generator_of_folds_serves_every_transfer(transfers, tiny_images, tiny_labels):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import re
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ import numpy as np
 from scipy import stats
 
 from detl import metrics
-from detl._batches import integer_seed, seed_sequence
+from detl._batches import seed_sequence
 from detl._checkpoints import check_repeatable
 from detl._checks import check_choice
 from detl.cross_validation import FoldError, cross_validate
@@ -185,8 +186,8 @@ def compare(
     checkpoint_dir : path, optional
         Each transfer's finished folds go into a folder of its own in there.
     random_state : int, numpy generator or None
-        Seeds folds and training; each fold has the same seed for every transfer. The folds are
-        others than :func:`detl.cross_validate` draws from the same number.
+        Seeds folds and training. Every transfer gets the folds and seeds that
+        :func:`detl.cross_validate` draws from the same number, and so the same result.
 
     Returns
     -------
@@ -244,7 +245,7 @@ def compare(
     folders = {name: re.sub(r"\W+", "_", str(name)) for name in transfers}
     if checkpoint_dir is not None and len(set(folders.values())) < len(folders):
         raise ValueError(f"Two of the names {list(transfers)} make the same folder; rename one.")
-    seed = integer_seed(seed_sequence(random_state))
+    root = seed_sequence(random_state)
     if cv is not None and not hasattr(cv, "split"):
         cv = list(cv)  # a generator would be used up by the first
     results: dict[str, CrossValidationResult] = {}
@@ -263,7 +264,7 @@ def compare(
                 on_leak="ignore" if results else on_leak,  # said once: the folds are the same
                 checkpoint_dir=folder,
                 n_jobs=n_jobs,
-                random_state=seed,
+                random_state=copy.copy(root),  # one that is spawned from is used up
                 verbose=verbose,
             )
         except FoldError as error:
