@@ -294,6 +294,43 @@ def test_leaks_are_said_once_and_stand_below_the_table(transfers, tiny_images, t
     assert "LEAKS" in str(found)
 
 
+def test_each_source_may_have_groups_of_its_own(transfers, tiny_images, tiny_labels):
+    settings = {"groups": np.arange(40) // 2, "n_splits": 2, "random_state": 0}
+    data = {"transfers": transfers, "images": tiny_images, "labels": tiny_labels}
+    own = {"trained": np.array([3, 4, 99])}
+    said = r"The source has 2 groups of the target too, .* \(The source of trained\.\)"
+    with pytest.warns(UserWarning, match=said):
+        found = compare(**data, source_groups=own, **settings)
+    trained, scratch = (result.audit for result in found.results.values())
+    assert trained.source_shared_groups == (3, 4)
+    assert scratch.source_shared_groups is None
+    assert str(found).count("(The source of trained.)") == 1
+    with pytest.warns(UserWarning, match="The source has 1 group of the target too") as warned:
+        found = compare(**data, source_groups=[3], **settings)
+    assert "The source of" not in str(warned[0].message)
+    assert {r.audit.source_shared_groups for r in found.results.values()} == {(3,)}
+    with pytest.raises(ValueError, match=r"has 'ImageNet'; expected names of transfers: 'trained'"):
+        compare(**data, source_groups={"ImageNet": None}, **settings)
+
+
+def test_a_leak_of_any_source_is_refused_before_the_first_is_trained(
+    transfers, tiny_images, tiny_labels, tmp_path
+):
+    with pytest.raises(ValueError, match=r"The source of from scratch!"):
+        compare(
+            transfers, tiny_images, tiny_labels, groups=np.arange(40) // 2, n_splits=2,
+            source_groups={"from scratch!": [0]}, on_leak="raise", random_state=0,
+            checkpoint_dir=tmp_path / "folds",
+        )  # fmt: skip
+    assert not (tmp_path / "folds").exists()
+
+
+def test_copies_are_looked_for_once_for_all_transfers(transfers, tiny_images, tiny_labels):
+    found = compare(transfers, tiny_images, tiny_labels, n_splits=2, random_state=0)
+    one, other = (result.audit for result in found.results.values())
+    assert one is other
+
+
 @pytest.mark.parametrize(
     ("transfers", "settings", "message"),
     [

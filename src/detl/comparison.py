@@ -17,7 +17,8 @@ from detl import metrics
 from detl._batches import seed_sequence
 from detl._checkpoints import check_repeatable
 from detl._checks import check_choice
-from detl.cross_validation import FoldError, cross_validate
+from detl.cross_validation import FoldError, leaks_of, prepare, react_to_leaks, train_folds
+from detl.folds import Audit
 from detl.results import CrossValidationResult
 from detl.transfer import DomainExtensionTransfer
 
@@ -150,8 +151,9 @@ class Comparison:
             f"{len(pairs)} {'pair' if len(pairs) == 1 else 'pairs'};",
             "interval: paired bootstrap. One is called better only if both tell the two apart.",
         ]
-        if any_result.audit.leaks:
-            lines += ["", "LEAKS", *(f"- {sentence}" for sentence in any_result.audit.leaks)]
+        leaks = leaks_of({name: result.audit for name, result in self.results.items()})
+        if leaks:
+            lines += ["", "LEAKS", *(f"- {sentence}" for sentence in leaks)]
         return "\n".join(lines)
 
 
@@ -179,8 +181,12 @@ def compare(
     transfers : dict of str to DomainExtensionTransfer
         At least two. From scratch is an untrained backbone as the source with
         ``trainable_from="input"``.
-    images, labels, groups, n_splits, n_repeats, cv, source_groups, on_leak, n_jobs, verbose
+    images, labels, groups, n_splits, n_repeats, cv, on_leak, n_jobs, verbose
         As for :func:`detl.cross_validate`.
+    source_groups : array-like, or dict of str to array-like or None, optional
+        Groups of the images that all sources were trained on, or, by the transfer's name, of those
+        that its own source was; a transfer that the dict leaves out, such as one from ImageNet,
+        shares none.
     score : {"accuracy", "balanced_accuracy", "macro_f1", "roc_auc"}, default="accuracy"
         What to compare.
     checkpoint_dir : path, optional
@@ -197,8 +203,8 @@ def compare(
     Raises
     ------
     ValueError
-        If fewer than two transfers are given, two names make the same folder, or the data do not
-        fit.
+        If fewer than two transfers are given, two names make the same folder, ``source_groups``
+        names one that is not there, or the data do not fit.
     TypeError
         If one of them is no DomainExtensionTransfer.
     FoldError
@@ -241,36 +247,57 @@ def compare(
                 f"transfers[{name!r}] is {type(transfer).__name__}; expected a "
                 "DomainExtensionTransfer."
             )
+    check_choice("on_leak", on_leak, ("warn", "raise", "ignore"))
     check_repeatable(checkpoint_dir, random_state)
-    folders = {name: re.sub(r"\W+", "_", str(name)) for name in transfers}
+    sources = _by_transfer(source_groups, transfers)
+    folders = {str(name): re.sub(r"\W+", "_", str(name)) for name in transfers}
     if checkpoint_dir is not None and len(set(folders.values())) < len(folders):
         raise ValueError(f"Two of the names {list(transfers)} make the same folder; rename one.")
     root = seed_sequence(random_state)
     if cv is not None and not hasattr(cv, "split"):
         cv = list(cv)  # a generator would be used up by the first
+    audits: dict[str | None, Audit] = {}
+    prepared = {
+        str(name): prepare(
+            transfer,
+            images,
+            labels,
+            groups=groups,
+            n_splits=n_splits,
+            n_repeats=n_repeats,
+            cv=cv,
+            source_groups=sources[name],
+            checkpoint_dir=checkpoint_dir,
+            n_jobs=n_jobs,
+            random_state=copy.copy(root),  # one that is spawned from is used up
+            audits=audits,
+        )
+        for name, transfer in transfers.items()
+    }
+    react_to_leaks({name: of_one.audit for name, of_one in prepared.items()}, on_leak)
     results: dict[str, CrossValidationResult] = {}
-    for name, transfer in transfers.items():
+    for name, of_one in prepared.items():
         folder = None if checkpoint_dir is None else Path(checkpoint_dir) / folders[name]
         try:
-            results[str(name)] = cross_validate(
-                transfer,
-                images,
-                labels,
-                groups=groups,
-                n_splits=n_splits,
-                n_repeats=n_repeats,
-                cv=cv,
-                source_groups=source_groups,
-                on_leak="ignore" if results else on_leak,  # said once: the folds are the same
-                checkpoint_dir=folder,
-                n_jobs=n_jobs,
-                random_state=copy.copy(root),  # one that is spawned from is used up
-                verbose=verbose,
+            results[name] = train_folds(
+                of_one, checkpoint_dir=folder, n_jobs=n_jobs, verbose=verbose
             )
         except FoldError as error:
             error.add_note(f"The transfer that failed: {name!r}; finished: {list(results)}.")
             raise
     return compare_results(results, score=score)
+
+
+def _by_transfer(source_groups: Any, transfers: Mapping[str, Any]) -> dict[str, Any]:
+    if not isinstance(source_groups, Mapping):
+        return dict.fromkeys(transfers, source_groups)
+    unknown = [name for name in source_groups if name not in transfers]
+    if unknown:
+        raise ValueError(
+            f"source_groups has {', '.join(map(repr, unknown))}; expected names of transfers: "
+            f"{', '.join(map(repr, transfers))}."
+        )
+    return {name: source_groups.get(name) for name in transfers}
 
 
 def compare_results(

@@ -7,8 +7,9 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
@@ -157,29 +158,105 @@ def cross_validate(
     >>> result.confusion_matrix.sum().item()
     12
     """
+    check_choice("on_leak", on_leak, ("warn", "raise", "ignore"))
+    prepared = prepare(
+        transfer,
+        images,
+        labels,
+        groups=groups,
+        n_splits=n_splits,
+        n_repeats=n_repeats,
+        cv=cv,
+        source_groups=source_groups,
+        checkpoint_dir=checkpoint_dir,
+        n_jobs=n_jobs,
+        random_state=random_state,
+        audits={},
+    )
+    react_to_leaks({"": prepared.audit}, on_leak)
+    return train_folds(prepared, checkpoint_dir=checkpoint_dir, n_jobs=n_jobs, verbose=verbose)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Prepared:
+    """A cross-validation whose arguments are checked and whose folds are drawn and audited."""
+
+    transfer: DomainExtensionTransfer
+    images: np.ndarray
+    labels: np.ndarray
+    groups: np.ndarray | None
+    indices: list[folds.Indices]
+    fold_seeds: list[int]
+    interval_seed: int
+    audit: folds.Audit
+    seconds: float
+
+
+def prepare(
+    transfer: DomainExtensionTransfer,
+    images: Any,
+    labels: Any,
+    *,
+    groups: Any,
+    n_splits: int | None,
+    n_repeats: int | None,
+    cv: Any,
+    source_groups: Any,
+    checkpoint_dir: str | Path | None,
+    n_jobs: int | None,
+    random_state: Any,
+    audits: dict[str | None, folds.Audit],
+) -> Prepared:
+    """Do all of :func:`cross_validate` that comes before the training.
+
+    ``audits`` keeps what was found for each ``source_groups``: copies of images take a while to
+    find, and another transfer on the same folds has the same.
+    """
     if not isinstance(transfer, DomainExtensionTransfer):
         raise TypeError(
             f"transfer is {type(transfer).__name__}; expected a DomainExtensionTransfer. "
             "For any other classifier use sklearn.model_selection.cross_validate."
         )
-    check_choice("on_leak", on_leak, ("warn", "raise", "ignore"))
     check_repeatable(checkpoint_dir, random_state)
-    n_workers = _n_workers(n_jobs)
+    _n_workers(n_jobs)
     started = time.perf_counter()
     transfer = clone(transfer).set_params(verbose=0)
     if isinstance(transfer.source, (str, Path)):
         # Read once: workers may not see the file, or see another one by then.
         transfer.set_params(source=load_source(transfer.source))
     images, labels = transfer.check_data(images, labels, names=("images", "labels"))
-    classes, targets = check_classes(labels)
+    check_classes(labels)
     if groups is not None:
         groups = check_labels(groups, len(images), name="groups")
     split_seed, interval_seed, fold_seed = seed_sequence(random_state).spawn(3)
     indices = _indices(labels, groups, n_splits, n_repeats, cv, integer_seed(split_seed))
     seeds = [integer_seed(seed) for seed in fold_seed.spawn(len(indices))]
-    audit = folds.audit(indices, labels, groups=groups, images=images, source_groups=source_groups)
-    _react_to_leaks(audit, on_leak)
+    source = None if source_groups is None else array_digest(np.asarray(source_groups))
+    if source not in audits:
+        audits[source] = folds.audit(
+            indices, labels, groups=groups, images=images, source_groups=source_groups
+        )
+    return Prepared(
+        transfer=transfer,
+        images=images,
+        labels=labels,
+        groups=groups,
+        indices=indices,
+        fold_seeds=seeds,
+        interval_seed=integer_seed(interval_seed),
+        audit=audits[source],
+        seconds=time.perf_counter() - started,
+    )
 
+
+def train_folds(
+    prepared: Prepared, *, checkpoint_dir: str | Path | None, n_jobs: int | None, verbose: int
+) -> CrossValidationResult:
+    """Train every fold that is not finished yet, and collect."""
+    started = time.perf_counter() - prepared.seconds
+    transfer, images, labels = prepared.transfer, prepared.images, prepared.labels
+    indices, seeds = prepared.indices, prepared.fold_seeds
+    classes, targets = check_classes(labels)
     training = transfer.training(classes)
     extension = transfer.extend(len(classes))
     settings = {
@@ -188,10 +265,10 @@ def cross_validate(
         "architecture": _graphs.graph_digest(extension.network),
         "images": array_digest(images),
         "labels": array_digest(labels),
-        "groups": None if groups is None else array_digest(groups),
+        "groups": None if prepared.groups is None else array_digest(prepared.groups),
         "folds": array_digest(np.concatenate([np.r_[-1, a, -2, b] for a, b in indices])),
         "fold_seeds": seeds,
-        "interval_seed": integer_seed(interval_seed),
+        "interval_seed": prepared.interval_seed,
     }
     versions = _versions()
     store = None
@@ -206,7 +283,7 @@ def cross_validate(
         features = extension.trunk(images, verbose=verbose)
         seconds["features"] = time.perf_counter() - started
         plan = {number: (*indices[number], seeds[number]) for number in open_folds}
-        n_workers = min(n_workers, len(open_folds))
+        n_workers = min(_n_workers(n_jobs), len(open_folds))
         errors = {}
         with progress_bar(
             len(open_folds) * transfer.epochs, verbose=verbose, description="folds", unit="epoch"
@@ -235,9 +312,9 @@ def cross_validate(
     return CrossValidationResult(
         classes=classes,
         labels=labels,
-        groups=groups,
+        groups=prepared.groups,
         folds=tuple(finished[number] for number in range(len(indices))),
-        audit=audit,
+        audit=prepared.audit,
         settings=settings,
         versions=versions,
         seconds=seconds,
@@ -271,10 +348,24 @@ def _accuracy_so_far(finished: dict[int, FoldResult], targets: np.ndarray) -> fl
     return float(np.mean([of_fold.mean() for of_fold in hits]))
 
 
-def _react_to_leaks(audit: folds.Audit, on_leak: str) -> None:
-    if not audit.leaks or on_leak == "ignore":
+def leaks_of(audits: Mapping[str, folds.Audit]) -> list[str]:
+    """Return each leak once; those that not all have, with the transfers that have them."""
+    having: dict[str, list[str]] = {}
+    for name, audit in audits.items():
+        for leak in audit.leaks:
+            having.setdefault(leak, []).append(name)
+    return [
+        leak if len(names) == len(audits) else f"{leak} (The source of {', '.join(names)}.)"
+        for leak, names in having.items()
+    ]
+
+
+def react_to_leaks(audits: Mapping[str, folds.Audit], on_leak: str) -> None:
+    """Warn of leaks or refuse them, before anything is trained."""
+    leaks = leaks_of(audits)
+    if not leaks or on_leak == "ignore":
         return
-    message = "The folds leak: " + " ".join(audit.leaks)
+    message = "The folds leak: " + " ".join(leaks)
     if on_leak == "raise":
         raise ValueError(f"{message} Give groups, and remove copies, before anything is trained.")
     warnings.warn(message, UserWarning, stacklevel=3)
