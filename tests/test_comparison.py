@@ -74,8 +74,21 @@ def test_the_corrected_test_is_the_paired_one_with_a_larger_variance():
 
 def test_without_a_difference_or_without_folds_there_is_no_evidence():
     assert corrected_t_test([0, 0, 0], test_share=0.5) == 1
-    assert corrected_t_test([0.5, 0.5], test_share=0.5) == 0
     assert np.isnan(corrected_t_test([0.3], test_share=0.5))
+
+
+def test_equal_differences_have_no_spread_to_test_against():
+    assert np.isnan(corrected_t_test([0.5, 0.5], test_share=0.5))
+    rounded = [0.9 - 0.8, 0.8 - 0.7, 0.3 - 0.2]
+    assert len(set(rounded)) == 2
+    assert np.isnan(corrected_t_test(rounded, test_share=0.5))
+    right, wrong = result(1.0, seed=1), result(0.0, seed=2)
+    comparison = compare_results({"right": right, "wrong": wrong})
+    (found,) = comparison.differences
+    assert found.folds == (1,) * 5
+    assert np.isnan([found.p_value, found.p_adjusted]).all()
+    assert (found.better, found.verdict) == (None, "no spread to test against")
+    assert str(comparison).splitlines()[5].endswith("     -   no spread to test against")
 
 
 def test_the_correction_of_holm_is_that_of_the_definition():

@@ -22,6 +22,8 @@ from detl.folds import Audit
 from detl.results import CrossValidationResult
 from detl.transfer import DomainExtensionTransfer
 
+# Differences of scores that agree but for this are equal: 0.9 - 0.8 is not quite 0.8 - 0.7.
+_ROUNDING = 1e-12
 _COMPARED = ("accuracy", "balanced_accuracy", "macro_f1", "roc_auc")
 
 
@@ -41,7 +43,8 @@ class Difference:
         95 % interval of the mean by paired bootstrap: both transfers are scored on the same
         redrawn groups, or images.
     p_value : float
-        Two-sided, of the corrected resampled t-test, see :func:`detl.comparison.corrected_t_test`.
+        Two-sided, of the corrected resampled t-test, see :func:`detl.comparison.corrected_t_test`;
+        NaN where the folds have no spread to test against.
     p_adjusted : float
         The same after Holm's correction for the number of pairs compared.
     """
@@ -68,7 +71,8 @@ class Difference:
         if np.isnan(self.mean):
             return "no fold has the score"
         if self.better is None:
-            return "no difference shown"
+            untested = len(self.folds) > 1 and np.isnan(self.p_value)
+            return "no spread to test against" if untested else "no difference shown"
         return f"{self.better} is better"
 
 
@@ -140,7 +144,7 @@ class Comparison:
         ]
         for pair, d in zip(pairs, self.differences, strict=True):
             low, high = 100 * d.interval.low, 100 * d.interval.high
-            p = "<0.001" if d.p_adjusted < 0.001 else f"{d.p_adjusted:6.3f}"
+            p = "<0.001" if d.p_adjusted < 0.001 else f"{d.p_adjusted:6.3f}".replace("nan", "  -")
             lines.append(
                 f"{pair:<{width}}  {100 * d.mean:+5.1f}  {low:+5.1f} to {high:+5.1f}  {p}   "
                 f"{d.verdict}"
@@ -392,7 +396,9 @@ def corrected_t_test(differences: Any, *, test_share: float) -> float:
     Returns
     -------
     float
-        1 if all differences are zero; NaN with fewer than two.
+        1 if all differences are zero. NaN where there is no spread to test against: with fewer than
+        two folds, or if all differences are equal and not zero. So a test of few images says
+        nothing, for their scores are coarse, while the formula would say that chance is ruled out.
 
     References
     ----------
@@ -409,9 +415,9 @@ def corrected_t_test(differences: Any, *, test_share: float) -> float:
     n = len(differences)
     if n < 2:
         return np.nan
+    if np.ptp(differences) < _ROUNDING:
+        return 1.0 if abs(differences.mean()) < _ROUNDING else np.nan
     variance = (1 / n + test_share) * differences.var(ddof=1)
-    if variance == 0:
-        return 1.0 if differences.mean() == 0 else 0.0
     return float(2 * stats.t.sf(abs(differences.mean()) / np.sqrt(variance), df=n - 1))
 
 
