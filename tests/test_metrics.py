@@ -253,7 +253,7 @@ def test_draws_are_those_of_whole_units_redrawn_by_hand():
     assert len(as_set(found)) > 0.95 * len(as_set(expected)) > 25
     error = np.nanstd(expected, axis=0) / np.sqrt(len(found))
     assert (np.abs(np.nanmean(found, axis=0) - np.nanmean(expected, axis=0)) < 4 * error).all()
-    assert method == "percentile bootstrap over 4 groups, 2000 draws"
+    assert method == "percentile bootstrap over 4 groups, 2000 draws, too narrow under 20 groups"
 
 
 def accuracy_interval(folds, unit="images"):
@@ -274,6 +274,17 @@ def test_groups_of_equal_images_widen_the_interval_by_the_root_of_their_size():
     together = accuracy_interval(right_or_wrong(correct, groups), unit="groups")
     assert (together.high - together.low) / (alone.high - alone.low) == pytest.approx(3, rel=0.1)
     assert together.method == "percentile bootstrap over 60 groups, 2000 draws"
+
+
+@pytest.mark.parametrize(
+    ("n", "method"),
+    [
+        (19, "percentile bootstrap over 19 images, 2000 draws, too narrow under 20 images"),
+        (20, "percentile bootstrap over 20 images, 2000 draws"),
+    ],
+)
+def test_an_interval_over_few_says_that_it_is_too_narrow(n, method):
+    assert accuracy_interval(right_or_wrong(np.arange(n) % 4 > 0)).method == method
 
 
 def test_about_95_percent_of_intervals_hold_the_true_accuracy():

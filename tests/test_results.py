@@ -98,6 +98,13 @@ def test_intervals_redraw_groups_where_there_are_any(make_result, result):
     assert "over 60 images" in alone.interval.method
 
 
+def test_the_table_says_that_few_groups_make_intervals_too_narrow(make_result, result):
+    few = make_result(LABELS, groups=GROUPS % 19)
+    assert "2000 draws, too narrow under 20 groups)" in str(few)
+    assert "Over 19 groups the intervals are too narrow: they hold the true value less" in str(few)
+    assert "too narrow" not in str(result)
+
+
 def test_histories_and_seeds_are_those_of_the_folds(result):
     assert result.histories == [fold.history for fold in result.folds]
     assert result.fold_seeds == [0, 1, 2, 3, 4]

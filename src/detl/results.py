@@ -478,6 +478,12 @@ class CrossValidationResult:
                 "An interval of no width is not certainty: where none of n is wrong, up to 3/n may "
                 f"be (n: {self.unit})."
             )
+        n_units = len(np.unique(np.concatenate([fold.units for fold in self.fold_predictions])))
+        if 1 < n_units < metrics.FEW_UNITS:
+            lines.append(
+                f"Over {n_units} {self.unit} the intervals are too narrow: they hold the true "
+                "value less often than 95 times in 100."
+            )
         untested = int((self._times_tested == 0).sum())
         if untested:
             lines.append(f"{untested} of {len(self.labels)} images were tested by no fold.")
