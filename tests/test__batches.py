@@ -201,3 +201,23 @@ def test_all_fits_share_one_pipeline():
     assert stream.of(counted(1)) is first
     assert stream.of(counted(1, weighted=True)) is not first
     assert stream.of(counted(2)) is first
+
+
+def test_every_epoch_draws_one_view_of_each_row():
+    n, n_views = 6, 3
+    inputs = np.arange(n * n_views)  # view v of row i is i + 6 v
+    batches = training_batches(
+        inputs,
+        np.arange(n),
+        batch_size=4,
+        generator=np.random.default_rng(0),
+        rows=np.array([0, 2, 3, 5]),
+        n_views=n_views,
+    )
+    epochs = [next(batches) for _ in range(200)]
+    for drawn, targets in epochs:
+        np.testing.assert_array_equal(targets, [0, 2, 3, 5])
+        np.testing.assert_array_equal(drawn % n, targets)
+    counts = np.bincount(np.concatenate([drawn // n for drawn, _ in epochs]))
+    # 800 draws of a third each: a standard deviation is 13.
+    assert abs(counts - 800 / 3).max() < 4 * 13

@@ -27,7 +27,9 @@ from detl import (
     FoldError,
     SourceModel,
     cross_validate,
+    features,
 )
+from detl.augmentation import Augmentation
 from detl.folds import leave_one_collection_out
 from detl.tail import weights_digest
 
@@ -218,10 +220,61 @@ def test_a_class_that_nobody_predicts_keeps_its_row_and_column(images):
 @needs_tensorflow
 @pytest.mark.parametrize("n_splits", [2, 6])
 def test_each_image_passes_the_trunk_once_whatever_the_number_of_folds(images, n_splits):
+    features.clear_cache()
     source = network(witness_in="block1")
     Witness.forget()
     cross_validate(transfer(source), images, LABELS, n_splits=n_splits)
-    assert Witness.images == N
+    assert Witness.images == 48  # the 36 in batches of 16, the last filled up
+    cross_validate(transfer(source, trainable_from="logits"), images, LABELS, n_splits=n_splits)
+    Witness.forget()
+    cross_validate(transfer(source, learning_rate=0.1), images[::-1], LABELS, n_splits=n_splits)
+    assert Witness.images == 0
+
+
+def test_augmented_views_are_trained_on_and_never_predicted(images):
+    still, viewed, again = (
+        cross_validate(
+            transfer(augmented_views=n, epochs=2), images, LABELS, n_splits=3, random_state=0
+        )
+        for n in (0, 2, 2)
+    )
+    assert [fold.history for fold in still.folds] != [fold.history for fold in viewed.folds]
+    np.testing.assert_array_equal(viewed.probabilities, again.probabilities)
+    # A head that cannot learn predicts the same whatever it was trained on.
+    fixed = [
+        cross_validate(
+            transfer(augmented_views=n, learning_rate=1e-30, trainable_from="logits"),
+            images,
+            LABELS,
+            n_splits=3,
+            random_state=0,
+        ).probabilities
+        for n in (0, 2)
+    ]
+    np.testing.assert_array_equal(*fixed)
+
+
+@pytest.mark.parametrize("random_state", [0, 1])
+def test_augmented_views_are_part_of_what_a_directory_belongs_to(images, tmp_path, random_state):
+    settings = {"n_splits": 3, "random_state": random_state, "checkpoint_dir": tmp_path}
+    amounts = Augmentation(rotation=5.0)
+    first = cross_validate(
+        transfer(augmented_views=1, augmentation=amounts), images, LABELS, **settings
+    )
+    again = cross_validate(
+        transfer(augmented_views=1, augmentation=amounts, cache_dir=tmp_path / "cache"),
+        images,
+        LABELS,
+        **settings,
+    )
+    np.testing.assert_array_equal(again.probabilities, first.probabilities)
+    with pytest.raises(ValueError, match="augmentation"):
+        cross_validate(
+            transfer(augmented_views=1, augmentation=Augmentation(rotation=6.0)),
+            images,
+            LABELS,
+            **settings,
+        )
 
 
 @needs_tensorflow

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from keras import layers
 
-from detl import features
+from detl import _feature_store, features
+from detl.augmentation import Augmentation
 
 SHAPE = (8, 8, 1)
 N = 11
@@ -36,7 +37,7 @@ def trunk():
 @pytest.fixture
 def small_memory(monkeypatch, tmp_path):
     """Return the folder to which features go that exceed 1 kB."""
-    monkeypatch.setattr(features, "_IN_MEMORY_BYTES", 1000)
+    monkeypatch.setattr(_feature_store, "IN_MEMORY_BYTES", 1000)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     return tmp_path
 
@@ -103,7 +104,7 @@ def test_a_memory_mapped_set_gives_the_same(trunk, images, tmp_path):
 def test_large_features_go_to_a_file_and_are_the_same(trunk, images, small_memory, monkeypatch):
     on_disk = features.extract(trunk, images, batch_size=4)
     assert isinstance(on_disk, np.memmap)
-    monkeypatch.setattr(features, "_IN_MEMORY_BYTES", on_disk.nbytes)
+    monkeypatch.setattr(_feature_store, "IN_MEMORY_BYTES", on_disk.nbytes)
     in_memory = features.extract(trunk, images, batch_size=4)
     assert not isinstance(in_memory, np.memmap)
     np.testing.assert_array_equal(on_disk, in_memory)
@@ -122,7 +123,7 @@ def test_a_disk_too_small_for_the_features_is_said_beforehand(
     trunk, images, small_memory, monkeypatch
 ):
     usage = namedtuple("usage", "total used free")(2**30, 2**30 - 900, 900)
-    monkeypatch.setattr(features.shutil, "disk_usage", lambda folder: usage)
+    monkeypatch.setattr(_feature_store.shutil, "disk_usage", lambda folder: usage)
     with pytest.raises(OSError, match=r"features of 11 images need .* GiB free; set TMPDIR"):
         features.extract(trunk, images)
     assert list(small_memory.iterdir()) == []
@@ -146,3 +147,144 @@ def test_a_bar_is_shown_on_request_only(trunk, images, terminal):
         assert "11/11" in terminal.getvalue()
         features.extract(trunk, images, batch_size=N, verbose=1)
         assert terminal.getvalue().count("features: 100%") == 2
+
+
+# ------------------------------------------------------------------- found again by content
+
+STILL = features.Views(n_augmented=0, augmentation=Augmentation(), seed=0)
+
+
+@pytest.fixture
+def counted(trunk):
+    """Return a trunk that notes how many images it has run on, and forget what is known."""
+
+    class Counted:
+        runs = 0
+
+        def predict_on_batch(self, batch):
+            Counted.runs += 1
+            return trunk.predict_on_batch(batch)
+
+    features.clear_cache()
+    yield Counted()
+    features.clear_cache()
+
+
+def known(trunk, images, key="trunk", views=STILL, **settings):
+    return features.known_or_extracted(trunk, images, key=key, views=views, **settings)
+
+
+def test_an_image_seen_before_is_not_run_again_in_whatever_company(counted, trunk, images):
+    whole = known(counted, images)
+    np.testing.assert_allclose(whole, trunk.predict_on_batch(images), rtol=1e-6, atol=1e-6)
+    assert counted.runs == 1
+    rows = [7, 2, 2, 10, 0]
+    np.testing.assert_array_equal(known(counted, images[rows]), whole[rows])
+    assert known(counted, images) is whole
+    assert counted.runs == 1
+    new = images[:3] + np.uint8(1)
+    mixed = known(counted, np.concatenate([images[4:6], new]))
+    assert counted.runs == 2
+    np.testing.assert_array_equal(mixed[:2], whole[4:6])
+    np.testing.assert_array_equal(mixed[2:], known(counted, new))
+    assert counted.runs == 2
+
+
+def test_another_trunk_type_or_shape_is_not_mistaken_for_the_same(counted, images):
+    known(counted, images)
+    known(counted, images, key="another")
+    assert counted.runs == 2
+    known(counted, images.astype("float32"))
+    assert counted.runs == 3
+
+
+def test_features_do_not_depend_on_which_others_were_missing(counted, images):
+    whole = known(counted, images)
+    features.clear_cache()
+    known(counted, images[[3, 8]])
+    np.testing.assert_array_equal(known(counted, images), whole)
+
+
+def test_what_was_used_last_is_kept_in_memory(counted, images, monkeypatch):
+    size = known(counted, images).nbytes
+    monkeypatch.setattr(_feature_store, "IN_MEMORY_BYTES", 2 * size)
+    known(counted, images, key="second")
+    known(counted, images)  # used again
+    known(counted, images, key="third")
+    assert counted.runs == 3
+    known(counted, images)
+    assert counted.runs == 3
+    known(counted, images, key="second")
+    assert counted.runs == 4
+
+
+def test_features_beyond_the_share_of_memory_are_found_again_on_disk(counted, images, small_memory):
+    whole = known(counted, images)
+    assert isinstance(whole, np.memmap)
+    np.testing.assert_array_equal(known(counted, images[::-1]), whole[::-1])
+    assert counted.runs == 1
+
+
+def test_a_folder_keeps_features_for_another_process(counted, images, tmp_path):
+    folder = tmp_path / "kept"
+    whole = known(counted, images, cache_dir=folder)
+    features.clear_cache()  # as in a new process
+    again = known(counted, images[3:], cache_dir=folder)
+    assert counted.runs == 1
+    np.testing.assert_array_equal(again, whole[3:])
+    known(counted, images, cache_dir=folder, key="another")
+    assert counted.runs == 2
+    assert len(list(folder.glob("*.features.npy"))) == 2
+    assert not list(folder.glob("*.partial"))
+
+
+def test_a_broken_file_is_named(counted, images, tmp_path):
+    known(counted, images, cache_dir=tmp_path)
+    (path,) = tmp_path.glob("*.features.npy")
+    path.write_bytes(path.read_bytes()[:200])
+    features.clear_cache()
+    with pytest.raises(ValueError, match=r"features.npy cannot be read as .* delete it and go on"):
+        known(counted, images, cache_dir=tmp_path)
+
+
+# ------------------------------------------------------------------------------------ views
+
+
+def drawn(n, seed=0, **amounts):
+    return features.Views(n_augmented=n, augmentation=Augmentation(**amounts), seed=seed)
+
+
+def test_the_first_view_is_the_image_and_the_others_are_its_augmentations(images):
+    found = features.views_of(images, drawn(2, rotation=0, scaling=0)).reshape(3, N, *SHAPE)
+    np.testing.assert_array_equal(found[0], images)
+    mirrored = images[:, :, ::-1]
+    for view in found[1:]:
+        same, flipped = ((view == other).all(axis=(1, 2, 3)) for other in (images, mirrored))
+        assert (same | flipped).all()
+        assert same.any()
+        assert flipped.any()
+    assert (found[1] != found[2]).any()
+    assert features.views_of(images, STILL) is images
+
+
+def test_the_views_of_an_image_depend_on_its_content_and_the_seed_alone(images):
+    whole = features.views_of(images, drawn(2)).reshape(3, N, *SHAPE)
+    part = features.views_of(images[[5, 1]], drawn(2)).reshape(3, 2, *SHAPE)
+    np.testing.assert_array_equal(part, whole[:, [5, 1]])
+    other = features.views_of(images, drawn(2, seed=1)).reshape(3, N, *SHAPE)
+    np.testing.assert_array_equal(other[0], whole[0])
+    assert (other[1:] != whole[1:]).any(axis=(2, 3, 4)).all()
+
+
+def test_the_features_of_views_are_those_of_their_pixels_and_found_again(counted, trunk, images):
+    found = known(counted, images, views=drawn(3))
+    pixels = features.views_of(images, drawn(3))
+    np.testing.assert_allclose(found, trunk.predict_on_batch(pixels), rtol=1e-5, atol=1e-5)
+    runs = counted.runs
+    np.testing.assert_array_equal(
+        known(counted, images[4:7], views=drawn(2)).reshape(3, 3, *found.shape[1:]),
+        found.reshape(4, N, *found.shape[1:])[:3, 4:7],
+    )
+    assert counted.runs == runs
+    known(counted, images, views=drawn(1, seed=5))
+    assert counted.runs > runs

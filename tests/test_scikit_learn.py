@@ -29,6 +29,7 @@ from sklearn.utils.estimator_checks import (
 )
 
 from detl import DomainExtensionTransfer, SourceModel, cross_validate
+from detl.augmentation import Augmentation
 from detl.tail import weights_digest
 
 matplotlib.use("Agg")  # scikit-learn's displays go through pyplot
@@ -145,7 +146,10 @@ def test_a_clone_has_the_very_same_source_and_equal_parameters(source, images):
         "learning_rate": 0.5,
         "momentum": 0.3,
         "class_weight": {"heart": 1, "lung": 2, "bone": 3},
+        "augmented_views": 2,
+        "augmentation": Augmentation(rotation=3.0),
         "precision": "auto",
+        "cache_dir": "features",
         "random_state": 9,
         "verbose": 2,
     }

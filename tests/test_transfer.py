@@ -13,7 +13,8 @@ import pytest
 from keras import layers
 from sklearn.exceptions import ConvergenceWarning, DataConversionWarning, NotFittedError
 
-from detl import DomainExtensionTransfer, SourceModel, backbones
+from detl import DomainExtensionTransfer, SourceModel, backbones, features
+from detl.augmentation import Augmentation
 from detl.tail import weights_digest
 
 SHAPE = (16, 16, 1)
@@ -330,6 +331,54 @@ def test_a_generator_may_be_the_random_state(source, images, draw):
     assert found[0] == found[1] != found[2]
 
 
+# ------------------------------------------------------------------------------ augmented views
+
+
+def test_augmented_views_change_the_training_by_their_amounts_and_the_seed(source, images, fitted):
+    amounts = Augmentation(rotation=0, scaling=0.3, mirroring=False)
+    changes = [
+        {"augmented_views": 2},
+        {"augmented_views": 2},
+        {"augmented_views": 3},
+        {"augmented_views": 2, "augmentation": amounts},
+        {"augmented_views": 2, "random_state": 1},
+    ]
+    first, again, *others = (
+        weights_digest(transfer(source, **change).fit(images, LABELS).model_) for change in changes
+    )
+    assert first == again
+    assert len({first, weights_digest(fitted.model_), *others}) == 5
+
+
+def test_views_without_any_change_train_as_the_images_do(source, images, fitted):
+    still = Augmentation(rotation=0, scaling=0, mirroring=False)
+    one = transfer(source, augmented_views=1, augmentation=still).fit(images, LABELS)
+    # Drawing views moves the order of the images; one batch of all has no order.
+    whole = [
+        transfer(source, batch_size=len(LABELS), **change).fit(images, LABELS).history_["loss"]
+        for change in ({}, {"augmented_views": 1, "augmentation": still})
+    ]
+    np.testing.assert_allclose(whole[0], whole[1], rtol=1e-5)
+    assert one.trained_layers_ == fitted.trained_layers_
+
+
+def test_a_network_with_nothing_frozen_sees_augmented_views_too(source, images):
+    found = [
+        transfer(source, trainable_from="input", augmented_views=n).fit(images, LABELS).history_
+        for n in (0, 2, 2)
+    ]
+    assert found[1] == found[2] != found[0]
+
+
+def test_a_second_fit_and_a_folder_give_the_same_as_the_first(source, images, fitted, tmp_path):
+    features.clear_cache()
+    for _ in range(2):
+        kept = transfer(source, cache_dir=tmp_path).fit(images, LABELS)
+        assert weights_digest(kept.model_) == weights_digest(fitted.model_)
+        features.clear_cache()
+    assert len(list(tmp_path.glob("*.features.npy"))) == 1
+
+
 # ------------------------------------------------------------------------ what is left as it was
 
 
@@ -615,6 +664,10 @@ def test_predict_before_fit_is_refused(source, images, method):
             ValueError,
             r"class_weight\['heart'\]=0; expected a number above 0",
         ),
+        ({"augmented_views": -1}, ValueError, "augmented_views=-1; expected at least 0"),
+        ({"augmented_views": 1.0}, TypeError, "augmented_views is float 1.0; expected a whole"),
+        ({"augmentation": 10}, TypeError, "augmentation is int; expected an Augmentation"),
+        ({"augmentation": Augmentation()}, ValueError, "augmented_views=0; try augmented_views=8"),
         ({"precision": "half"}, ValueError, "expected one of 'float32', 'mixed_bfloat16'"),
         ({"random_state": -1}, ValueError, "random_state=-1; expected a whole number >= 0"),
     ],

@@ -11,7 +11,7 @@ import importlib.metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from detl import backbones, faithfulness, folds, images, metrics, plots
+    from detl import backbones, faithfulness, features, folds, images, metrics, plots
     from detl.augmentation import Augmentation
     from detl.comparison import Comparison, compare, compare_results
     from detl.cross_validation import FoldError, cross_validate
@@ -35,6 +35,7 @@ __all__ = [
     "compare_results",
     "cross_validate",
     "faithfulness",
+    "features",
     "folds",
     "images",
     "load_source",

@@ -7,7 +7,6 @@ import itertools
 from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
-import keras
 import numpy as np
 
 ClassWeight = Literal["balanced"] | None
@@ -59,19 +58,23 @@ def training_batches(
     rows: np.ndarray | None = None,
     weights: np.ndarray | None = None,
     augment: Callable[[np.ndarray, np.random.Generator], Any] | None = None,
+    n_views: int = 1,
 ) -> Iterator[tuple[Any, ...]]:
     """Yield shuffled batches without end, every row once per epoch.
 
-    The order depends on ``generator`` alone: Keras's own ``fit(shuffle=True)`` would read the
-    global seed. Rows are read as they are needed, so that a memory map is never read whole.
+    Where there are several views of each row, view v of row i is ``inputs[i + v * n]``, and each
+    epoch draws one of them. The order depends on ``generator`` alone: Keras's own
+    ``fit(shuffle=True)`` would read the global seed. Rows are read as they are needed, so that a
+    memory map is never read whole.
     """
-    rows = np.arange(len(inputs)) if rows is None else rows
+    rows = np.arange(len(targets)) if rows is None else rows
     while True:
         order = generator.permutation(rows)
         for start in range(0, len(order), batch_size):
             # Sorted within the batch: a memory map is read front to back.
             chosen = np.sort(order[start : start + batch_size])
-            batch = inputs[chosen]
+            drawn = generator.integers(n_views, size=len(chosen)) if n_views > 1 else 0
+            batch = inputs[chosen + len(targets) * drawn]
             if augment is not None:
                 batch = augment(batch, generator)
             if weights is None:
@@ -93,6 +96,8 @@ class BatchStream:
 
     def of(self, batches: Iterator[tuple[Any, ...]]) -> Any:
         """Return what ``Model.fit`` reads these batches from; the stream's last batches end."""
+        import keras  # folds and metrics, which also draw seeds here, do without
+
         if keras.backend.backend() != "tensorflow":
             return batches
         import tensorflow as tf

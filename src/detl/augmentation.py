@@ -55,7 +55,10 @@ class Augmentation:
     def __call__(self, images: np.ndarray, generator: np.random.Generator) -> Any:
         """Return the images ``(n, height, width, channels)``, each under a map of its own."""
         height, width = images.shape[1:3]
-        maps = self.draw(len(images), height, width, generator)
+        return self.warp(images, self.draw(len(images), height, width, generator))
+
+    def warp(self, images: np.ndarray, maps: np.ndarray) -> Any:
+        """Return the images, each under its map; the maps are those of :meth:`draw`."""
         return ops.image.affine_transform(
             images,
             maps,

@@ -9,7 +9,7 @@ import time
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
@@ -110,7 +110,8 @@ def cross_validate(
         processor's threads; -1 takes all cores. By default 1, or what
         ``joblib.parallel_config`` says.
     random_state : int, numpy generator or None
-        Seeds the folds and, spawned from it, each fold's new layer, order of images and dropout.
+        Seeds the folds, augmented views and, spawned from it, each fold's new layer, order of
+        images and dropout.
     verbose : int, default=0
         1 shows a progress bar over folds and epochs.
 
@@ -230,7 +231,8 @@ def prepare(
         groups = check_labels(groups, len(images), name="groups")
     split_seed, interval_seed, fold_seed = seed_sequence(random_state).spawn(3)
     indices = _indices(labels, groups, n_splits, n_repeats, cv, integer_seed(split_seed))
-    seeds = [integer_seed(seed) for seed in fold_seed.spawn(len(indices))]
+    *seeds, views_seed = (integer_seed(seed) for seed in fold_seed.spawn(len(indices) + 1))
+    transfer.set_params(random_state=views_seed)
     source = None if source_groups is None else array_digest(np.asarray(source_groups))
     if source not in audits:
         audits[source] = folds.audit(
@@ -268,6 +270,7 @@ def train_folds(
         "groups": None if prepared.groups is None else array_digest(prepared.groups),
         "folds": array_digest(np.concatenate([np.r_[-1, a, -2, b] for a, b in indices])),
         "fold_seeds": seeds,
+        "views_seed": transfer.random_state,
         "interval_seed": prepared.interval_seed,
     }
     versions = _versions()
@@ -374,8 +377,10 @@ def react_to_leaks(audits: Mapping[str, folds.Audit], on_leak: str) -> None:
 def _described(transfer: DomainExtensionTransfer) -> dict[str, Any]:
     """Return the parameters that decide the result, in JSON's terms."""
     parameters = transfer.get_params(deep=False)
-    for name in ("source", "random_state", "verbose"):
+    for name in ("source", "random_state", "verbose", "cache_dir"):
         del parameters[name]
+    if parameters["augmentation"] is not None:
+        parameters["augmentation"] = asdict(parameters["augmentation"])
     weights = parameters["class_weight"]
     if isinstance(weights, dict):
         parameters["class_weight"] = {str(name): float(w) for name, w in weights.items()}

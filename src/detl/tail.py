@@ -88,6 +88,7 @@ class Tail:
         batch_size: int,
         class_weight: ClassWeight | np.ndarray,
         seed: np.random.SeedSequence,
+        n_views: int = 1,
         verbose: int = 0,
         on_epoch: Callable[[], object] | None = None,
     ) -> dict[str, list[float]]:
@@ -95,8 +96,8 @@ class Tail:
 
         Parameters
         ----------
-        features : numpy.ndarray of shape (n, ...)
-            Output of the trunk.
+        features : numpy.ndarray of shape (n n_views, ...)
+            Output of the trunk: of the images, then of the first augmented view of each, and so on.
         targets : numpy.ndarray of shape (n,)
             Index of each row's class.
         rows : numpy.ndarray
@@ -107,7 +108,9 @@ class Tail:
             Weight of each class in the loss; only their ratios count. ``"balanced"`` gives every
             class the same weight, however many its images.
         seed : numpy.random.SeedSequence
-            Root of the head's weights, the order of images and dropout.
+            Root of the head's weights, the order of images, the views drawn and dropout.
+        n_views : int, default=1
+            Views of each image, one of which is drawn every epoch.
         verbose : int
             As in Keras.
         on_epoch : callable, optional
@@ -124,6 +127,7 @@ class Tail:
             generator=np.random.default_rng(batch_seed),
             rows=rows,
             weights=_image_weights(class_weight, targets, rows),
+            n_views=n_views,
         )
         history = self.model.fit(
             self._stream.of(batches),

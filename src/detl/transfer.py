@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
 from dataclasses import dataclass
 from numbers import Real
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import keras
 import numpy as np
@@ -26,9 +26,10 @@ from detl._checks import (
 )
 from detl._heads import with_logits, with_probabilities
 from detl._precision import Precision, dtype_policy
+from detl.augmentation import Augmentation
 from detl.backbones import entrance_of
 from detl.pretraining import SourceModel, load_source
-from detl.tail import Tail
+from detl.tail import Tail, weights_digest
 
 Source: TypeAlias = "SourceModel | keras.Model | str | Path"
 
@@ -42,15 +43,22 @@ class Extension:
     network : keras.Model
         From pixels to logits: a copy of the source, with the weights that ``tail`` trains.
     trunk : callable
-        From an array of images to the features of the frozen layers, see
-        :func:`detl.features.extract`.
+        From images to what the frozen layers make of them and of their augmented views, see
+        :func:`detl.features.known_or_extracted`.
     tail : Tail
         The layers that are trained.
     """
 
     network: keras.Model
-    trunk: Callable[..., np.ndarray]
+    trunk: Trunk
     tail: Tail
+
+
+class Trunk(Protocol):
+    """The frozen layers, run once per image: what :attr:`Extension.trunk` is."""
+
+    def __call__(self, images: np.ndarray, *, verbose: int = 0) -> np.ndarray:
+        """Return the features of the images, then of their augmented views."""
 
 
 class DomainExtensionTransfer(ClassifierMixin, BaseEstimator):
@@ -80,10 +88,20 @@ class DomainExtensionTransfer(ClassifierMixin, BaseEstimator):
     class_weight : {"balanced", None} or dict of label to float, default=None
         ``"balanced"`` gives every class the same weight in the loss, however many its images. A
         dict gives each class its own; only their ratios count.
+    augmented_views : int, default=0
+        How many augmented views of each training image the trunk runs on, once; every epoch draws
+        one of them or the image itself. 0 trains on the images alone. Each view takes as long and
+        as much room as the images once more.
+    augmentation : Augmentation, optional
+        How far these views are turned, scaled and mirrored; by default ``Augmentation()``.
     precision : {"float32", "mixed_bfloat16", "auto"}, default="float32"
         Number format of the computation; weights are float32.
+    cache_dir : path, optional
+        Where the trunk's features are kept, to be found again by later processes. Without it this
+        process finds them again: by a second fit, another fold or grid point with the same source
+        and images. Delete the folder when it is no longer needed.
     random_state : int, RandomState instance or None, default=None
-        Seeds the new layer's weights, the order of images and dropout.
+        Seeds the new layer's weights, the order of images, augmented views and dropout.
     verbose : int, default=0
         1 shows progress bars.
 
@@ -131,7 +149,10 @@ class DomainExtensionTransfer(ClassifierMixin, BaseEstimator):
         learning_rate: float = 1e-4,
         momentum: float = 0.9,
         class_weight: ClassWeight | dict[Any, float] = None,
+        augmented_views: int = 0,
+        augmentation: Augmentation | None = None,
         precision: Precision = "float32",
+        cache_dir: str | Path | None = None,
         random_state: Any = None,
         verbose: int = 0,
     ) -> None:
@@ -142,7 +163,10 @@ class DomainExtensionTransfer(ClassifierMixin, BaseEstimator):
         self.learning_rate = learning_rate
         self.momentum = momentum
         self.class_weight = class_weight
+        self.augmented_views = augmented_views
+        self.augmentation = augmentation
         self.precision = precision
+        self.cache_dir = cache_dir
         self.random_state = random_state
         self.verbose = verbose
 
@@ -171,7 +195,7 @@ class DomainExtensionTransfer(ClassifierMixin, BaseEstimator):
         training = self.training(classes)
         extension = self.extend(len(classes))
         self.history_ = extension.tail.fit(
-            extension.trunk(X),
+            extension.trunk(X, verbose=self.verbose),
             targets,
             rows=np.arange(len(targets)),
             seed=seed_sequence(self.random_state),
@@ -223,6 +247,13 @@ class DomainExtensionTransfer(ClassifierMixin, BaseEstimator):
             check_choice("class_weight", self.class_weight, (None, "balanced"))
         if not (isinstance(self.momentum, Real) and 0 <= self.momentum < 1):
             raise ValueError(f"momentum={self.momentum!r}; expected a number in [0, 1).")
+        check_count("augmented_views", self.augmented_views, at_least=0)
+        if not (self.augmentation is None or isinstance(self.augmentation, Augmentation)):
+            raise TypeError(
+                f"augmentation is {type(self.augmentation).__name__}; expected an Augmentation."
+            )
+        if self.augmentation is not None and not self.augmented_views:
+            raise ValueError("augmentation is given, but augmented_views=0; try augmented_views=8.")
         policy = dtype_policy(self.precision)
         network = _graphs.copy_model(self._source_model(), dtype_policy=policy)
         network = with_logits(network, n_classes, integer_seed(seed_sequence(self.random_state)))
@@ -237,13 +268,32 @@ class DomainExtensionTransfer(ClassifierMixin, BaseEstimator):
         for layer in trained._flatten_layers():
             layer.trainable = True
         tail = Tail(trained, learning_rate=self.learning_rate, momentum=self.momentum)
+        return Extension(network=network, trunk=self._trunk(frozen), tail=tail)
 
-        def trunk(images: np.ndarray, *, verbose: int = self.verbose) -> np.ndarray:
+    def _trunk(self, frozen: keras.Model | None) -> Trunk:
+        """Return what runs the frozen layers; without any, the views themselves are features."""
+        key = "" if frozen is None else weights_digest(frozen) + _graphs.graph_digest(frozen)
+        key = hashlib.sha256(key.encode()).hexdigest()
+        cache_dir = None if self.cache_dir is None else Path(self.cache_dir)
+        views = features.Views(
+            n_augmented=int(self.augmented_views),
+            augmentation=Augmentation() if self.augmentation is None else self.augmentation,
+            seed=integer_seed(seed_sequence(self.random_state)),
+        )
+
+        def trunk(images: np.ndarray, *, verbose: int = 0) -> np.ndarray:
             if frozen is None:
-                return images
-            return features.extract(frozen, images, batch_size=self.batch_size, verbose=verbose)
+                return features.views_of(images, views, verbose=verbose)
+            return features.known_or_extracted(
+                frozen,
+                images,
+                key=key,
+                views=views,
+                cache_dir=cache_dir,
+                verbose=verbose,
+            )
 
-        return Extension(network=network, trunk=trunk, tail=tail)
+        return trunk
 
     def training(self, classes: np.ndarray) -> dict[str, Any]:
         """Return the parameters that each fit of the tail takes."""
@@ -252,6 +302,7 @@ class DomainExtensionTransfer(ClassifierMixin, BaseEstimator):
             "epochs": self.epochs,
             "batch_size": self.batch_size,
             "class_weight": _in_order(weights, classes) if isinstance(weights, dict) else weights,
+            "n_views": 1 + int(self.augmented_views),
             "verbose": self.verbose,
         }
 
