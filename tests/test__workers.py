@@ -8,6 +8,7 @@ import subprocess
 import sys
 import warnings
 
+import joblib
 import numpy as np
 import pytest
 
@@ -97,7 +98,7 @@ def test_a_dask_cluster_gives_the_same_to_the_bit_with_as_many_threads(here, one
 @pytest.mark.filterwarnings("always:look here")
 def test_features_reach_a_worker_as_a_file_and_errors_come_back(tmp_path, monkeypatch):
     features = np.random.default_rng(0).random((300, 3)).astype("float32")
-    work = Work(folder=tmp_path, n_threads=2)
+    work = Work(folder=tmp_path, n_workers=2)
     work.write(Recorder(), np.array(["a", "b"]), features, np.arange(300) % 2)
     for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
         monkeypatch.delenv(name, raising=False)
@@ -110,12 +111,36 @@ def test_features_reach_a_worker_as_a_file_and_errors_come_back(tmp_path, monkey
     kind, seen = error.args
     assert kind is np.memmap
     np.testing.assert_array_equal(seen, features)
-    assert os.environ["TF_NUM_INTRAOP_THREADS"] == "2"  # its share
+    share = max(1, joblib.cpu_count() // 2)
+    assert os.environ["TF_NUM_INTRAOP_THREADS"] == str(share)
     assert os.environ["TF_NUM_INTEROP_THREADS"] == "5"  # as the user said
 
 
+@pytest.mark.filterwarnings("always:look here")
+def test_what_a_worker_found_is_kept_even_if_it_never_arrives(tmp_path):
+    work = Work(folder=tmp_path, n_workers=1)
+    assert work.kept(4) is None
+    work.write(Recorder(), np.array(["a", "b"]), np.zeros((4, 3), "float32"), np.arange(4) % 2)
+    number, error, said = train_in_worker(work, 4, np.arange(2), np.arange(2, 4), 0)
+    kept = work.kept(4)
+    assert (kept[0], kept[2]) == (number, said) == (4, [(UserWarning, "look here")])
+    assert (type(kept[1]), kept[1].__notes__) == (type(error), error.__notes__)
+    Work(folder=tmp_path / "full disk", n_workers=1).keep(kept)  # it has arrived by now
+
+
+@pytest.mark.skipif(not importlib.util.find_spec("distributed"), reason="Dask is not installed")
+def test_a_worker_of_dask_has_the_threads_that_dask_gives_it():
+    from dask.distributed import Client, LocalCluster
+
+    settings = {"n_workers": 1, "threads_per_worker": 3, "dashboard_address": None}
+    with LocalCluster(processes=False, **settings) as cluster, Client(cluster) as client:
+        assert client.submit(_workers._n_threads, 1).result() == 3
+    assert _workers._n_threads(1) == joblib.cpu_count()
+    assert _workers._n_threads(10**6) == 1
+
+
 def test_a_folder_without_room_is_named(tmp_path):
-    work = Work(folder=tmp_path / "gone", n_threads=1)
+    work = Work(folder=tmp_path / "gone", n_workers=1)
     with pytest.raises(OSError, match=r"could not be written to .*gone \(.*use n_jobs=1"):
         work.write(None, np.array(["a"]), np.zeros((2, 3)), np.zeros(2, int))
 

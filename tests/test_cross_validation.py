@@ -14,6 +14,7 @@ import joblib
 import keras
 import numpy as np
 import pytest
+import scipy
 from keras import layers
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
@@ -29,6 +30,7 @@ from detl import (
     cross_validate,
     features,
 )
+from detl._precision import dtype_policy
 from detl.augmentation import Augmentation
 from detl.folds import leave_one_collection_out
 from detl.tail import weights_digest
@@ -292,6 +294,15 @@ def test_the_tail_is_traced_once_for_all_folds(images, groups):
     assert max(traces["inference"] for traces in traced) <= 4
 
 
+def test_the_result_says_what_it_was_computed_with(images):
+    found = cross_validate(transfer(epochs=1, precision="auto"), images, LABELS, n_splits=2)
+    assert found.settings["transfer"]["precision"] == "auto"
+    assert found.settings["precision"] == dtype_policy("auto")
+    assert found.settings["device"] in ("cpu", "gpu")
+    assert {"python", "detl", "keras", "numpy", "scipy", "scikit-learn"} < set(found.versions)
+    assert found.versions["scipy"] == scipy.__version__
+
+
 def test_wall_times_are_given_for_the_trunk_and_each_fold(result):
     assert 0 < result.seconds["features"] < result.seconds["total"]
     assert all(0 < fold.seconds < result.seconds["total"] for fold in result.folds)
@@ -431,7 +442,8 @@ def test_a_fold_that_fails_is_named_and_the_others_are_kept(images, tmp_path, n_
 
 
 def test_a_worker_that_dies_takes_no_finished_fold_with_it(images, tmp_path):
-    with pytest.raises(FoldError, match=r"failed with TerminatedWorkerError"):
+    said = r"failed with ChildProcessError: a worker process died .*fewer than n_jobs=2 folds"
+    with pytest.raises(FoldError, match=said):
         cross_validate(
             broken(Killed), images, LABELS, n_splits=3, random_state=0, n_jobs=2,
             checkpoint_dir=tmp_path,

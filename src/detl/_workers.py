@@ -6,9 +6,12 @@ it once, when it is first imported.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import pickle
+import sys
+import threading
 import time
 import traceback
 import warnings
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
 
 # One network per process and run: a second fold in the same worker compiles nothing.
 _built: dict[str, tuple[Extension, dict[str, Any]]] = {}
+# A Dask worker of several threads runs as many folds at a time; its one network trains but one.
+_one_at_a_time = threading.Lock()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,12 +40,12 @@ class Work:
     ----------
     folder : pathlib.Path
         With ``transfer.pickle``, ``features.npy`` and ``targets.npy``.
-    n_threads : int
-        Threads of each worker.
+    n_workers : int
+        Processes that train at a time.
     """
 
     folder: Path
-    n_threads: int
+    n_workers: int
 
     def write(self, transfer: Any, classes: np.ndarray, features: np.ndarray, targets: Any) -> None:
         """Write the files.
@@ -72,27 +77,58 @@ class Work:
                 "another checkpoint_dir (or TMPDIR, without one), or use n_jobs=1."
             ) from error
 
+    def keep(self, outcome: Outcome) -> None:
+        """Write down what a worker found, which is lost on its way if another worker dies."""
+        part = self.folder / f"{outcome[0]}.part"
+        with contextlib.suppress(OSError):  # the outcome is on its way too
+            part.write_bytes(pickle.dumps(outcome))
+            part.replace(self.folder / f"{outcome[0]}.pickle")
+
+    def kept(self, number: int) -> Outcome | None:
+        """Return what a worker has written down about a fold."""
+        try:
+            found: Outcome = pickle.loads((self.folder / f"{number}.pickle").read_bytes())
+        except FileNotFoundError:
+            return None
+        return found
+
 
 # What a worker warned of: category and text.
 Said = list[tuple[type[Warning], str]]
+# Of a fold, by its number.
+Outcome = tuple[int, "FoldResult | Exception", Said]
 
 
 def train_in_worker(
     work: Work, number: int, train: np.ndarray, test: np.ndarray, seed: int
-) -> tuple[int, FoldResult | Exception, Said]:
+) -> Outcome:
     """Train one fold in this process.
 
     An error is returned, so that no other fold is lost, and warnings too, for nobody reads what a
     worker writes.
     """
-    with warnings.catch_warnings(record=True) as caught:
-        outcome = _trained(work, train, test, seed)
-    return number, outcome, [(warning.category, str(warning.message)) for warning in caught]
+    with _one_at_a_time, warnings.catch_warnings(record=True) as caught:
+        found = _trained(work, train, test, seed)
+    outcome = number, found, [(warning.category, str(warning.message)) for warning in caught]
+    work.keep(outcome)
+    return outcome
+
+
+def _n_threads(n_workers: int) -> int:
+    """Return this process's share of the cores of the machine that it runs on."""
+    if "distributed" in sys.modules:
+        from distributed import get_worker
+
+        with contextlib.suppress(ValueError):  # not a worker of Dask, which knows its share
+            return int(get_worker().state.nthreads)
+    from joblib import cpu_count
+
+    return max(1, int(cpu_count()) // n_workers)
 
 
 def _trained(work: Work, train: np.ndarray, test: np.ndarray, seed: int) -> FoldResult | Exception:
     for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
-        os.environ.setdefault(name, str(work.n_threads))
+        os.environ.setdefault(name, str(_n_threads(work.n_workers)))
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # the caller's process has said it all
     try:
         import numpy as np

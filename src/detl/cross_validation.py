@@ -8,6 +8,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Iterator, Mapping
+from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib import metadata
@@ -23,6 +24,7 @@ from detl import _graphs, folds
 from detl._batches import array_digest, integer_seed, seed_sequence
 from detl._checkpoints import FoldStore, check_repeatable
 from detl._checks import check_choice, check_classes, check_count, check_labels
+from detl._precision import dtype_policy
 from detl._progress import progress_bar
 from detl._workers import Said, Work, train_fold, train_in_worker
 from detl.pretraining import load_source
@@ -108,7 +110,7 @@ def cross_validate(
     n_jobs : int, optional
         Folds that are trained at a time, each in a process of its own with its share of the
         processor's threads; -1 takes all cores. By default 1, or what
-        ``joblib.parallel_config`` says.
+        ``joblib.parallel_config`` says. More than 1 does not pay on a single GPU.
     random_state : int, numpy generator or None
         Seeds the folds, augmented views and, spawned from it, each fold's new layer, order of
         images and dropout.
@@ -259,10 +261,15 @@ def train_folds(
     transfer, images, labels = prepared.transfer, prepared.images, prepared.labels
     indices, seeds = prepared.indices, prepared.fold_seeds
     classes, targets = check_classes(labels)
+    described = _described(transfer)
+    # Not by each worker: machines may differ in what "auto" is.
+    transfer.set_params(precision=dtype_policy(transfer.precision))
     training = transfer.training(classes)
     extension = transfer.extend(len(classes))
     settings = {
-        "transfer": _described(transfer),
+        "transfer": described,
+        "precision": transfer.precision,
+        "device": _device(),
         "source": weights_digest(extension.network, but=extension.network.layers[-1]),
         "architecture": _graphs.graph_digest(extension.network),
         "images": array_digest(images),
@@ -396,8 +403,16 @@ def _versions() -> dict[str, str]:
         "keras": keras.__version__,
         backend: getattr(sys.modules.get(backend), "__version__", "unknown"),
         "numpy": np.__version__,
+        "scipy": metadata.version("scipy"),
         "scikit-learn": metadata.version("scikit-learn"),
     }
+
+
+def _device() -> str:
+    """Return the kind of device that Keras computes on: ``"cpu"``, ``"gpu"`` or ``"tpu"``."""
+    name = str(keras.ops.zeros(1).device).lower()
+    kinds = {"gpu": "gpu", "cuda": "gpu", "rocm": "gpu", "mps": "gpu", "metal": "gpu", "tpu": "tpu"}
+    return next((kind for part, kind in kinds.items() if part in name), "cpu")
 
 
 # ------------------------------------------------------------------------------- the training
@@ -435,9 +450,12 @@ def _train_in_workers(
     n_jobs: int | None,
     folder: str | Path | None,
 ) -> Iterator[Outcome]:
-    parallel = joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered", pre_dispatch="all")
+    backend = joblib.parallel.get_active_backend()[0]
+    # From Ray all folds come at the end.
+    return_as = "generator_unordered" if backend.supports_return_generator else "list"
+    parallel = joblib.Parallel(n_jobs=n_jobs, return_as=return_as, pre_dispatch="all")
     with _shared_folder(folder) as shared:
-        work = Work(folder=shared, n_threads=max(1, joblib.cpu_count() // n_workers))
+        work = Work(folder=shared, n_workers=n_workers)
         work.write(transfer, classes, features, targets)
         pending = set(plan)
         try:
@@ -447,9 +465,26 @@ def _train_in_workers(
             ):
                 pending.discard(number)
                 yield number, _say_again(said, number, outcome)
-        except Exception as error:  # a worker died, such as for want of memory
+        except Exception as error:
+            lost = _in_words(error, n_workers)
             for number in sorted(pending):
-                yield number, error
+                kept = work.kept(number)
+                yield number, lost if kept is None else _say_again(kept[2], number, kept[1])
+
+
+def _in_words(error: Exception, n_workers: int) -> Exception:
+    """Return an error that says what to do, where a worker died."""
+    # Dask has an error of its own for that.
+    if not isinstance(error, BrokenExecutor) and type(error).__name__ != "KilledWorker":
+        return error
+    died = ChildProcessError(
+        f"a worker process died ({type(error).__name__}), most often killed by the system for want "
+        f"of memory. Train fewer than n_jobs={n_workers} folds at a time, or with a smaller "
+        "batch_size; with checkpoint_dir, finished folds are on disk and the next run goes on from "
+        "there."
+    )
+    died.__cause__ = error
+    return died
 
 
 def _say_again(said: Said, number: int, outcome: FoldResult | Exception) -> FoldResult | Exception:

@@ -77,7 +77,9 @@ class CrossValidationResult:
     audit : Audit
         What :func:`detl.folds.audit` found out about the folds.
     settings : dict
-        Parameters of the transfer and of the cross-validation, and digests of source and data.
+        Parameters of the transfer and of the cross-validation, digests of source and data, the kind
+        of ``device`` (``"cpu"``, ``"gpu"``), and the ``precision`` that was computed in, which of
+        ``"auto"`` is not known before.
     versions : dict of str to str
         Of Python and the packages that computed the result.
     seconds : dict of str to float
