@@ -11,6 +11,7 @@ from detl._batches import (
     BatchStream,
     balanced_weights,
     integer_seed,
+    names_digest,
     seed_sequence,
     steps_per_epoch,
     training_batches,
@@ -59,6 +60,22 @@ def test_integer_seeds_are_31_bits_wide_spread_over_them_and_not_used_up():
     assert len(set(seeds)) == 1000
     assert 0 <= min(seeds) < 0.01 * 2**31
     assert 0.99 * 2**31 < max(seeds) < 2**31
+
+
+def test_the_digest_of_names_is_of_the_names_and_not_of_their_type():
+    words = ["lung", "heart"]
+    for same in (
+        np.array(words),
+        np.array(words, "<U9"),
+        np.array(words, object),
+        np.array([np.str_(word) for word in words], object),
+    ):
+        assert names_digest(same) == names_digest(np.array(words))
+    numbers = np.array([1, 2])
+    for same in (numbers.astype("int8"), numbers.astype(object), np.array([*numbers], object)):
+        assert names_digest(same) == names_digest(numbers)
+    others = (["heart", "lung"], ["lung", "lung"], ["lung"], [1, 2], ["1", "2"], ["lungheart"])
+    assert len({names_digest(np.array(names)) for names in (words, *others)}) == 7
 
 
 # ------------------------------------------------------------------------------------ the batches

@@ -665,6 +665,15 @@ def test_the_directory_of_another_run_is_refused(noisy, images, tmp_path, change
         cross_validate(other, data.pop("images"), data.pop("labels"), **data)
 
 
+def test_the_same_labels_and_groups_in_arrays_of_another_type_go_on(images, tmp_path):
+    settings = {"n_splits": 3, "random_state": 0, "checkpoint_dir": tmp_path}
+    names = PATIENTS.astype(str)
+    first = cross_validate(transfer(epochs=1), images, LABELS, groups=names, **settings)
+    columns = LABELS.astype(object), names.astype(object)
+    again = cross_validate(transfer(epochs=1), images, columns[0], groups=columns[1], **settings)
+    assert [fold.seconds for fold in again.folds] == [fold.seconds for fold in first.folds]
+
+
 def test_the_directory_of_another_architecture_of_equal_weights_is_refused(images, tmp_path):
     settings = {"n_splits": 3, "random_state": 0, "checkpoint_dir": tmp_path}
     cross_validate(transfer(network(dropout=0.3)), images, LABELS, **settings)

@@ -49,6 +49,15 @@ def array_digest(array: np.ndarray) -> str:
     return digest.hexdigest()
 
 
+def names_digest(names: np.ndarray) -> str:
+    """Return a SHA-256 digest of labels or groups ``(n,)``, equal whatever array type has them.
+
+    Strings come as ``<U4``, as ``<U5`` beside a longer one, or as objects from a data frame.
+    """
+    plain = (name.item() if isinstance(name, np.generic) else name for name in names.tolist())
+    return hashlib.sha256(repr(list(plain)).encode()).hexdigest()
+
+
 def training_batches(
     inputs: np.ndarray,
     targets: np.ndarray,

@@ -21,7 +21,7 @@ import numpy as np
 from sklearn.base import clone
 
 from detl import _graphs, folds
-from detl._batches import array_digest, integer_seed, seed_sequence
+from detl._batches import array_digest, integer_seed, names_digest, seed_sequence
 from detl._checkpoints import FoldStore, check_repeatable
 from detl._checks import check_choice, check_classes, check_count, check_labels
 from detl._precision import dtype_policy
@@ -235,7 +235,7 @@ def prepare(
     indices = _indices(labels, groups, n_splits, n_repeats, cv, integer_seed(split_seed))
     *seeds, views_seed = (integer_seed(seed) for seed in fold_seed.spawn(len(indices) + 1))
     transfer.set_params(random_state=views_seed)
-    source = None if source_groups is None else array_digest(np.asarray(source_groups))
+    source = None if source_groups is None else names_digest(np.asarray(source_groups))
     if source not in audits:
         audits[source] = folds.audit(
             indices, labels, groups=groups, images=images, source_groups=source_groups
@@ -273,8 +273,8 @@ def train_folds(
         "source": weights_digest(extension.network, but=extension.network.layers[-1]),
         "architecture": _graphs.graph_digest(extension.network),
         "images": array_digest(images),
-        "labels": array_digest(labels),
-        "groups": None if prepared.groups is None else array_digest(prepared.groups),
+        "labels": names_digest(labels),
+        "groups": None if prepared.groups is None else names_digest(prepared.groups),
         "folds": array_digest(np.concatenate([np.r_[-1, a, -2, b] for a, b in indices])),
         "fold_seeds": seeds,
         "views_seed": transfer.random_state,
