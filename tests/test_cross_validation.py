@@ -395,6 +395,17 @@ def test_a_leak_is_a_warning_or_an_error_as_asked_and_is_kept_with_the_result(im
         cross_validate(transfer(), images, LABELS, on_leak="no")
 
 
+def test_the_advice_fits_the_leak(images):
+    settings = {"groups": PATIENTS, "n_splits": 3, "on_leak": "raise", "random_state": 0}
+    with pytest.raises(ValueError, match=r"the source model was trained on\. Train the source wi"):
+        cross_validate(transfer(), images, LABELS, source_groups=[3], **settings)
+    settings |= {"cv": StratifiedKFold(3, shuffle=True, random_state=0), "n_splits": None}
+    with pytest.raises(ValueError, match=r"in fold 0\. Give groups, .* is trained\.$"):
+        cross_validate(transfer(), images, LABELS, **settings)
+    with pytest.raises(ValueError, match=r"Give groups, .* is trained\. Train the source without"):
+        cross_validate(transfer(), images, LABELS, source_groups=[3], **settings)
+
+
 # ----------------------------------------------------------------------------------- many processes
 
 

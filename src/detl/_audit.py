@@ -88,6 +88,18 @@ class Audit:
     source_copies_exact: np.ndarray | None = None
 
     @property
+    def leaks_across(self) -> bool:
+        """Whether groups or copies of images are on both sides of a fold."""
+        sides = (self.shared_group_images, self.copied_images)
+        return any(images is not None and bool(images.any()) for images in sides)
+
+    @property
+    def leaks_from_source(self) -> bool:
+        """Whether the source has groups of the target or copies of its images."""
+        copies = 0 if self.source_copies is None else len(self.source_copies)
+        return bool(self.source_shared_groups) or copies > 0
+
+    @property
     def missing_from_train(self) -> tuple[tuple[Any, ...], ...]:
         """Classes that each fold does not train on."""
         return self._missing(self.train_counts)

@@ -377,7 +377,15 @@ def react_to_leaks(audits: Mapping[str, folds.Audit], on_leak: str) -> None:
         return
     message = "The folds leak: " + " ".join(leaks)
     if on_leak == "raise":
-        raise ValueError(f"{message} Give groups, and remove copies, before anything is trained.")
+        advice = []
+        if any(audit.leaks_across for audit in audits.values()):
+            advice.append("Give groups, and remove copies, before anything is trained.")
+        if any(audit.leaks_from_source for audit in audits.values()):
+            advice.append(
+                "Train the source without the groups of the target, or leave their images out of "
+                "the target."
+            )
+        raise ValueError(" ".join([message, *advice]))
     warnings.warn(message, UserWarning, stacklevel=3)
 
 
