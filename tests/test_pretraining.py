@@ -179,6 +179,36 @@ def test_the_weights_that_come_back_are_those_of_the_best_epoch(judged, validati
     assert loss == pytest.approx(judged.history["val_loss"][judged.best_epoch], rel=1e-5)
 
 
+class Watched(np.ndarray):
+    """Images that know how many of them were copied at once."""
+
+    most_copied = 0
+
+    def __getitem__(self, key):
+        found = super().__getitem__(key)
+        if isinstance(key, np.ndarray):
+            Watched.most_copied = max(Watched.most_copied, len(found))
+        return found
+
+
+def test_no_more_than_a_batch_is_copied_not_even_to_validate(train, tiny_images):
+    train(images=tiny_images.view(Watched))
+    assert 0 < Watched.most_copied <= LIKE_TINY_SOURCE["batch_size"]
+
+
+def test_callbacks_run_beside_the_one_that_keeps_the_best_epoch(train):
+    epochs = []
+    watch = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: epochs.append(logs))
+    source = train(epochs=2, callbacks=[watch])
+    assert [logs["val_accuracy"] for logs in epochs] == source.history["val_accuracy"]
+
+
+@pytest.mark.parametrize("wrong", [keras.callbacks.History(), ["log.csv"]])
+def test_what_is_no_list_of_callbacks_is_refused(train, wrong):
+    with pytest.raises(TypeError, match="expected a list of keras.callbacks.Callback"):
+        train(callbacks=wrong)
+
+
 def test_of_equally_good_epochs_the_first_is_kept(judged):
     accuracies = judged.history["val_accuracy"]
     assert accuracies.count(max(accuracies)) > 1

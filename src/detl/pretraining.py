@@ -7,6 +7,7 @@ import logging
 import math
 import warnings
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from numbers import Real
 from pathlib import Path
@@ -138,6 +139,7 @@ def pretrain(
     augmentation: Augmentation | None = _DEFAULT_AUGMENTATION,
     class_weight: ClassWeight = None,
     precision: Precision = "float32",
+    callbacks: Sequence[keras.callbacks.Callback] = (),
     random_state: Any = None,
     verbose: int = 1,
 ) -> SourceModel:
@@ -181,6 +183,10 @@ def pretrain(
     precision : {"float32", "mixed_bfloat16", "auto"}, default="float32"
         Number format of the computation while training; weights are float32, and so is the model
         that comes back.
+    callbacks : sequence of keras.callbacks.Callback
+        What else is to happen while it trains, such as ``keras.callbacks.CSVLogger("log.csv")``.
+        They see the training graph; the weights that come back are those of the best epoch all
+        the same.
     random_state : int, numpy generator or None
         Seeds the initial weights, the held-out images, shuffling, augmentation and dropout. The
         same seed gives the same weights on the same machine, whatever ran before.
@@ -216,6 +222,10 @@ def pretrain(
     if gradient_clip is not None:
         check_positive("gradient_clip", gradient_clip)
     check_choice("class_weight", class_weight, (None, "balanced"))
+    if not isinstance(callbacks, Sequence) or not all(
+        isinstance(callback, keras.callbacks.Callback) for callback in callbacks
+    ):
+        raise TypeError(f"callbacks={callbacks!r}; expected a list of keras.callbacks.Callback.")
     if augmentation is not None and not callable(augmentation):
         raise TypeError(
             f"augmentation={augmentation!r}; expected a detl.Augmentation, or None for images as "
@@ -238,10 +248,11 @@ def pretrain(
         rows, held_out = folds.balanced_holdout(
             labels, groups=groups, random_state=integer_seed(holdout_seed)
         )
-        validation = (images[held_out], targets[held_out])
+        validation = (images, targets)
         _logger.info("pretrain holds out %d of %d images to validate.", len(held_out), len(labels))
     else:
         validation = _checked_validation(validation_data, shape, classes)
+        held_out = np.arange(len(validation[1]))
 
     network = _graphs.copy_model(
         backbone,
@@ -278,9 +289,8 @@ def pretrain(
         ),
         steps_per_epoch=steps,
         epochs=epochs,
-        validation_data=validation,
-        validation_batch_size=batch_size,
-        callbacks=[keep_best],
+        validation_data=_InOrder(*validation, rows=held_out, batch_size=batch_size),
+        callbacks=[keep_best, *callbacks],
         shuffle=False,
         verbose=verbose,
     )
@@ -293,6 +303,28 @@ def pretrain(
         history=history,
         best_epoch=int(keep_best.best_epoch),
     )
+
+
+class _InOrder(keras.utils.PyDataset):
+    """Batches of the given rows in their order: a memory map is not copied as a whole.
+
+    Not a generator: Keras 3.15 begins every validation but the first with batches it had before.
+    """
+
+    def __init__(
+        self, images: np.ndarray, targets: np.ndarray, *, rows: np.ndarray, batch_size: int
+    ) -> None:
+        super().__init__()
+        self._images, self._targets = images, targets
+        self._rows, self._batch_size = rows, batch_size
+
+    def __len__(self) -> int:
+        return steps_per_epoch(len(self._rows), self._batch_size)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        start = index * self._batch_size
+        chosen = self._rows[start : start + self._batch_size]
+        return self._images[chosen], self._targets[chosen]
 
 
 def _image_shape(backbone: Any) -> tuple[int | None, ...]:
