@@ -1,7 +1,7 @@
 """Image files to one ``uint8`` array; what cannot be read is reported, never silently dropped.
 
-Files are PNG, JPEG, BMP, TIFF, GIF or WebP, of any size. What a file may hold, and what becomes of
-it:
+Files are PNG, JPEG, BMP, TIFF, GIF, WebP or DICOM, of any size. What a file may hold, and what
+becomes of it:
 
 - Colour becomes luminance (ITU-R 601, ``0.299 R + 0.587 G + 0.114 B``) where one channel is wanted;
   grey is repeated where three are. Palettes and CMYK are resolved; colour profiles are ignored.
@@ -10,40 +10,46 @@ it:
 - Transparent pixels are mixed with black, so that colours hidden beneath them stay hidden.
 - The EXIF orientation is applied: a picture stands as its viewer shows it.
 - A file of several pages or frames is reported: which of them is meant is not for a loader to say.
+- DICOM, known by its content, becomes what a viewer shows first: the modality's table or rescaling,
+  then the first VOI LUT or else the first window, then ``MONOCHROME1`` inverted. Without a window,
+  the full range of the stored bits is 0..255, of 12 bits 0..4095. Overlays, padding values and
+  orientation are not looked at. pydicom reads it, an extra: ``pip install '.[dicom]'``.
 
-Pillow decodes, and its switches hold: ``PIL.Image.MAX_IMAGE_PIXELS``, above which a file is
-reported instead of read, and ``PIL.ImageFile.LOAD_TRUNCATED_IMAGES``, under which Pillow fills up
-truncated files instead of refusing them.
+Pillow decodes the others, and its switches hold: ``PIL.Image.MAX_IMAGE_PIXELS``, above which a file
+is reported instead of read (DICOM too), and ``PIL.ImageFile.LOAD_TRUNCATED_IMAGES``, under which
+Pillow fills up truncated files instead of refusing them.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from numbers import Integral
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
-from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from detl._checks import check_choice
+from detl._decoding import read_image, reason_of
+from detl._image_file import FinishedImages, Outcome, PartialImages, open_images
 from detl._progress import progress_bar
 
 Skipped = tuple[tuple[Path, str], ...]
+_Result = TypeVar("_Result")
 
-# Pillow's other decoders stay closed: a stray EPS file would start Ghostscript.
-_FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "GIF", "WEBP")
-_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".gif", ".webp")
+_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".gif", ".webp", ".dcm")
 # What Windows and macOS leave in folders of images; they hide the rest behind a leading dot.
 _LITTER = frozenset({"thumbs.db", "desktop.ini", "__macosx"})
 _REASONS_SHOWN = 20
+_READ_AHEAD = 64  # images that wait for their turn
 _ALMOST_BLACK = 16  # 12-bit values in a 16-bit file end below 4096 / 256
-_PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0  # a tag of TIFF and its value for negatives
 
 _logger = logging.getLogger("detl")
 
@@ -55,7 +61,7 @@ class LoadedImages:
     Attributes
     ----------
     images : numpy.ndarray of shape (n, height, width, channels)
-        ``uint8`` pixels in [0, 255].
+        ``uint8`` pixels in [0, 255]; with ``memory_map`` a ``numpy.memmap`` that is read only.
     labels : numpy.ndarray of str of shape (n,), or None
         Class of each image, the name of its folder; None where files were given without.
     paths : tuple of pathlib.Path
@@ -87,6 +93,7 @@ def load(
     size: tuple[int, int],
     channels: int = 1,
     aspect: str = "stretch",
+    memory_map: str | os.PathLike[str] | None = None,
     on_error: str = "raise",
     verbose: int = 0,
 ) -> LoadedImages:
@@ -108,6 +115,20 @@ def load(
         ChestX-ray was brought to 1024 x 1024; ``"pad"`` keeps its proportions, centred between
         black bars. Mind that bars tell a network the shape of the original, and with it, often,
         the collection it comes from.
+    memory_map : str or path-like, optional
+        A ``.npy`` file to read into, for more images than memory holds; the result is a memory map
+        of it. By default the images are in memory.
+
+        The file is complete or not there. A run that was killed goes on where it stopped when the
+        same call is made again, at most a second of it lost, and a call after a complete run
+        decodes nothing. Whether files are the same is told by their paths, sizes and times of
+        change, in order. An unfinished file keeps the rows in front of the first difference, and a
+        warning of the logger ``"detl"`` says so; a finished one is never changed: the difference is
+        an error. So are other ``size``, ``channels`` or ``aspect``. Files that could not be read
+        are tried again each time.
+
+        Beside ``images.npy`` lie ``images.npy.files``, which lists what was read, and until the end
+        ``images.npy.partial``. To start anew, delete the ``.npy`` or the ``.partial``.
     on_error : {"raise", "skip"}, default="raise"
         What becomes of missing, empty, truncated and other unreadable files: ``"raise"`` reads all
         the others first, then lists every such file in one error; ``"skip"`` leaves them out, says
@@ -124,6 +145,11 @@ def load(
     ------
     ValueError
         If files cannot be read; with ``on_error="skip"``, if none can.
+        If ``memory_map`` holds other images than these, is none of ours, or is being written.
+    OSError
+        If ``memory_map`` is on a disk too small for it.
+    ImportError
+        If there are DICOM files, and pydicom, an extra, is not installed.
     TypeError
         If ``paths`` is one path instead of several, or holds something else than paths.
 
@@ -143,7 +169,8 @@ def load(
     """
     read = _reader(size=size, channels=channels, aspect=aspect)
     check_choice("on_error", on_error, ("raise", "skip"))
-    return _load(_list_paths(paths), None, read, (*size, channels), on_error, verbose)
+    target = _npy_path(memory_map)
+    return _load(_list_paths(paths), None, read, target, on_error, verbose)
 
 
 def load_folders(
@@ -152,6 +179,7 @@ def load_folders(
     size: tuple[int, int],
     channels: int = 1,
     aspect: str = "stretch",
+    memory_map: str | os.PathLike[str] | None = None,
     on_error: str = "raise",
     verbose: int = 0,
 ) -> LoadedImages:
@@ -160,7 +188,7 @@ def load_folders(
     The name of a sub-folder is the label of its images. Classes are read in the order of their
     names, and the files of a class in the order of theirs, on every machine alike.
 
-    Every file in a sub-folder counts as an image, whatever its suffix: ``scan.dcm`` or
+    Every file in a sub-folder counts as an image, whatever its suffix: ``DICOMDIR`` or
     ``notes.txt`` is reported as unreadable rather than passed over. Only hidden files and folders
     (``.DS_Store``) and what operating systems leave behind (``Thumbs.db``, ``desktop.ini``,
     ``__MACOSX``) are ignored. So are files beside the sub-folders, such as a table; a warning of
@@ -177,6 +205,8 @@ def load_folders(
         Grey or colour (RGB).
     aspect : {"stretch", "pad"}, default="stretch"
         Whether images of another shape are distorted or padded, as in :func:`load`.
+    memory_map : str or path-like, optional
+        A ``.npy`` file to read into, as in :func:`load`.
     on_error : {"raise", "skip"}, default="raise"
         What becomes of unreadable files, as in :func:`load`.
     verbose : int, default=0
@@ -191,7 +221,12 @@ def load_folders(
     ------
     ValueError
         If files cannot be read; with ``on_error="skip"``, if a class has no other. If the folder
-        has no sub-folders, or one of them is empty or has sub-folders of its own.
+        has no sub-folders, or one of them is empty or has sub-folders of its own. If ``memory_map``
+        holds other images than these, is none of ours, or is being written.
+    OSError
+        If ``memory_map`` is on a disk too small for it.
+    ImportError
+        If there are DICOM files, and pydicom, an extra, is not installed.
 
     Examples
     --------
@@ -209,12 +244,13 @@ def load_folders(
     """
     read = _reader(size=size, channels=channels, aspect=aspect)
     check_choice("on_error", on_error, ("raise", "skip"))
+    target = _npy_path(memory_map)
     paths = _list_class_files(Path(folder))
     labels = np.array([path.parent.name for path in paths])
-    return _load(paths, labels, read, (*size, channels), on_error, verbose)
+    return _load(paths, labels, read, target, on_error, verbose)
 
 
-def _reader(*, size: Any, channels: Any, aspect: Any) -> Callable[[Path], np.ndarray]:
+def _reader(*, size: Any, channels: Any, aspect: Any) -> partial[np.ndarray]:
     """Check how images are wanted, and return the function that reads one so."""
     is_pair = isinstance(size, Sequence) and len(size) == 2
     if not is_pair or not all(isinstance(n, Integral) and int(n) >= 1 for n in size):
@@ -224,7 +260,24 @@ def _reader(*, size: Any, channels: Any, aspect: Any) -> Callable[[Path], np.nda
         )
     check_choice("channels", channels, (1, 3))
     check_choice("aspect", aspect, ("stretch", "pad"))
-    return partial(_read, height=size[0], width=size[1], channels=channels, aspect=aspect)
+    height, width = map(int, size)
+    return partial(read_image, height=height, width=width, channels=channels, aspect=aspect)
+
+
+def _npy_path(memory_map: Any) -> Path | None:
+    if memory_map is None:
+        return None
+    if not isinstance(memory_map, str | os.PathLike):
+        raise TypeError(
+            f"memory_map is {type(memory_map).__name__} {memory_map!r}; expected the path of a "
+            ".npy file."
+        )
+    if not str(memory_map).endswith(".npy"):
+        raise ValueError(
+            f"memory_map={str(memory_map)!r}; expected a file whose name ends in .npy, such as "
+            "'images.npy'."
+        )
+    return Path(memory_map)
 
 
 def _list_paths(paths: Any) -> list[Path]:
@@ -306,45 +359,91 @@ def _some(names: Sequence[str]) -> str:
 def _load(
     paths: list[Path],
     labels: np.ndarray | None,
-    read: Callable[[Path], np.ndarray],
-    shape: tuple[int, int, int],
+    read: partial[np.ndarray],
+    memory_map: Path | None,
     on_error: str,
     verbose: int,
 ) -> LoadedImages:
-    images = np.empty((len(paths), *shape), dtype=np.uint8)
-
-    def fill(row: int) -> str | None:
-        try:
-            images[row] = read(paths[row])  # one channel is repeated to fill three
-        except Exception as error:  # on a broken file, Pillow's decoders raise nearly anything
-            return _reason(error)
-        return None
-
+    rows = _open_rows(paths, read, memory_map)
     bar = progress_bar(len(paths), verbose=verbose, description="reading", unit="image")
-    with bar, ThreadPoolExecutor() as pool:
-        reasons = []
-        for reason in pool.map(fill, range(len(paths))):
-            reasons.append(reason)
+    with closing(rows), bar, ThreadPoolExecutor() as pool:
+        bar.update(len(rows.outcomes))
+        rest = paths[len(rows.outcomes) :]
+        for pixels, outcome in _in_order(pool, partial(_attempt, read), rest):
+            rows.add(pixels, outcome)
             bar.update()
-    skipped = tuple((path, reason) for path, reason in zip(paths, reasons) if reason)
-    if skipped:
+        reasons = [outcome.reason for outcome in rows.outcomes]
+        skipped = tuple((path, reason) for path, reason in zip(paths, reasons) if reason)
         kept = np.array([reason is None for reason in reasons])
-        _report(skipped, kept, labels, on_error)
-        images = images[kept]
-        labels = None if labels is None else labels[kept]
-        paths = [path for path, reason in zip(paths, reasons) if reason is None]
-    _warn_if_almost_black(images, paths)
-    return LoadedImages(images=images, labels=labels, paths=tuple(paths), skipped=skipped)
+        if skipped:
+            _report(skipped, kept, labels, on_error)
+        _warn_if_almost_black(rows.outcomes, paths)
+        images = rows.finish()
+    return LoadedImages(
+        images=images,
+        labels=None if labels is None else labels[kept],
+        paths=tuple(path for path, reason in zip(paths, reasons) if reason is None),
+        skipped=skipped,
+    )
 
 
-def _reason(error: Exception) -> str:
-    if isinstance(error, UnidentifiedImageError):
-        return f"not an image that can be read; expected {', '.join(_FORMATS)}"
-    if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
-        return f"{error} Raise PIL.Image.MAX_IMAGE_PIXELS if you trust the file"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror  # without the number and, once more, the path
-    return str(error) or type(error).__name__
+def _open_rows(
+    paths: list[Path], read: partial[np.ndarray], memory_map: Path | None
+) -> _Array | FinishedImages | PartialImages:
+    """Return where rows go, in memory or in a file, with what is there already."""
+    settings = read.keywords
+    shape = (settings["height"], settings["width"], settings["channels"])
+    if memory_map is None:
+        return _Array(len(paths), shape)
+
+    def is_readable(path: Path) -> bool:
+        return _attempt(read, path)[1].reason is None
+
+    return open_images(memory_map, paths, shape=shape, settings=settings, is_readable=is_readable)
+
+
+class _Array:
+    """Rows of an array in memory, of which the last stay unused where files are left out."""
+
+    def __init__(self, n_rows: int, shape: tuple[int, ...]) -> None:
+        self.outcomes: list[Outcome] = []
+        self._images = np.empty((n_rows, *shape), dtype=np.uint8)
+        self._n_rows = 0
+
+    def add(self, pixels: np.ndarray | None, outcome: Outcome) -> None:
+        if pixels is not None:
+            self._images[self._n_rows] = pixels
+            self._n_rows += 1
+        self.outcomes.append(outcome)
+
+    def finish(self) -> np.ndarray:
+        return self._images[: self._n_rows]
+
+    def close(self) -> None:
+        """Do nothing: there is nothing to close."""
+
+
+def _attempt(read: Callable[[Path], np.ndarray], path: Path) -> tuple[np.ndarray | None, Outcome]:
+    try:
+        pixels = read(path)
+    except ImportError:  # a package is missing, and no file is broken
+        raise
+    except Exception as error:  # on a broken file, decoders raise nearly anything
+        return None, Outcome(reason=reason_of(error))
+    return pixels, Outcome(brightest=int(pixels.max()))
+
+
+def _in_order(
+    pool: Executor, function: Callable[[Path], _Result], paths: Iterable[Path]
+) -> Iterator[_Result]:
+    """Yield what the function returns, calling it ahead for a few paths, not for all."""
+    waiting: deque[Future[_Result]] = deque()
+    for path in paths:
+        waiting.append(pool.submit(function, path))
+        if len(waiting) == _READ_AHEAD:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
 
 
 def _report(skipped: Skipped, kept: np.ndarray, labels: np.ndarray | None, on_error: str) -> None:
@@ -370,77 +469,15 @@ def _report(skipped: Skipped, kept: np.ndarray, labels: np.ndarray | None, on_er
     _logger.warning("%s and are left out:\n%s", found, table)
 
 
-def _warn_if_almost_black(images: np.ndarray, paths: list[Path]) -> None:
-    dark = np.flatnonzero(images.reshape(len(images), -1).max(axis=1) < _ALMOST_BLACK)
-    if len(dark):
+def _warn_if_almost_black(outcomes: Sequence[Outcome], paths: list[Path]) -> None:
+    levels = [(outcome.brightest, path) for outcome, path in zip(outcomes, paths)]
+    dark = [path for level, path in levels if level is not None and level < _ALMOST_BLACK]
+    if dark:
         _logger.warning(
             "%d of %d images are almost black, no pixel above %d of 255, the first %s. 16-bit "
             "files that hold 12-bit values look so: scale them to 0..65535 first.",
             len(dark),
-            len(images),
+            sum(level is not None for level, _ in levels),
             _ALMOST_BLACK - 1,
-            paths[dark[0]],
+            dark[0],
         )
-
-
-def _read(path: Path, *, height: int, width: int, channels: int, aspect: str) -> np.ndarray:
-    """Return (height, width, 1) pixels, or (height, width, 3) of a colour file where wanted."""
-    if path.stat().st_size == 0:
-        raise ValueError("the file is empty")
-    # A stream: by name, Pillow maps uncompressed TIFF, and garbles those that lie on their side.
-    with path.open("rb") as stream, Image.open(stream, formats=_FORMATS) as file:
-        _check_file(file)
-        # No file.draft: it halves the time of large JPEGs, but then the same picture has other
-        # pixels as JPEG than as PNG, by which a network can tell two collections apart.
-        ImageOps.exif_transpose(file, in_place=True)
-        picture = _to_eight_bits(file)
-    if channels == 1:
-        picture = picture.convert("L")
-    fit = _pad if aspect == "pad" else _stretch
-    return np.asarray(fit(picture, height, width)).reshape(height, width, -1)
-
-
-def _check_file(file: ImageFile.ImageFile) -> None:
-    pixels, limit = file.width * file.height, Image.MAX_IMAGE_PIXELS
-    if limit is not None and pixels > limit:
-        # Up to twice the limit Pillow only warns, and would decode.
-        raise Image.DecompressionBombError(
-            f"Image size ({pixels} pixels) exceeds limit of {limit} pixels."
-        )
-    # An MPO is a JPEG of a camera with a preview or a gain map behind it.
-    if getattr(file, "is_animated", False) and file.format != "MPO":
-        raise ValueError(
-            f"holds {getattr(file, 'n_frames', 'several')} pages or frames; expected one image"
-        )
-    if file.mode == "F" or (file.mode == "I" and file.format != "PNG"):
-        raise ValueError(
-            "has 32-bit pixels, whose range is not known; save it with 8 or 16 bits a channel"
-        )
-
-
-def _to_eight_bits(file: ImageFile.ImageFile) -> Image.Image:
-    """Return an opaque picture of mode "L" or "RGB"."""
-    if file.mode.startswith("I"):  # "I;16" and its byte orders; of a PNG, Pillow < 11 makes an "I"
-        # convert("L") would clip at 255. The high byte is also what Pillow takes of 16-bit colour.
-        levels = (np.asarray(file) >> 8).astype(np.uint8)
-        if file.format == "TIFF" and file.tag_v2.get(_PHOTOMETRIC) == _WHITE_IS_ZERO:
-            levels = 255 - levels  # Pillow does so for 8 bits, not for 16
-        return Image.fromarray(levels)
-    if file.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in file.info:
-        black = Image.new("RGBA", file.size, color="black")
-        return Image.alpha_composite(black, file.convert("RGBA")).convert("RGB")
-    return file.convert("L" if file.mode in ("1", "L") else "RGB")
-
-
-def _stretch(picture: Image.Image, height: int, width: int) -> Image.Image:
-    return picture.resize((width, height), Image.Resampling.BILINEAR)
-
-
-def _pad(picture: Image.Image, height: int, width: int) -> Image.Image:
-    scale = min(height / picture.height, width / picture.width)
-    inner_height = max(1, round(picture.height * scale))
-    inner_width = max(1, round(picture.width * scale))
-    canvas = Image.new(picture.mode, (width, height))
-    inner = _stretch(picture, inner_height, inner_width)
-    canvas.paste(inner, ((width - inner_width) // 2, (height - inner_height) // 2))
-    return canvas
