@@ -11,7 +11,16 @@ import importlib.metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from detl import backbones, faithfulness, features, folds, images, metrics, plots
+    from detl import (
+        backbones,
+        faithfulness,
+        features,
+        folds,
+        images,
+        metrics,
+        plots,
+        shortcuts,
+    )
     from detl.augmentation import Augmentation
     from detl.comparison import Comparison, compare, compare_results
     from detl.cross_validation import FoldError, cross_validate
@@ -42,6 +51,7 @@ __all__ = [
     "metrics",
     "plots",
     "pretrain",
+    "shortcuts",
 ]
 
 # Public name -> the module that defines it. Public names that are missing here are modules.

@@ -1,0 +1,134 @@
+"""Regions of images: given in one of several ways, blanked out, or kept alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from numbers import Integral, Real
+from typing import Any, TypeAlias
+
+import numpy as np
+
+Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
+Region: TypeAlias = "tuple[float, float, float, float] | Array | Callable[[Array], Array]"
+
+_CHUNK = 256  # images at once: a memory map is never read whole
+
+
+def region_masks(region: Any, images: Array) -> Array:
+    """Return the region as a mask per image.
+
+    Parameters
+    ----------
+    region : (top, left, bottom, right), numpy.ndarray of bool, or callable
+        A box, in shares of height and width if any of its numbers is a float and in pixels if all
+        are whole; a mask ``(height, width)`` for all images; one per image ``(n, height, width)``;
+        or a function from images to such masks.
+    images : numpy.ndarray of shape (n, height, width, channels)
+        What it is a region of.
+
+    Returns
+    -------
+    numpy.ndarray of bool, shape (n, height, width)
+        Not to be written to: a mask for all images takes no more room than one.
+    """
+    n, (height, width) = len(images), images.shape[1:3]
+    if callable(region):
+        region = region(images)
+        source = "what region(images) returned"
+    else:
+        source = "region"
+    if isinstance(region, np.ndarray):
+        masks = _check_masks(region, (n, height, width), source)
+    else:
+        masks = _box_mask(region, height, width)
+    masks = np.broadcast_to(masks, (n, height, width))
+    covered = masks.reshape(n, -1).mean(axis=1)
+    if covered.max() == 0 or covered.min() == 1:
+        raise ValueError(
+            f"{source} covers {'nothing' if covered.max() == 0 else 'the whole'} of every image; "
+            "expected a part, such as (0.1, 0.1, 0.9, 0.9) for all but the border."
+        )
+    return masks
+
+
+def _box_mask(region: Any, height: int, width: int) -> Array:
+    box = tuple(region) if np.iterable(region) and not isinstance(region, str) else ()
+    if len(box) != 4 or not all(isinstance(v, Real) and not isinstance(v, bool) for v in box):
+        raise TypeError(
+            f"region={region!r}; expected (top, left, bottom, right) in shares of the sides or in "
+            "pixels, an array of bool (height, width) or (n, height, width), or a function from "
+            "images to such masks."
+        )
+    top, left, bottom, right = (float(v) for v in box)
+    if all(isinstance(v, Integral) for v in box):
+        unit, limits = "pixels", (height, width)
+    else:
+        unit, limits = "shares of the sides", (1, 1)
+    if not (0 <= top < bottom <= limits[0] and 0 <= left < right <= limits[1]):
+        raise ValueError(
+            f"region={box} is no box (top, left, bottom, right) in {unit} of at most "
+            f"{limits[0]} and {limits[1]}; with whole numbers it is meant in pixels, with floats "
+            "in shares."
+        )
+    down, across = height / limits[0], width / limits[1]
+    mask = np.zeros((height, width), dtype=bool)
+    rows = slice(round(top * down), round(bottom * down))
+    mask[rows, round(left * across) : round(right * across)] = True
+    return mask
+
+
+def _check_masks(masks: Array, shape: tuple[int, int, int], source: str) -> Array:
+    if masks.dtype != bool:
+        raise TypeError(f"{source} has dtype {masks.dtype}; expected bool, such as masks > 0.")
+    if masks.shape not in (shape, shape[1:]):
+        raise ValueError(
+            f"{source} has shape {masks.shape}; expected {shape[1:]}, one mask for all images, or "
+            f"{shape}, one per image."
+        )
+    return masks
+
+
+def border_mask(border: Any, size: tuple[int, int], *, without: Array | None = None) -> Array:
+    """Return where only the border is, ``(height, width)``.
+
+    Parameters
+    ----------
+    border : float
+        Its width, as a share of the shorter side, below 0.5.
+    size : tuple of int
+        Height and width, pixels.
+    without : numpy.ndarray of bool, shape (n, height, width), optional
+        A region that is no part of it, in whatever image.
+    """
+    if not isinstance(border, Real) or isinstance(border, bool) or not 0 < float(border) < 0.5:
+        raise ValueError(
+            f"border={border!r}; expected a share of the shorter side between 0 and 0.5, such as "
+            "0.1, or None for no test of the border."
+        )
+    pixels = int(float(border) * min(size))
+    if pixels == 0:
+        raise ValueError(
+            f"border={border} is less than a pixel of {size[0]} x {size[1]}; use at least "
+            f"{1 / min(size):.3f}."
+        )
+    mask = np.ones(size, dtype=bool)
+    mask[pixels:-pixels, pixels:-pixels] = False
+    if without is not None:
+        mask &= ~without.any(axis=0)
+    if not mask.any():
+        raise ValueError(
+            "The region covers the whole border in one image or another, so that nothing is left "
+            "to be tested; use border=None, or a wider one."
+        )
+    return mask
+
+
+def blanked(images: Array, masks: Array, fill: float) -> Array:
+    """Return a copy of the images in which one constant stands wherever the mask is true."""
+    found = np.empty(images.shape, images.dtype)
+    masks = np.broadcast_to(masks, images.shape[:3])
+    for start in range(0, len(images), _CHUNK):
+        rows = slice(start, start + _CHUNK)
+        found[rows] = images[rows]
+        found[rows][masks[rows]] = fill
+    return found
