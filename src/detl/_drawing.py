@@ -109,3 +109,21 @@ def draw_shares(axis: Axes, *, x: str, y: str) -> None:
     axis.plot([0, 1], [0, 1], color="grey", linestyle=":", linewidth=1)
     axis.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), xlabel=x, ylabel=y)
     axis.grid(alpha=0.3)
+
+
+def draw_intervals(axis: Axes, rows: Sequence[tuple[str, Any, str]]) -> None:
+    """Draw values with their intervals, one a line from the top.
+
+    A row is a name, ``(value, low, high)`` or None, and a colour; without a value it is a heading.
+    """
+    for place, (_, numbers, colour) in enumerate(rows):
+        if numbers is None or np.isnan(numbers[0]):
+            continue
+        value, low, high = numbers
+        axis.plot([low, high], [place, place], color=colour, linewidth=1.5)
+        axis.plot(value, place, marker="o", color=colour, markersize=4)
+    axis.set_yticks(range(len(rows)), [name for name, *_ in rows], fontsize="small")
+    for tick, (_, numbers, _) in zip(axis.get_yticklabels(), rows, strict=True):
+        tick.set_fontweight("bold" if numbers is None else "normal")
+    axis.set_ylim(len(rows) - 0.5, -0.5)
+    axis.grid(axis="x", alpha=0.3)

@@ -106,11 +106,14 @@ class ShortcutTest:
         """The class that looks most like a shortcut; None where none could be judged."""
         if not self.figures:
             return None
-        ends = {
-            label: figure.low if self.suspicious == "above" else -figure.high
-            for label, figure in self.figures.items()
-        }
-        return max(ends, key=lambda label: np.nan_to_num(ends[label], nan=-np.inf))
+        sign, end = (1, "low") if self.suspicious == "above" else (-1, "high")
+
+        def suspicion(label: Any) -> tuple[float, float]:
+            figure = self.figures[label]
+            found = np.nan_to_num([getattr(figure, end), figure.value], nan=-sign * np.inf)
+            return sign * found[0], sign * found[1]
+
+        return max(self.figures, key=suspicion)
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything in lists, strings and numbers that JSON can hold; None for NaN."""

@@ -21,6 +21,7 @@ from detl._drawing import (
     blend,
     draw_boxes,
     draw_course,
+    draw_intervals,
     draw_outline,
     draw_shares,
     find_colormap,
@@ -29,6 +30,7 @@ from detl._drawing import (
     require_matplotlib,
     rows_of,
 )
+from detl._verdicts import ShortcutReport, ShortcutTest
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -488,7 +490,77 @@ def learning_curves(history: Any) -> Figure:
     return figure
 
 
+def shortcut_report(report: ShortcutReport) -> Figure:
+    """Draw a shortcut report: who tells the classes, and what each test measured.
+
+    Parameters
+    ----------
+    report : ShortcutReport
+        What :func:`detl.shortcuts.examine` or one of its tests returned.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        On the left the ROC AUC of the network and of all that it is held against; then the figure
+        of each test and class with its interval. The line is the threshold; red is beyond it, blue
+        on its other side, grey neither.
+
+    Raises
+    ------
+    ImportError
+        If matplotlib, an extra, is not installed.
+    TypeError
+        If ``report`` is none.
+    """
+    require_matplotlib()
+    from matplotlib.figure import Figure
+
+    if not isinstance(report, ShortcutReport):
+        raise TypeError(
+            f"report is {type(report).__name__}; expected a ShortcutReport, as "
+            "detl.shortcuts.examine returns it."
+        )
+    judged = [(name, test) for name, test in report.tests.items() if test.threshold is not None]
+    panels = {
+        title: found
+        for title, side in (
+            ("share that is left without the object", "above"),
+            ("heatmap on the region, over its area", "below"),
+        )
+        if (found := [(name, test) for name, test in judged if test.suspicious == side])
+    }
+    n_rows = [len(report.results)] + [
+        sum(1 + len(test.figures) for _, test in found) for found in panels.values()
+    ]
+    figure = Figure(figsize=(4.6 * len(n_rows), 1.2 + 0.2 * max(*n_rows, 8)), layout="constrained")
+    axes = figure.subplots(1, len(n_rows), squeeze=False)[0]
+    areas = {name: result.scores["roc_auc"] for name, result in report.results.items()}
+    draw_intervals(
+        axes[0],
+        [(name, (a.mean, a.interval.low, a.interval.high), "black") for name, a in areas.items()],
+    )
+    axes[0].axvline(0.5, color="grey", linestyle=":", linewidth=1)
+    axes[0].set_xlabel("ROC AUC, mean over classes")
+    for axis, (title, found) in zip(axes[1:], panels.items(), strict=True):
+        draw_intervals(axis, [row for name, test in found for row in _rows_of_test(name, test)])
+        for threshold in {test.threshold for _, test in found}:
+            axis.axvline(threshold, color="tab:red", linestyle="--", linewidth=1)
+        axis.set_xlabel(title)
+    return figure
+
+
 # ---------------------------------------------------------------------------- parts of pictures
+
+
+def _rows_of_test(name: str, test: ShortcutTest) -> list[Any]:
+    """Return a heading with the verdict, and a row for each class."""
+    beyond, other = ("above", "below") if test.suspicious == "above" else ("below", "above")
+    colours = {beyond: "tab:red", other: "tab:blue", "unknown": "grey"}
+    rows: list[Any] = [(f"{name}: {test.verdict}", None, "black")]
+    for label, figure in test.figures.items():
+        side = figure.lies(test.threshold or 0)
+        rows.append((str(label), (figure.value, figure.low, figure.high), colours[side]))
+    return rows
 
 
 def _draw_roc(axis: Axes, curve: metrics.RocCurve, area: metrics.Score) -> None:
