@@ -1,8 +1,8 @@
 """Plant a shortcut of known strength, and see whether the shortcut tests find it.
 
-On chest phantoms of four classes: a white square of three pixels in the upper left corner of 0,
-20, 50, 80 or 100 % of the images of one class, and of no other image. Nothing else outside the chest
-tells the classes apart, so that every "shortcut likely" at 0 % is a false alarm.
+On chest phantoms of four classes: a white square of three by three pixels in the upper left corner
+of 0, 20, 50, 80 or 100 % of the images of one class, and of no other image. Nothing else outside
+the lungs tells the classes apart, so that every "shortcut likely" at 0 % is a false alarm.
 
 Run: ``python benchmarks/shortcut_detection.py``
 """

@@ -1,4 +1,4 @@
-"""Examine the classifier of the chest X-ray example: does it look at the lungs?
+"""Ask whether the classifier of the chest X-ray example looks at the lungs.
 
 On its four classes, folds by patient. COVID-19 images come from four collections, all others from
 the NIH, so that much is there to be found.
