@@ -14,7 +14,6 @@ import csv
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -45,13 +44,17 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("docs/results"))
     parsed = parser.parse_args()
     source = trained_source(parsed.source)
-    rows: list[dict[str, Any]] = []
+    table = parsed.output / "shortcut_detection.csv"
+    rows = read(table)  # a run that broke off goes on
+    known = {(row["seed"], row["share marked"]) for row in rows}
     for seed in range(parsed.seeds):
         for share in SHARES:
+            if (str(seed), str(share)) in known:
+                continue
             started = time.perf_counter()
             report = examined(source, share, seed)
             rows += rows_of(report, share, seed)
-            write(parsed.output / "shortcut_detection.csv", rows)
+            write(table, rows)
             print(f"-- seed {seed}, share {share}, {time.perf_counter() - started:.0f} s")
             print(report, flush=True)
             if seed == 0 and share in (0.0, 1.0):
@@ -113,37 +116,37 @@ def examined(source: detl.SourceModel, share: float, seed: int) -> detl.shortcut
 
 def rows_of(
     report: detl.shortcuts.ShortcutReport, share: float, seed: int
-) -> Iterable[dict[str, Any]]:
+) -> Iterable[dict[str, str]]:
     """Return a row for each test: its verdict, and the figure of its worst class."""
     accuracy = report.results["network"].accuracy
     for name, test in report.tests.items():
         worst = test.worst
         figure = test.figures.get(worst)
         yield {
-            "seed": seed,
-            "share marked": share,
+            "seed": str(seed),
+            "share marked": str(share),
             "network's accuracy": f"{accuracy:.3f}",
             "test": name,
             "verdict": test.verdict,
-            "worst class": worst,
+            "worst class": str(worst),
             **{
                 end: "" if figure is None else f"{getattr(figure, end):.3f}"
                 for end in ("value", "low", "high")
             },
-            "threshold": "" if test.threshold is None else test.threshold,
+            "threshold": "" if test.threshold is None else str(test.threshold),
         }
 
 
-def rates(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def rates(rows: list[dict[str, str]]) -> list[dict[str, str]]:
     """Return, for each test, how many seeds have each verdict at each share."""
     found = []
     for name in dict.fromkeys(row["test"] for row in rows if row["threshold"] != ""):
-        row: dict[str, Any] = {"test": name}
+        row: dict[str, str] = {"test": name}
         for share in SHARES:
             verdicts = [
                 row["verdict"]
                 for row in rows
-                if row["test"] == name and row["share marked"] == share
+                if row["test"] == name and row["share marked"] == str(share)
             ]
             counts = [
                 verdicts.count(verdict)
@@ -154,16 +157,24 @@ def rates(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return found
 
 
-def detected(rows: list[dict[str, Any]], name: str, share: float) -> float:
+def detected(rows: list[dict[str, str]], name: str, share: float) -> float:
     """Return the share of seeds in which a test, or any, says that a shortcut is likely."""
-    by_seed: dict[int, list[str]] = {}
+    by_seed: dict[str, list[str]] = {}
     for row in rows:
-        if row["share marked"] == share and name in (row["test"], "any test"):
+        if row["share marked"] == str(share) and name in (row["test"], "any test"):
             by_seed.setdefault(row["seed"], []).append(row["verdict"])
     return float(np.mean(["shortcut likely" in verdicts for verdicts in by_seed.values()]))
 
 
-def write(path: Path, rows: list[dict[str, Any]]) -> None:
+def read(path: Path) -> list[dict[str, str]]:
+    """Return the rows of a table, none where there is none yet."""
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def write(path: Path, rows: list[dict[str, str]]) -> None:
     """Write rows to a table."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="") as file:
@@ -172,7 +183,7 @@ def write(path: Path, rows: list[dict[str, Any]]) -> None:
         writer.writerows(rows)
 
 
-def draw(path: Path, rows: list[dict[str, Any]]) -> None:
+def draw(path: Path, rows: list[dict[str, str]]) -> None:
     """Draw the share of seeds in which each test finds the marker, over the share marked."""
     path.parent.mkdir(parents=True, exist_ok=True)
     figure = Figure(figsize=(6, 3.6), layout="constrained")

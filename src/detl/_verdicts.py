@@ -88,7 +88,8 @@ class ShortcutTest:
     verdict : str
         ``"shortcut likely"`` if the interval of one class at least lies wholly on the suspicious
         side, ``"no shortcut found"`` if those of all classes lie on the other, else ``"cannot be
-        told"``. Rivals that see the object are no shortcuts: of them it says who is better.
+        told"``. Rivals that see the object are no shortcuts: of them it says who is better. For
+        ``"attention"`` see :func:`detl.shortcuts.attention`.
     note : str
         What else a reader must know, such as which classes could not be judged.
     """
@@ -297,3 +298,8 @@ def units_per_class(result: Any) -> dict[Any, int]:
     return {
         label: len(np.unique(units[result.labels == label])) for label in result.classes.tolist()
     }
+
+
+def listed(labels: list[Any]) -> str:
+    """Return the names of classes for a sentence."""
+    return ", ".join(str(label) for label in labels)
