@@ -62,6 +62,10 @@ def main() -> None:
                 picture.parent.mkdir(parents=True, exist_ok=True)
                 detl.plots.shortcut_report(report).savefig(picture, dpi=80)
                 picture.with_suffix(".txt").write_text(f"{report}\n")
+    rows.sort(key=lambda row: (int(row["seed"]), float(row["share marked"])))
+    write(table, rows)
+    uses = [use_of_the_marker(source, seed) for seed in range(parsed.seeds)]
+    write(parsed.output / "shortcut_marker_use.csv", uses)
     write(parsed.output / "shortcut_detection_rates.csv", rates(rows))
     draw(parsed.output / "shortcuts" / "detection.png", rows)
 
@@ -90,8 +94,8 @@ def trained_source(path: Path) -> detl.SourceModel:
     return source
 
 
-def examined(source: detl.SourceModel, share: float, seed: int) -> detl.shortcuts.ShortcutReport:
-    """Draw phantoms, plant the marker, cross-validate and examine."""
+def planted(share: float, seed: int) -> tuple[phantoms.PhantomSet, np.ndarray]:
+    """Draw phantoms; return them, and their images with the marker in a share of one class."""
     drawn = phantoms.draw(
         dict.fromkeys(CLASSES, IMAGES_PER_CLASS),
         size=SIZE,
@@ -101,6 +105,12 @@ def examined(source: detl.SourceModel, share: float, seed: int) -> detl.shortcut
     images = drawn.images.copy()
     of_class = np.random.default_rng(seed).permutation(np.flatnonzero(drawn.labels == MARKED))
     images[of_class[: round(share * len(of_class))], 1:4, 1:4] = 255
+    return drawn, images
+
+
+def examined(source: detl.SourceModel, share: float, seed: int) -> detl.shortcuts.ShortcutReport:
+    """Cross-validate on planted phantoms, and examine."""
+    drawn, images = planted(share, seed)
     transfer = detl.DomainExtensionTransfer(source, **SETTINGS)
     result = detl.cross_validate(
         transfer,
@@ -112,6 +122,32 @@ def examined(source: detl.SourceModel, share: float, seed: int) -> detl.shortcut
         random_state=seed,
     )
     return detl.shortcuts.examine(result, transfer, images, region=LUNGS, border=BORDER)
+
+
+def use_of_the_marker(source: detl.SourceModel, seed: int) -> dict[str, str]:
+    """Take the marker away from test images of a network that was trained with it in all."""
+    drawn, images = planted(1.0, seed)
+    (train, test), *_ = detl.folds.stratified_folds(
+        drawn.labels, groups=drawn.patients, n_splits=N_SPLITS, random_state=seed
+    )
+    transfer = detl.DomainExtensionTransfer(source, random_state=seed, **SETTINGS)
+    transfer.fit(images[train], drawn.labels[train])
+    of_class = test[drawn.labels[test] == MARKED]
+    heatmaps = detl.GradCAM(transfer)(images[of_class], MARKED)
+    top, left, bottom, right = (round(SIZE * share) for share in LUNGS)
+    lungs = np.zeros((SIZE, SIZE), dtype=bool)
+    lungs[top:bottom, left:right] = True
+    with_it, without = (
+        np.mean(transfer.predict(pictures[of_class]) == MARKED)
+        for pictures in (images, drawn.images)
+    )
+    return {
+        "seed": str(seed),
+        "recognised with the marker": f"{with_it:.2f}",
+        "recognised without it": f"{without:.2f}",
+        "heatmap on the lungs": f"{heatmaps[:, lungs].sum() / heatmaps.sum():.2f}",
+        "area of the lungs": f"{lungs.mean():.2f}",
+    }
 
 
 def rows_of(

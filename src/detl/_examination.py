@@ -101,12 +101,14 @@ class Examination:
         result = on_the_folds_of(self.network, name, predict)
         compared = compare_results({"network": self.network, name: result}, score="roc_auc")
         (difference,) = compared.differences
+        interval = difference.interval
         figure = Figure(
             value=difference.mean,
-            low=difference.interval.low,
-            high=difference.interval.high,
+            low=interval.low,
+            high=interval.high,
             units=min(units_per_class(result).values()),
         )
+        better = {"above": "network is better", "below": f"{name} is better"}
         self.results[name] = result
         self.tests[name] = ShortcutTest(
             question=question,
@@ -114,7 +116,7 @@ class Examination:
             figures={"all": figure},
             threshold=None,
             suspicious="below",
-            verdict=difference.verdict,
+            verdict=better.get(figure.lies(0), "no difference shown"),
         )
 
 
