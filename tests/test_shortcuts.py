@@ -112,6 +112,9 @@ def test_nothing_is_concluded_from_holes_whose_outline_gives_the_class_away(clea
     assert report.results["region outline"].scores["roc_auc"].mean == 1
     assert report.tests["region blanked"].verdict == "cannot be told"
     assert "outlines" in report.tests["region blanked"].note
+    quick = shortcuts.rivals(result, images, region=masks, border=None)
+    assert quick.results["background"].scores["roc_auc"].mean > 0.9
+    assert quick.tests["background"].verdict == "cannot be told"
 
 
 # ------------------------------------------------------------------------------- how it is done

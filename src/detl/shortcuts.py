@@ -139,6 +139,7 @@ def examine(
     hidden = _hidden(examination, region, border)
     _ask_rivals(examination, hidden, sizes, fill)
     _ask_blanked(examination, trainer, hidden, fill)
+    _ask_outlines(examination, hidden)
     if "region" in hidden:
         _ask_heatmaps(examination, trainer, hidden["region"], attention_threshold, "gradcam")
     if collections is not None:
@@ -179,7 +180,7 @@ def region_test(
     ShortcutReport
         With the tests ``"region blanked"`` and ``"border kept"``. With a mask per image also
         ``"region outline"``: if the outlines alone tell the class, then so do the holes that
-        blanking leaves, and nothing can be concluded from ``"region blanked"``.
+        blanking leaves, and nothing is concluded from ``"region blanked"``.
 
     Raises
     ------
@@ -192,7 +193,9 @@ def region_test(
     trainer = Trainer(
         examination, transfer, checkpoint_dir=checkpoint_dir, n_jobs=n_jobs, verbose=verbose
     )
-    _ask_blanked(examination, trainer, _hidden(examination, region, border), fill)
+    hidden = _hidden(examination, region, border)
+    _ask_blanked(examination, trainer, hidden, fill)
+    _ask_outlines(examination, hidden)
     return examination.report()
 
 
@@ -228,7 +231,9 @@ def rivals(
         If images, region or sizes do not fit the result.
     """
     examination = Examination(result, images, threshold=threshold)
-    _ask_rivals(examination, _hidden(examination, region, border), sizes, fill)
+    hidden = _hidden(examination, region, border)
+    _ask_rivals(examination, hidden, sizes, fill)
+    _ask_outlines(examination, hidden)
     return examination.report()
 
 
@@ -350,14 +355,13 @@ def _ask_blanked(
         name, question = questions[what]
         result = trainer.on_images(name, blanked(examination.images, masks, fill))
         examination.add_blind(name, question.format(masks.mean()), result)
-    region = hidden.get("region")
-    if region is not None and (region != region[:1]).any():
-        _ask_outlines(examination, region)
 
 
-def _ask_outlines(examination: Examination, masks: Array) -> None:
+def _ask_outlines(examination: Examination, hidden: dict[str, Array]) -> None:
     """Ask whether the holes themselves tell the class, and then conclude nothing from them."""
-    tests = examination.tests
+    masks, tests = hidden.get("region"), examination.tests
+    if masks is None or not (masks != masks[:1]).any():
+        return  # a hole that is the same in all images tells nothing
     examination.add_linear(
         "region outline",
         "Are classes told by the outlines of the regions, by a logistic regression?",
@@ -365,13 +369,13 @@ def _ask_outlines(examination: Examination, masks: Array) -> None:
     )
     if tests["region outline"].verdict != LIKELY:
         return
-    blank = tests["region blanked"]
-    tests["region blanked"] = replace(
-        blank,
-        verdict=UNTOLD,
-        note=f"{blank.note} The outlines of the regions tell classes, and so do the holes that "
-        "blanking leaves; give one region for all images.".strip(),
-    )
+    for name in {"background", "region blanked"} & tests.keys():
+        tests[name] = replace(
+            tests[name],
+            verdict=UNTOLD,
+            note=f"{tests[name].note} The outlines of the regions tell classes, and so do the "
+            "holes that blanking leaves; give one region for all images.".strip(),
+        )
     tests["region outline"] = replace(
         tests["region outline"],
         verdict=UNTOLD,
