@@ -61,7 +61,6 @@ def main() -> None:
                 picture = parsed.output / "shortcuts" / f"phantoms_{100 * share:.0f}.png"
                 picture.parent.mkdir(parents=True, exist_ok=True)
                 detl.plots.shortcut_report(report).savefig(picture, dpi=80)
-                picture.with_suffix(".txt").write_text(f"{report}\n")
     rows.sort(key=lambda row: (int(row["seed"]), float(row["share marked"])))
     write(table, rows)
     uses = [use_of_the_marker(source, seed) for seed in range(parsed.seeds)]
