@@ -1,9 +1,10 @@
 """Time reading 1024-pixel PNG and JPEG as 224-pixel arrays: one Pillow loop, images.load, others.
 
 The images are drawn: smooth shadows, bars like ribs and noise, so that a PNG takes about as many
-bytes as a radiograph's (0.4 to 0.6 MB); every tenth file is drawn, the others are copies. All recipes run in one process, in turn, with the files in
-the system's cache; each timing stands beside the Pillow loop's of the same round. How far each is
-from Pillow's pixels is measured on the same images.
+bytes as a radiograph's (0.4 to 0.6 MB); every tenth file is drawn, the others are copies. All
+recipes run in one process, in turn, with the files in the system's cache; each timing stands beside
+the Pillow loop's of the same round. How far each is from Pillow's pixels is measured on the same
+images.
 
 Run, where OpenCV, pyvips and TensorFlow are installed too: ``python benchmarks/decoding.py``
 """

@@ -78,7 +78,7 @@ def test_folders_give_their_labels_with_a_memory_map(files, target, tmp_path):
 
 def test_a_memory_map_trains_and_predicts_like_its_array(tiny_source, tmp_path, target):
     generator = np.random.default_rng(0)
-    height, width, channels = tiny_source.network.input_shape[1:]
+    height, width, channels = tiny_source.model.input_shape[1:]
     shape = (height, width) if channels == 1 else (height, width, channels)
     paths = [tmp_path / f"{row}.png" for row in range(8)]
     for path in paths:
