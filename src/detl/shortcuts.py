@@ -55,7 +55,7 @@ __all__ = [
     "rivals",
 ]
 
-# Calibrated on phantoms, see benchmarks/shortcut_detection.py.
+# Finds a marker in half of the images of a class, see benchmarks/shortcut_detection.py.
 THRESHOLD = 0.33
 # Of a heatmap on the region, over the region's share of the area: half of what chance would give.
 # Chance itself is too much to ask, as the maps are coarse and edges of the object count, too.
