@@ -21,8 +21,8 @@ Examples
 >>> transfer = DomainExtensionTransfer(source, trainable_from="input", epochs=2)
 >>> result = cross_validate(transfer, images, labels, n_splits=2, random_state=0)
 >>> report = shortcuts.rivals(result, images)
->>> round(report.results["border"].scores["roc_auc"].mean, 2)
-1.0
+>>> report.results["border"].scores["roc_auc"].mean > 0.95  # of the border alone
+True
 """
 
 from __future__ import annotations
