@@ -309,15 +309,17 @@ LEVERS: dict[str, dict[str, Any]] = {
     "width 0.5": {"width": 0.5},
     "60 epochs": {"epochs": 60},
     "vgg16, further images": {
+        "width": 0.125,
+        "precision": "float32",
         "backbone": "vgg16",
-        "epochs": 10,
+        "epochs": 8,
         "further": "images_64",
         "shift": 0.05,
         "contrast": 0.1,
     },
     "resnet50, further images": {
         "backbone": "resnet50",
-        "epochs": 10,
+        "epochs": 8,
         "further": "images_64",
         "shift": 0.05,
         "contrast": 0.1,
@@ -330,14 +332,7 @@ def prepared(variant: Variant, data: dict[str, material.Part]) -> dict[str, mate
     """Return the parts with the variant's pixels and further training images."""
     train = data["train"]
     if variant.further == "images_64":
-        train = material.Part(
-            **{
-                field.name: np.concatenate(
-                    [getattr(part, field.name) for part in (train, data["images_64"])]
-                )
-                for field in dataclasses.fields(train)
-            }
-        )
+        train = joined(train, data["images_64"])
     parts = {"train": train, "validation": data["validation"], "check": data["check"]}
     if variant.pixels == "as they are":
         return parts
@@ -345,6 +340,16 @@ def prepared(variant: Variant, data: dict[str, material.Part]) -> dict[str, mate
     return {
         name: dataclasses.replace(part, images=change(part.images)) for name, part in parts.items()
     }
+
+
+def joined(*parts: material.Part) -> material.Part:
+    """Return several parts as one."""
+    return material.Part(
+        **{
+            field.name: np.concatenate([getattr(part, field.name) for part in parts])
+            for field in dataclasses.fields(material.Part)
+        }
+    )
 
 
 def standardised(images: np.ndarray) -> np.ndarray:
@@ -370,17 +375,17 @@ def run(
     """Train a variant, keep its network and its predictions, return its row."""
     started = time.perf_counter()
     data = prepared(variant, data)
-    stem = "".join(letter if letter.isalnum() else "_" for letter in name)
-    network, epochs, history = train(variant, data, verbose, folder / f"{stem}.keras")
+    path = folder / f"{stem(name)}.keras"
+    network, epochs, history = train(variant, data, verbose, path)
     seconds = time.perf_counter() - started
     predicted = {f"validation {kind}": np.array(p) for kind, p in epochs.probabilities.items()}
     for rule, kept in epochs.kept.items():
         network.set_weights(kept.weights)
         predicted[f"check {rule}"] = probability(network, data["check"].images)
-    np.savez_compressed(folder / f"{stem}.npz", **predicted)
+    np.savez_compressed(path.with_suffix(".npz"), **predicted)
     network.set_weights(epochs.kept["average"].weights)
     source = source_of(network, history, epochs.kept["average"].epoch)
-    source.save(folder / f"{stem}.keras")
+    source.save(path)
     return {
         "run": name,
         "backbone": variant.backbone,
@@ -393,6 +398,11 @@ def run(
         "seconds": round(seconds),
         "seed": variant.seed,
     }
+
+
+def stem(name: str) -> str:
+    """Return a run's name as a file's."""
+    return "".join(letter if letter.isalnum() else "_" for letter in name)
 
 
 def source_of(
@@ -430,7 +440,8 @@ def scores(
 ) -> dict[str, Any]:
     """Return AUC on validation and check images by each rule of which weights to keep."""
     row: dict[str, Any] = {}
-    for rule, kept in epochs.kept.items():
+    for rule in RULES.values():  # in this order: rows of a file must agree
+        kept = epochs.kept[rule]
         p = predicted[f"validation {kept.kind}"][kept.epoch]
         row[f"{rule}: epoch"] = kept.epoch + 1
         row[f"{rule}: validation AUC"] = f"{roc_auc_score(epochs.diseased, p):.3f}"

@@ -1,0 +1,183 @@
+"""Ask what holds the source stage back: rivals that know no chest, a ceiling, and each finding.
+
+Run after ``source_tuning.py``, whose predictions it reads:
+``python benchmarks/source_limits.py --data FOLDER --imagenet LITE0.keras --of "RUN"``
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+import detl
+from benchmarks.source_tuning import interval, is_diseased, joined, read, stem
+from examples.covid_chest_xray import material, tables
+
+PARTS = ("validation", "check")
+TABLE_FACTS = (("view",), ("age",), ("sex",), ("follow-up",), ("view", "age", "sex", "follow-up"))
+# Decided before: about two thirds of the network are trained, with one augmented view.
+CEILING = {
+    "trainable_from": "block5",
+    "epochs": 12,
+    "learning_rate": 3e-3,
+    "class_weight": "balanced",
+    "augmented_views": 1,
+    "augmentation": detl.Augmentation(mirroring=False),
+    "precision": "auto",
+    "random_state": 0,
+}
+
+Rows = list[dict[str, str]]
+Predictions = dict[str, np.ndarray]
+
+
+def main() -> None:
+    """Write one table of rivals and ceiling, and one of findings."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, help="folder with nih/ and covid/")
+    parser.add_argument("--imagenet", type=Path, help="EfficientNet-Lite0 with its weights")
+    parser.add_argument("--models", type=Path, default=Path("runs/source_tuning"))
+    parser.add_argument("--of", nargs="+", required=True, help="runs whose findings are told")
+    parser.add_argument("--output", type=Path, default=Path("docs/results"))
+    parsed = parser.parse_args()
+    data = read(parsed.data)
+    with (parsed.data / "nih" / "Data_Entry_2017.csv").open(newline="") as file:
+        known = {Path(row["Image Index"]).stem: row for row in csv.DictReader(file)}
+
+    found: dict[str, Predictions] = {}
+    for names in TABLE_FACTS:
+        rows = {part: facts(data[part], known, names) for part in ("train", *PARTS)}
+        found[f"table: {', '.join(names)}"] = regression(rows, data, strength=1.0)
+    rows = {part: thumbnails(data[part].images) for part in ("train", *PARTS)}
+    found["32 × 32 thumbnail, logistic regression"] = regression(rows, data, strength=1e-3)
+    if parsed.imagenet:
+        found |= ceiling(parsed.imagenet, data)
+    write(parsed.output / "source_limits.csv", [scored(*item, data) for item in found.items()])
+
+    of_runs = {name: of_run(parsed.models / f"{stem(name)}.npz", data) for name in parsed.of}
+    write(parsed.output / "source_findings.csv", by_finding(of_runs, data, known))
+
+
+def facts(
+    part: material.Part, known: dict[str, dict[str, str]], names: tuple[str, ...]
+) -> np.ndarray:
+    """Return what the NIH table says of each image, ``(n, len(names))``."""
+    read_as = {
+        "view": lambda row: row["View Position"] == "AP",
+        "age": lambda row: int(row["Patient Age"].rstrip("Y")),
+        "sex": lambda row: row["Patient Gender"] == "M",
+        "follow-up": lambda row: int(row["Follow-up #"]),
+    }
+    rows = [known[Path(name).stem] for name in part.names]
+    return np.array([[read_as[name](row) for name in names] for row in rows], "float64")
+
+
+def thumbnails(images: np.ndarray) -> np.ndarray:
+    """Return images ``(n, height, width, 1)`` as means over 32 x 32 tiles, ``(n, 1024)``."""
+    n, height, width, _ = images.shape
+    tiles = images.reshape(n, 32, height // 32, 32, width // 32).astype("float32")
+    return tiles.mean(axis=(2, 4)).reshape(n, -1)
+
+
+def regression(
+    rows: dict[str, np.ndarray], data: dict[str, material.Part], *, strength: float
+) -> Predictions:
+    """Fit a balanced logistic regression and return how sure it is of disease, for each part."""
+    model = make_pipeline(
+        StandardScaler(),
+        LogisticRegression(C=strength, class_weight="balanced", max_iter=1000),
+    ).fit(rows["train"], is_diseased(data["train"]))
+    return {part: model.predict_proba(rows[part])[:, 1] for part in PARTS}
+
+
+def ceiling(path: Path, data: dict[str, material.Part]) -> dict[str, Predictions]:
+    """Fine-tune an ImageNet network on the same images, and on the further ones as well."""
+    found = {}
+    for name, train in (
+        ("EfficientNet-Lite0, ImageNet, fine-tuned", data["train"]),
+        ("the same on the further images too", joined(data["train"], data["images_64"])),
+    ):
+        transfer = detl.DomainExtensionTransfer(keras.saving.load_model(path), **CEILING)
+        transfer.fit(rgb(train.images), train.labels)
+        found[name] = {part: transfer.predict_proba(rgb(data[part].images))[:, 0] for part in PARTS}
+        print(name, "training accuracy", transfer.history_["accuracy"][-1], flush=True)
+    return found
+
+
+def rgb(images: np.ndarray) -> np.ndarray:
+    """Return grey images in three channels."""
+    return np.repeat(images, 3, axis=-1)
+
+
+def of_run(path: Path, data: dict[str, material.Part]) -> Predictions:
+    """Return what the kept network of a run of ``source_tuning.py`` says of both parts."""
+    kept = np.load(path)
+    diseased = is_diseased(data["validation"])
+    best = np.argmax([roc_auc_score(diseased, p) for p in kept["validation average"]])
+    return {"validation": kept["validation average"][best], "check": kept["check average"]}
+
+
+def scored(name: str, predictions: Predictions, data: dict[str, material.Part]) -> dict[str, str]:
+    """Return AUC with interval by patient on both parts."""
+    row = {"what": name}
+    for part, p in predictions.items():
+        diseased = is_diseased(data[part])
+        low, high = interval(diseased, p, data[part].patients)
+        row[f"{part} AUC"] = f"{roc_auc_score(diseased, p):.3f} ({low:.3f} to {high:.3f})"
+    return row
+
+
+def by_finding(
+    of_runs: dict[str, Predictions],
+    data: dict[str, material.Part],
+    known: dict[str, dict[str, str]],
+) -> Rows:
+    """Return a row per finding: the AUC of the images that have it against all normal ones."""
+    rows = []
+    for finding in (*tables.DISEASES, "all findings"):
+        row = {"finding": finding}
+        for part in PARTS:
+            diseased = is_diseased(data[part])
+            told = [known[Path(name).stem]["Finding Labels"] for name in data[part].names]
+            has = np.array([finding in labels.split("|") for labels in told])
+            has = diseased if finding == "all findings" else has
+            row[f"{part} images"] = str(has.sum())
+            for name, predictions in of_runs.items():
+                row[f"{name}: {part} AUC"] = auc_with_interval(
+                    has, ~diseased, predictions[part], data[part].patients
+                )
+        if row["check images"] != "0":
+            rows.append(row)
+    return sorted(rows, key=lambda row: row[f"{next(iter(of_runs))}: check AUC"], reverse=True)
+
+
+def auc_with_interval(has: np.ndarray, normal: np.ndarray, p: np.ndarray, patients: Any) -> str:
+    """Return the AUC as text, where there are ten images of the finding at least."""
+    if has.sum() < 10:
+        return "too few"
+    rows = has | normal
+    low, high = interval(has[rows], p[rows], patients[rows])
+    return f"{roc_auc_score(has[rows], p[rows]):.3f} ({low:.3f} to {high:.3f})"
+
+
+def write(path: Path, rows: Rows) -> None:
+    """Write rows of equal columns."""
+    for row in rows:
+        print(row, flush=True)
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+import numpy as np
+import pytest
+
+from benchmarks import source_limits
+from examples.covid_chest_xray import material
+
+FINDINGS = {"a": "No Finding", "b": "Effusion", "c": "Mass|Effusion", "d": "Mass"}
+KNOWN = {
+    name: {
+        "Finding Labels": labels,
+        "View Position": "AP" if name in "bc" else "PA",
+        "Patient Age": "057Y" if name == "a" else "31",
+        "Patient Gender": "M" if name == "a" else "F",
+        "Follow-up #": "3",
+    }
+    for name, labels in FINDINGS.items()
+}
+
+
+def part(names, seed=0):
+    return material.Part(
+        images=np.random.default_rng(seed).integers(0, 255, (len(names), 64, 64, 1), "uint8"),
+        labels=np.where(np.array(list(names)) == "a", "normal", "diseased"),
+        patients=np.arange(len(names)).astype(str),
+        names=np.array([f"{name}.jpg" for name in names]),
+        collections=np.full(len(names), "drawn"),
+    )
+
+
+def test_facts_are_read_from_the_table_by_the_images_name():
+    found = source_limits.facts(part("ab"), KNOWN, ("view", "age", "sex", "follow-up"))
+    np.testing.assert_array_equal(found, [[0, 57, 1, 3], [1, 31, 0, 3]])
+
+
+def test_a_thumbnail_is_the_mean_of_tiles():
+    images = part("ab").images
+    found = source_limits.thumbnails(images)
+    assert found.shape == (2, 1024)
+    assert found[1, 33] == images[1, 2:4, 2:4].mean()
+
+
+def test_regression_finds_what_is_in_the_rows_and_judges_parts_it_has_not_seen():
+    data = {name: part("abacadab" * 5) for name in ("train", "validation", "check")}
+    rows = {name: (p.labels == "diseased")[:, None].astype(float) for name, p in data.items()}
+    rows["check"] = 1 - rows["check"]
+    found = source_limits.regression(rows, data, strength=1.0)
+    row = source_limits.scored("told", found, data)
+    assert row["validation AUC"] == "1.000 (1.000 to 1.000)"
+    assert row["check AUC"] == "0.000 (0.000 to 0.000)"
+
+
+def test_each_finding_is_told_from_normal_alone_and_few_images_say_nothing():
+    names = "a" * 12 + "b" * 12 + "c" * 3 + "d" * 3
+    data = {name: part(names) for name in ("validation", "check")}
+    p = np.array([{"a": 0.5, "b": 0.9, "c": 0.9, "d": 0.1}[name] for name in names])
+    rows = source_limits.by_finding({"net": {"validation": p, "check": p}}, data, KNOWN)
+    by_name = {row["finding"]: row for row in rows}
+    assert by_name["Effusion"]["check images"] == "15"
+    assert by_name["Effusion"]["net: check AUC"] == "1.000 (1.000 to 1.000)"
+    assert by_name["Mass"]["net: check AUC"] == "too few"
+    assert "Hernia" not in by_name
+    overall = float(by_name["all findings"]["net: check AUC"].split()[0])
+    assert overall == pytest.approx(15 / 18, abs=1e-3)
