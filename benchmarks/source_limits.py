@@ -63,8 +63,66 @@ def main() -> None:
         found |= ceiling(parsed.imagenet, data)
     write(parsed.output / "source_limits.csv", [scored(*item, data) for item in found.items()])
 
+    with (parsed.output / "source_tuning.csv").open(newline="") as file:
+        write(parsed.output / "source_tuning_summary.csv", summary(list(csv.DictReader(file))))
+    nih = parsed.data / "nih"
+    records = tables.read_nih(nih / "Data_Entry_2017.csv", nih / "images_128", on_missing="skip")
+    write(parsed.output / "source_draws.csv", draws(records))
     of_runs = {name: of_run(parsed.models / f"{stem(name)}.npz", data) for name in parsed.of}
     write(parsed.output / "source_findings.csv", by_finding(of_runs, data, known))
+
+
+def summary(runs: Rows) -> Rows:
+    """Return what a page has room for, of the networks whose weights were averaged."""
+    return [
+        {
+            "run": run["run"],
+            "network": f"{run['backbone']}, width {run['width']}, {run['epochs']} epochs",
+            "images (patients)": f"{run['images']} ({run['patients']})",
+            "validation AUC": f"{run['average: validation AUC']} "
+            f"({run['average: validation interval']})",
+            "validation accuracy": run["average: validation accuracy"],
+            "check AUC": f"{run['average: check AUC']} ({run['average: check interval']})",
+            "training accuracy, last epoch": run["training accuracy"],
+        }
+        for run in runs
+    ]
+
+
+def draws(nih: tables.Records) -> Rows:
+    """Count what Data-A keeps when Data-B is drawn at random, and from those with few images.
+
+    Data-A gives up all images of every patient in Data-B, so that it costs more to draw a patient
+    of whom there are twenty than one of whom there are two.
+    """
+    pneumonia = np.char.find(nih.labels.astype(str), "Pneumonia") >= 0
+    normal = nih.labels == tables.NO_FINDING
+    diseased = ~normal & ~pneumonia
+    patients, place = np.unique(nih.patients, return_inverse=True)
+    cost = np.bincount(place, diseased, minlength=len(patients))[place]
+    wanted = {tables.NO_FINDING: tables.PAPER_TARGET[tables.NORMAL]}
+    wanted["Pneumonia"] = tables.PAPER_TARGET[tables.PNEUMONIA]
+    wanted |= dict.fromkeys(tables.OTHER_DISEASES, tables.PAPER_PER_OTHER_DISEASE)
+    rows = []
+    chance = np.random.default_rng(0).random(len(nih))
+    for rule, order in (("at random", chance), ("fewest diseased images first", cost + chance)):
+        drawn = np.concatenate(
+            [
+                sorted(np.flatnonzero(nih.labels == name), key=order.__getitem__)[:n]
+                for name, n in wanted.items()
+            ]
+        )
+        free = ~np.isin(nih.patients, nih.patients[drawn])
+        rows.append(
+            {
+                "patients of Data-B drawn": rule,
+                "NIH images in Data-B": str(len(drawn)),
+                "patients in Data-B": str(len(set(nih.patients[drawn]))),
+                "normal left for Data-A": str((normal & free).sum()),
+                "diseased left for Data-A": str((diseased & free).sum()),
+            }
+        )
+    return rows
 
 
 def facts(

@@ -236,11 +236,18 @@ def interval(
     """Return the 95 % bootstrap interval of the AUC, patients drawn and not images."""
     generator = np.random.default_rng(0)
     _, group = np.unique(patients, return_inverse=True)
+    values, place = np.unique(p, return_inverse=True)
     n_patients = group.max() + 1
     found = []
     for _ in range(n):
         times = np.bincount(generator.integers(n_patients, size=n_patients), minlength=n_patients)
-        found.append(roc_auc_score(diseased, p, sample_weight=times[group]))
+        above, below = (
+            np.bincount(place, times[group] * which, minlength=len(values))
+            for which in (diseased, ~diseased)
+        )
+        # Pairs in the right order, and half of the ties.
+        won = above @ (np.cumsum(below) - below / 2)
+        found.append(won / (above.sum() * below.sum()))
     low, high = np.quantile(found, [0.025, 0.975])
     return float(low), float(high)
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from benchmarks import source_limits
-from examples.covid_chest_xray import material
+from examples.covid_chest_xray import material, tables
 
 FINDINGS = {"a": "No Finding", "b": "Effusion", "c": "Mass|Effusion", "d": "Mass"}
 KNOWN = {
@@ -61,3 +61,20 @@ def test_each_finding_is_told_from_normal_alone_and_few_images_say_nothing():
     assert "Hernia" not in by_name
     overall = float(by_name["all findings"]["net: check AUC"].split()[0])
     assert overall == pytest.approx(15 / 18, abs=1e-3)
+
+
+def test_drawing_patients_of_few_images_leaves_more_to_the_source():
+    # A hundred patients with a single normal image, and as many with nine diseased ones besides.
+    patients = np.concatenate([np.arange(100), np.repeat(np.arange(100, 500), 10)]).astype(str)
+    labels = np.concatenate([["No Finding"] * 100, np.tile(["No Finding"] + ["Hernia"] * 9, 400)])
+    records = tables.Records(
+        paths=np.arange(len(labels)),
+        labels=labels,
+        patients=patients,
+        sources=np.full(len(labels), "nih"),
+    )
+    by_chance, few_first = source_limits.draws(records)
+    assert by_chance["patients in Data-B"] == few_first["patients in Data-B"] == "350"
+    assert few_first["diseased left for Data-A"] == str(9 * (400 - 250))
+    assert few_first["normal left for Data-A"] == by_chance["normal left for Data-A"] == "150"
+    assert int(by_chance["diseased left for Data-A"]) < 9 * (400 - 250)
