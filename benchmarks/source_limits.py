@@ -106,12 +106,9 @@ def draws(nih: tables.Records) -> Rows:
     rows = []
     chance = np.random.default_rng(0).random(len(nih))
     for rule, order in (("at random", chance), ("fewest diseased images first", cost + chance)):
-        drawn = np.concatenate(
-            [
-                sorted(np.flatnonzero(nih.labels == name), key=order.__getitem__)[:n]
-                for name, n in wanted.items()
-            ]
-        )
+        drawn: list[int] = []
+        for name, n in wanted.items():
+            drawn += sorted(np.flatnonzero(nih.labels == name), key=order.__getitem__)[:n]
         free = ~np.isin(nih.patients, nih.patients[drawn])
         rows.append(
             {

@@ -363,8 +363,8 @@ def standardised(images: np.ndarray) -> np.ndarray:
     """Give every image mean 128 and standard deviation 64."""
     pixels = images.astype("float32")
     mean = pixels.mean(axis=(1, 2, 3), keepdims=True)
-    deviation = pixels.std(axis=(1, 2, 3), keepdims=True) + 1
-    return np.clip(128 + 64 * (pixels - mean) / deviation, 0, 255).astype("uint8")
+    deviation = np.maximum(1, pixels.std(axis=(1, 2, 3), keepdims=True))
+    return np.clip(128.5 + 64 * (pixels - mean) / deviation, 0, 255).astype("uint8")
 
 
 def equalised(images: np.ndarray) -> np.ndarray:
