@@ -217,12 +217,14 @@ def extract(
     first = trunk.predict_on_batch(np.asarray(images[:batch_size]))
     # bfloat16 is no dtype of numpy's own; float32 holds its values exactly.
     features = allocate((len(images), *first.shape[1:]), np.dtype("float32"))
-    features[: len(first)] = first
+    n_first = min(batch_size, len(images))
+    features[:n_first] = first[:n_first]
     starts = range(batch_size, len(images), batch_size)
     with progress_bar(len(images), verbose=verbose, description="features", unit="image") as bar:
-        bar.update(len(first))
+        bar.update(n_first)
         for start in starts:
             stop = min(start + batch_size, len(images))
-            features[start:stop] = trunk.predict_on_batch(np.asarray(images[start:stop]))
+            found = trunk.predict_on_batch(np.asarray(images[start:stop]))
+            features[start:stop] = found[: stop - start]  # tf.distribute: all, from each device
             bar.update(stop - start)
     return features

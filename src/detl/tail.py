@@ -163,11 +163,10 @@ class Tail:
         self, features: np.ndarray, *, rows: np.ndarray, batch_size: int
     ) -> np.ndarray:
         """Return the softmax of the logits of the given rows, float32 ``(n_rows, n_classes)``."""
-        batches = (
-            self.model.predict_on_batch(features[rows[start : start + batch_size]])
-            for start in range(0, len(rows), batch_size)
-        )
-        return special.softmax(np.concatenate(list(batches)), axis=1).astype("float32")
+        parts = (rows[start : start + batch_size] for start in range(0, len(rows), batch_size))
+        # Inside a scope of tf.distribute every device gives all rows, one device after the other.
+        batches = [self.model.predict_on_batch(features[part])[: len(part)] for part in parts]
+        return special.softmax(np.concatenate(batches), axis=1).astype("float32")
 
 
 class _AfterEpoch(keras.callbacks.Callback):
