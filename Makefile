@@ -2,6 +2,7 @@
 # make test      the whole test suite, with coverage
 # make lint      style, types and the layers of the imports
 # make docs      the documentation, in docs/_build/html
+# make benchmark every timing that the documentation shows; hours, on a machine left alone
 # Each sets up what it needs in .venv first; PYTHON picks the interpreter (3.11 or newer).
 
 PYTHON ?= python3
@@ -10,13 +11,13 @@ BIN := $(VENV)/bin
 # Errors only: TensorFlow greets with a page of notices about the machine.
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: help example test lint docs clean
+.PHONY: help example test lint docs benchmark clean
 .DELETE_ON_ERROR:
 # Pattern-made stamps would otherwise be taken for intermediate files and removed.
 .SECONDARY:
 
 help:
-	@sed -n 's/^# //p' Makefile | head -5
+	@sed -n 's/^# make/make/p' Makefile
 
 example: $(VENV)/.installed-plots
 	$(BIN)/python -m examples.covid_chest_xray --profile phantoms
@@ -34,6 +35,13 @@ docs: $(VENV)/.installed-dev
 	rm -rf docs/api/generated  # pages of names that are gone would fail the build
 	$(BIN)/sphinx-build -W --keep-going -q docs docs/_build/html
 	@echo "Open docs/_build/html/index.html"
+
+# What needs radiographs, or the other libraries of Grad-CAM, says in its first lines how to run it.
+TIMINGS := import_time decoding normalization_speed precision frozen_trunk tail_floor tail_trials \
+  target_stage source_speed many_folds audit_time scale strategies
+
+benchmark: $(VENV)/.installed-benchmark
+	for name in $(TIMINGS); do echo "== $$name"; $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 clean:
 	rm -rf $(VENV) docs/_build docs/api/generated .coverage htmlcov

@@ -2,7 +2,7 @@
 
 Steps of the three take turns in one process.
 
-    python benchmarks/normalization_speed.py --output docs/results/normalization_speed.csv
+Run: ``python benchmarks/normalization_speed.py``
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def measure(name: str, *, size: int, width: float, precision: str) -> list[dict]
 def main() -> None:
     """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--output", type=Path, default=Path("docs/results/normalization_speed.csv"))
     parsed = parser.parse_args()
     rows = [
         row

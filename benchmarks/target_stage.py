@@ -1,33 +1,34 @@
-"""Time a target epoch after the first: the usual Keras recipe, PyTorch's, and detl.
+"""Time a target epoch after the first: the usual Keras recipe, PyTorch's, skorch's, and detl.
 
-VGG-16 as in Simonyan & Zisserman 2015 (no normalisation), 224 pixels, everything below the last
-block frozen, SGD with momentum, batches of 32. Every recipe is a process of its own that trains on
-two batches when its turn comes; so the rounds interleave, and the ratios are of neighbours. In
-PyTorch the network is written by hand: the frozen part under ``no_grad``, in ``channels_last`` and
-under bfloat16 autocast in turn, and on features that were kept by hand.
+And, from the same epochs, a whole cross-validation, which nobody waits for with the first recipe.
 
-Run, where detl, TensorFlow and PyTorch are installed: ``python benchmarks/target_stage.py``
+224 pixels, full width, everything below the last block frozen, SGD with momentum, batches of 32.
+VGG-16 as in Simonyan & Zisserman 2015 (no normalisation), and ResNet-50. The recipes take turns, an
+epoch of two batches each. In PyTorch the network is written by hand: the frozen part under
+``no_grad``, in ``channels_last`` and under bfloat16 autocast in turn, and on features that were
+kept by hand; skorch freezes with its ``Freezer``.
+
+Run, where detl, TensorFlow, PyTorch and skorch are installed: ``python benchmarks/target_stage.py``
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
-import multiprocessing
+import itertools
 import os
-import platform
-import time
-from collections.abc import Callable
-from importlib import metadata
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from turns import FOREVER, OnEpoch, Recipe, machine, spread, take_turns, versions
 
 BATCH, N, N_CLASSES = 32, 64, 4
 PIXELS = (224, 224, 1)
 RATE, MOMENTUM = 1e-4, 0.9
-REFERENCE = "Keras, frozen layers in fit, float32"
+N_IMAGES, N_FOLDS, N_EPOCHS = 1277, 5, 20  # of the whole cross-validation
+FORMATS = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 
 
 def images_and_targets() -> tuple[np.ndarray, np.ndarray]:
@@ -37,16 +38,25 @@ def images_and_targets() -> tuple[np.ndarray, np.ndarray]:
     return images, generator.integers(N_CLASSES, size=N)
 
 
-def keras_recipe(precision: str) -> Callable[[], object]:
+def backbone(name: str) -> Any:
+    """Return the untrained network that Keras and detl train."""
+    from detl import backbones
+
+    if name == "vgg16":
+        return backbones.vgg16(PIXELS, normalization=None)
+    return backbones.resnet50(PIXELS)
+
+
+def keras_recipe(on_epoch: OnEpoch, *, network: str, precision: str) -> None:
     """Freeze layers and fit: what is copied most."""
     import keras
 
-    from detl import backbones
-
     keras.config.set_dtype_policy(precision)
-    base = backbones.vgg16(PIXELS, normalization=None)
-    for layer in base.layers:
-        layer.trainable = layer.name.startswith(("block5", "fc"))
+    base = backbone(network)
+    names = [layer.name for layer in base.layers]
+    first = next(index for index, name in enumerate(names) if name.startswith("block5"))
+    for index, layer in enumerate(base.layers):
+        layer.trainable = index >= first
     logits = keras.layers.Dense(N_CLASSES, dtype="float32")(base.output)
     model = keras.Model(base.input, logits)
     model.compile(
@@ -55,28 +65,47 @@ def keras_recipe(precision: str) -> Callable[[], object]:
         metrics=["accuracy"],
     )
     images, targets = images_and_targets()
-    return lambda: model.fit(images, targets, batch_size=BATCH, verbose=0)
+    after = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: on_epoch())
+    model.fit(images, targets, batch_size=BATCH, epochs=FOREVER, callbacks=[after], verbose=0)
 
 
-def detl_recipe(precision: str) -> Callable[[], object]:
+def detl_recipe(on_epoch: OnEpoch, *, network: str, precision: str) -> None:
     """Fit the tail on the features of the trunk, which ran before."""
     import detl
 
-    source = detl.backbones.vgg16(PIXELS, normalization=None)
     transfer = detl.DomainExtensionTransfer(
-        source, learning_rate=RATE, momentum=MOMENTUM, precision=precision, random_state=0
+        backbone(network), learning_rate=RATE, momentum=MOMENTUM, precision=precision
     )
     extension = transfer.extend(N_CLASSES)
     images, targets = images_and_targets()
-    features = extension.trunk(images)
-    # Not Tail.fit, which puts the weights back first: once per fit, not once per epoch.
-    model = extension.tail.model
-    return lambda: model.fit(features, targets, batch_size=BATCH, verbose=0)
+    extension.tail.fit(
+        extension.trunk(images),
+        targets,
+        rows=np.arange(N),
+        epochs=FOREVER,
+        batch_size=BATCH,
+        class_weight=None,
+        seed=np.random.SeedSequence(0),
+        on_epoch=on_epoch,
+    )
 
 
-def torch_recipe(*, channels_last: bool, bfloat16: bool, kept: bool) -> Callable[[], object]:
-    """Train by hand: trunk under no_grad, or its features kept."""
-    import torch
+def trunk_recipe(on_epoch: OnEpoch, *, precision: str, forgotten: bool) -> None:
+    """Run the frozen layers of VGG-16 on the images, or find what came out again."""
+    import detl
+
+    transfer = detl.DomainExtensionTransfer(backbone("vgg16"), precision=precision)
+    extension = transfer.extend(N_CLASSES)
+    images, _ = images_and_targets()
+    for _ in range(FOREVER):
+        if forgotten:
+            detl.features.clear_cache()
+        extension.trunk(images)
+        on_epoch()
+
+
+def torch_network() -> Any:
+    """Return VGG-16 in its two parts, ``trunk`` and ``tail``."""
     from torch import nn
 
     def block(channels: int, wide: int, depth: int) -> list[nn.Module]:
@@ -86,7 +115,7 @@ def torch_recipe(*, channels_last: bool, bfloat16: bool, kept: bool) -> Callable
         return [*found, nn.MaxPool2d(2)]
 
     trunk = nn.Sequential(*block(1, 64, 2), *block(64, 128, 2), *block(128, 256, 3))
-    trunk.extend(block(256, 512, 3)).eval()
+    trunk.extend(block(256, 512, 3))
     tail = nn.Sequential(
         *block(512, 512, 3),
         nn.Flatten(),
@@ -94,8 +123,29 @@ def torch_recipe(*, channels_last: bool, bfloat16: bool, kept: bool) -> Callable
         *(nn.Linear(4096, 4096), nn.ReLU(True), nn.Dropout()),
         nn.Linear(4096, N_CLASSES),
     )
+    network = nn.Sequential()
+    network.add_module("trunk", trunk)
+    network.add_module("tail", tail)
+    return network
+
+
+def torch_images_and_targets() -> tuple[Any, Any]:
+    """Return the two batches as PyTorch wants them."""
+    import torch
+
+    torch.set_num_threads(os.cpu_count() or 1)
     images, targets = (torch.from_numpy(array) for array in images_and_targets())
-    images = (images / 127.5 - 1).permute(0, 3, 1, 2).contiguous()
+    return (images / 127.5 - 1).permute(0, 3, 1, 2).contiguous(), targets
+
+
+def torch_recipe(on_epoch: OnEpoch, *, channels_last: bool, bfloat16: bool, kept: bool) -> None:
+    """Train by hand: trunk under no_grad, or its features kept."""
+    import torch
+    from torch import nn
+
+    network = torch_network()
+    trunk, tail = network.trunk.eval(), network.tail
+    images, targets = torch_images_and_targets()
     if channels_last:
         trunk, tail = (part.to(memory_format=torch.channels_last) for part in (trunk, tail))
         images = images.to(memory_format=torch.channels_last)
@@ -107,8 +157,7 @@ def torch_recipe(*, channels_last: bool, bfloat16: bool, kept: bool) -> Callable
             return trunk(batch)
 
     known = [features_of(batch) for batch in images.split(BATCH)] if kept else None
-
-    def epoch() -> None:
+    for _ in range(FOREVER):
         for index, (batch, wanted) in enumerate(zip(images.split(BATCH), targets.split(BATCH))):
             features = features_of(batch) if known is None else known[index]
             with autocast:
@@ -116,98 +165,147 @@ def torch_recipe(*, channels_last: bool, bfloat16: bool, kept: bool) -> Callable
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
+        on_epoch()
 
-    return epoch
+
+def skorch_recipe(on_epoch: OnEpoch) -> None:
+    """Freeze with skorch's callback and fit."""
+    import torch
+    from skorch import NeuralNetClassifier
+    from skorch.callbacks import Callback, Freezer
+
+    class AfterEpoch(Callback):
+        def on_epoch_end(self, net: Any, **unused: Any) -> None:
+            on_epoch()
+
+    images, targets = torch_images_and_targets()
+    classifier = NeuralNetClassifier(
+        torch_network(),
+        criterion=torch.nn.CrossEntropyLoss,
+        optimizer=torch.optim.SGD,
+        optimizer__momentum=MOMENTUM,
+        lr=RATE,
+        batch_size=BATCH,
+        max_epochs=FOREVER,
+        train_split=None,
+        callbacks=[Freezer("trunk.*"), AfterEpoch()],
+        verbose=0,
+    )
+    classifier.fit(images, targets)
 
 
-RECIPES: dict[str, tuple[str, dict[str, Any]]] = {
-    REFERENCE: ("keras_recipe", {"precision": "float32"}),
-    "Keras, frozen layers in fit, bfloat16": ("keras_recipe", {"precision": "mixed_bfloat16"}),
-    **{
-        f"PyTorch, {'features kept' if kept else 'frozen part under no_grad'}, "
-        f"{'bfloat16' if half else 'float32'}{', channels_last' if last else ''}": (
-            "torch_recipe",
-            {"channels_last": last, "bfloat16": half, "kept": kept},
+def keras_and_detl(network: str) -> dict[str, Recipe]:
+    """Return the four recipes that train one of detl's own networks."""
+    return {
+        f"{title}, {name}": partial(recipe, network=network, precision=precision)
+        for title, recipe in (
+            ("Keras, frozen layers in fit", keras_recipe),
+            ("detl", detl_recipe),
         )
-        for kept in (False, True)
+        for name, precision in FORMATS.items()
+    }
+
+
+def in_torch(*, kept: bool) -> dict[str, Recipe]:
+    """Return the recipes written by hand in PyTorch."""
+    start = "PyTorch, features kept" if kept else "PyTorch, frozen part under no_grad"
+    return {
+        f"{start}, {'bfloat16' if half else 'float32'}{', channels_last' if last else ''}": partial(
+            torch_recipe, channels_last=last, bfloat16=half, kept=kept
+        )
         for half in (False, True)
         for last in (False, True)
-    },
-    "detl, float32": ("detl_recipe", {"precision": "float32"}),
-    "detl, bfloat16": ("detl_recipe", {"precision": "mixed_bfloat16"}),
+    }
+
+
+VGG16 = keras_and_detl("vgg16")
+OURS = {name: VGG16[name] for name in ("detl, float32", "detl, bfloat16")}
+ONCE = {
+    f"detl, the trunk, once, {name}": partial(trunk_recipe, precision=precision, forgotten=True)
+    for name, precision in FORMATS.items()
+} | {"detl, found again": partial(trunk_recipe, precision="float32", forgotten=False)}
+BESIDE_KERAS = "VGG-16 beside Keras"
+# One group after the other, the first recipe of each the one to compare with: all processes at
+# once would not fit into memory.
+GROUPS: dict[str, dict[str, Recipe]] = {
+    BESIDE_KERAS: VGG16 | ONCE,
+    "VGG-16 beside PyTorch": OURS
+    | in_torch(kept=False)
+    | {"skorch, Freezer, float32": skorch_recipe},
+    "VGG-16 beside PyTorch, features kept": OURS | in_torch(kept=True),
+    "ResNet-50 beside Keras": keras_and_detl("resnet50"),
 }
 
-GROUPS = [
-    [recipe for recipe in RECIPES if recipe.startswith(start) and recipe != REFERENCE]
-    for start in (("Keras", "detl"), "PyTorch, frozen", "PyTorch, features")
-]
+
+def rows_of(group: str, seconds: dict[str, np.ndarray]) -> list[dict[str, Any]]:
+    """Return a row for each recipe."""
+    first = next(iter(seconds.values()))
+    return [
+        {
+            "group": group,
+            "recipe": recipe,
+            "ms an image, median": f"{1e3 * np.median(mine) / N:.1f}",
+            "fastest to slowest": spread(1e3 * mine / N, ".1f"),
+            "speed, the group's first is 1": f"{np.median(first / mine):.2f}",
+            "lowest to highest": spread(first / mine, ".2f"),
+            "fastest against the first's fastest": f"{first.min() / mine.min():.2f}",
+            "rounds": len(mine),
+            "machine": machine(),
+            "versions": versions("keras", "tensorflow", "torch", "skorch"),
+        }
+        for recipe, mine in seconds.items()
+    ]
 
 
-def serve(name: str, settings: dict[str, Any], pipe: Any) -> None:
-    """Train one epoch whenever asked, and say how long it took."""
-    epoch = globals()[name](**settings)
-    epoch()  # compiled before it is timed
-    pipe.send("ready")
-    while pipe.recv():
-        started = time.perf_counter()
-        epoch()
-        pipe.send(time.perf_counter() - started)
+def whole_cross_validation(seconds: dict[str, np.ndarray]) -> list[dict[str, Any]]:
+    """Return what five folds of 20 epochs take, extrapolated; the recipe's tests are left out."""
+    trained = N_EPOCHS * N_IMAGES * (N_FOLDS - 1)  # images, over all folds
+    hours = {name: trained * seconds[name] / N / 3600 for name in VGG16}
+    for name in FORMATS:
+        # Once by the trunk, and tested by the tail: no more than a third of a training step.
+        once = seconds[f"detl, the trunk, once, {name}"] + seconds[f"detl, {name}"] / 3
+        hours[f"detl, {name}"] = hours[f"detl, {name}"] + N_IMAGES * once / N / 3600
+    first = next(iter(hours.values()))
+    return [
+        {
+            "recipe": recipe,
+            "hours, median": f"{np.median(mine):.2f}",
+            "fewest to most": spread(mine, ".2f"),
+            "speed, the first is 1": f"{np.median(first / mine):.1f}",
+            "lowest to highest": spread(first / mine, ".1f"),
+            "fastest against the first's fastest": f"{first.min() / mine.min():.1f}",
+        }
+        for recipe, mine in hours.items()
+    ]
+
+
+def write(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Write a table."""
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def main() -> None:
-    """Let the recipes take turns, and write a row for each."""
+    """Measure the groups asked for; the rows of the others stay."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--group", nargs="+", choices=list(GROUPS), default=list(GROUPS))
     parser.add_argument("--output", type=Path, default=Path("docs/results/target_stage.csv"))
     parsed = parser.parse_args()
-    rows: list[dict[str, Any]] = []
-    for group in GROUPS:  # one after the other: all processes at once would not fit into memory
-        rows += measure([REFERENCE, *group], parsed.rounds)[bool(rows) :]
-        with parsed.output.open("w", newline="") as file:
-            writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
-
-
-def measure(recipes: list[str], rounds: int) -> list[dict[str, Any]]:
-    """Let the recipes take turns, and return a row for each."""
-    context = multiprocessing.get_context("spawn")
-    pipes, processes = {}, []
-    for recipe in recipes:
-        here, there = context.Pipe()
-        processes.append(context.Process(target=serve, args=(*RECIPES[recipe], there)))
-        processes[-1].start()
-        here.recv()
-        pipes[recipe] = here
-    seconds: dict[str, list[float]] = {recipe: [] for recipe in recipes}
-    load = []
-    for _ in range(rounds):
-        for recipe, pipe in pipes.items():
-            pipe.send(True)
-            seconds[recipe].append(pipe.recv())
-            print(f"{recipe}: {1e3 * seconds[recipe][-1] / N:.1f} ms an image", flush=True)
-        load.append(os.getloadavg()[0])
-    for pipe, process in zip(pipes.values(), processes):
-        pipe.send(False)
-        process.join()
-    return [row_of(recipe, seconds, float(np.median(load))) for recipe in recipes]
-
-
-def row_of(recipe: str, seconds: dict[str, list[float]], load: float) -> dict[str, Any]:
-    """Return the median and the ratios of neighbours."""
-    ratios = np.array(seconds[REFERENCE]) / np.array(seconds[recipe])
-    versions = ", ".join(
-        f"{name} {metadata.version(name)}" for name in ("keras", "tensorflow", "torch")
-    )
-    return {
-        "recipe": recipe,
-        "ms an image, median": f"{1e3 * np.median(seconds[recipe]) / N:.1f}",
-        "times faster than the first, median": f"{np.median(ratios):.1f}",
-        "lowest to highest": f"{ratios.min():.1f} to {ratios.max():.1f}",
-        "rounds": len(ratios),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, load {load:.1f}",
-        "versions": versions,
-    }
+    known: dict[str, list[dict[str, Any]]] = {group: [] for group in GROUPS}
+    if parsed.output.exists():
+        with parsed.output.open(newline="") as file:
+            for row in csv.DictReader(file):
+                known.get(row.get("group", ""), []).append(row)
+    for group in parsed.group:
+        seconds = take_turns(GROUPS[group], parsed.rounds)
+        known[group] = rows_of(group, seconds)
+        write(parsed.output, list(itertools.chain.from_iterable(known.values())))
+        if group == BESIDE_KERAS:
+            whole = parsed.output.with_name("whole_cross_validation.csv")
+            write(whole, whole_cross_validation(seconds))
 
 
 if __name__ == "__main__":
