@@ -19,7 +19,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import detl
-from benchmarks.source_tuning import interval, is_diseased, joined, read, stem
+from benchmarks.source_tuning import interval, is_diseased, joined, read, rows_of, stem, taken
 from examples.covid_chest_xray import material, tables
 
 PARTS = ("validation", "check")
@@ -57,8 +57,11 @@ def main() -> None:
     for names in TABLE_FACTS:
         rows = {part: facts(data[part], known, names) for part in ("train", *PARTS)}
         found[f"table: {', '.join(names)}"] = regression(rows, data, strength=1.0)
-    rows = {part: thumbnails(data[part].images) for part in ("train", *PARTS)}
-    found["32 × 32 thumbnail, logistic regression"] = regression(rows, data, strength=1e-3)
+    for share in (0.25, 0.5, 1.0):
+        fewer = taken(data["train"], rows_of(data["train"], share, np.random.SeedSequence(0)))
+        found[f"thumbnail, {share:.0%} of the patients"] = thumbnail_rival(fewer, data)
+    more = joined(data["train"], data["images_64"])
+    found["thumbnail, the further images too"] = thumbnail_rival(more, data)
     if parsed.imagenet:
         found |= ceiling(parsed.imagenet, data)
     write(parsed.output / "source_limits.csv", [scored(*item, data) for item in found.items()])
@@ -141,6 +144,13 @@ def thumbnails(images: np.ndarray) -> np.ndarray:
     n, height, width, _ = images.shape
     tiles = images.reshape(n, 32, height // 32, 32, width // 32).astype("float32")
     return tiles.mean(axis=(2, 4)).reshape(n, -1)
+
+
+def thumbnail_rival(train: material.Part, data: dict[str, material.Part]) -> Predictions:
+    """Fit a logistic regression on 32 x 32 pixels."""
+    parts = data | {"train": train}
+    rows = {name: thumbnails(parts[name].images) for name in ("train", *PARTS)}
+    return regression(rows, parts, strength=1e-3)
 
 
 def regression(

@@ -359,6 +359,16 @@ def joined(*parts: material.Part) -> material.Part:
     )
 
 
+def taken(part: material.Part, rows: np.ndarray) -> material.Part:
+    """Return the rows of a part."""
+    return material.Part(
+        **{
+            field.name: getattr(part, field.name)[rows]
+            for field in dataclasses.fields(material.Part)
+        }
+    )
+
+
 def standardised(images: np.ndarray) -> np.ndarray:
     """Give every image mean 128 and standard deviation 64."""
     pixels = images.astype("float32")
