@@ -173,10 +173,12 @@ def main() -> None:
     """Measure both sizes, and write a row for each recipe."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--sizes", nargs="+", choices=list(SIZES), default=list(SIZES))
     parser.add_argument("--output", type=Path, default=Path("docs/results/source_speed.csv"))
     parsed = parser.parse_args()
     rows = []
-    for size, (_, _, n) in SIZES.items():
+    for size in parsed.sizes:
+        n = SIZES[size][2]
         seconds = take_turns(recipes(size), parsed.rounds)
         for recipe, mine in seconds.items():
             ratios = seconds[REFERENCE] / mine
