@@ -52,8 +52,11 @@ def train(setup: str) -> dict[str, list[float]]:
         import keras
 
         keras.distribution.set_distribution(keras.distribution.DataParallel())
+    import keras
+
     import detl
 
+    keras.utils.set_random_seed(0)  # of the untrained network's weights
     images = np.random.default_rng(0).integers(0, 256, (64, 32, 32, 1), dtype="uint8")
     labels = np.arange(64) % 2
     images[labels == 1, :8] = 255

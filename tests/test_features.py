@@ -66,6 +66,17 @@ def test_the_batch_size_makes_no_difference(trunk, images, batch_size):
     np.testing.assert_allclose(found, trunk.predict_on_batch(images), rtol=1e-6, atol=1e-6)
 
 
+def test_where_each_of_two_devices_gives_all_rows_they_count_once(trunk, images):
+    class OnTwoDevices:
+        """As a model inside a scope of ``tf.distribute`` answers."""
+
+        def predict_on_batch(self, batch):
+            return np.concatenate([trunk.predict_on_batch(batch)] * 2)
+
+    alone = features.extract(trunk, images, batch_size=7)
+    np.testing.assert_array_equal(features.extract(OnTwoDevices(), images, batch_size=7), alone)
+
+
 def test_each_row_is_the_feature_of_that_image_alone(trunk, images):
     order = np.random.default_rng(1).permutation(N)
     np.testing.assert_allclose(
