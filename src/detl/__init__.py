@@ -7,7 +7,6 @@ it is first used.
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -74,7 +73,9 @@ _DEFINED_IN = {
 def __getattr__(name: str) -> Any:
     """Load a public name when it is first used (PEP 562)."""
     if name == "__version__":
-        value: Any = importlib.metadata.version("detl")
+        from importlib import metadata  # takes longer than all else here
+
+        value: Any = metadata.version("detl")
     elif name in _DEFINED_IN:
         value = getattr(importlib.import_module(f"detl.{_DEFINED_IN[name]}"), name)
     elif name in __all__:
