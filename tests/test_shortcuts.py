@@ -4,6 +4,10 @@ import matplotlib
 import numpy as np
 import pytest
 from sklearn.base import clone
+from sklearn.naive_bayes import GaussianNB
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import LinearSVC
 
 from detl import DomainExtensionTransfer, GradCAM, cross_validate, plots, shortcuts
 from detl._attention import out_of_fold_heatmaps
@@ -92,6 +96,38 @@ def test_rivals_that_see_the_object_are_no_shortcuts(clean_report):
         clean_report.results["network"].scores["roc_auc"].mean - 0.5
     )
     assert {tests[name].threshold for name in ("class prior", "thumbnail", "histogram")} == {None}
+
+
+def test_classifiers_of_your_own_are_held_against_the_network_on_its_folds(clean):
+    images, result = clean
+    with_probabilities = make_pipeline(StandardScaler(), GaussianNB())
+    with_decisions = LinearSVC()
+    report = shortcuts.rivals(
+        result, images, classifiers={"Bayes": with_probabilities, "SVM": with_decisions}
+    )
+    cells = images.reshape(len(images), -1)  # 16 pixels a side: fewer than there are cells
+    for name, model in (("Bayes", with_probabilities), ("SVM", with_decisions)):
+        found = report.results[name]
+        assert found.indices[0][1].tolist() == result.indices[0][1].tolist()
+        for train, test in result.indices:
+            fitted = clone(model).fit(cells[train], LABELS[train])
+            np.testing.assert_array_equal(found.predictions[test], fitted.predict(cells[test]))
+        assert report.tests[name].threshold is None
+    np.testing.assert_allclose(report.results["SVM"].probabilities.sum(axis=1), 1, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("classifiers", "message"),
+    [
+        ([LinearSVC()], "expected a dict of names"),
+        ({"mine": "SVC"}, "expected a dict of names"),
+        ({"border": LinearSVC()}, "'border', a name that is taken"),
+    ],
+)
+def test_wrong_classifiers_are_refused(clean, classifiers, message):
+    images, result = clean
+    with pytest.raises((TypeError, ValueError), match=message):
+        shortcuts.rivals(result, images, classifiers=classifiers)
 
 
 def test_sizes_that_give_the_class_away_are_found(clean):

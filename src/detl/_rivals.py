@@ -8,6 +8,8 @@ from dataclasses import replace
 from typing import Any, TypeAlias
 
 import numpy as np
+from scipy.special import softmax
+from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -55,12 +57,28 @@ def on_the_folds_of(
 
 def linear(features: Array, targets: Array, n_classes: int) -> Predict:
     """Return a logistic regression on standardised features ``(n, n_features)``."""
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=_PENALTY, max_iter=2000))
+    return classifier(model, features, targets, n_classes)
+
+
+def classifier(model: Any, features: Array, targets: Array, n_classes: int) -> Predict:
+    """Return a scikit-learn classifier on features ``(n, n_features)``.
+
+    Where it gives no probabilities, the softmax of its decisions stands for them: the same ranks,
+    and the same class on top.
+    """
 
     def predict(train: Array, test: Array) -> Array:
-        model = make_pipeline(StandardScaler(), LogisticRegression(C=_PENALTY, max_iter=2000))
-        model.fit(features[train], targets[train])
+        fitted = clone(model).fit(features[train], targets[train])
         probabilities = np.zeros((len(test), n_classes))
-        probabilities[:, model.classes_] = model.predict_proba(features[test])
+        if hasattr(fitted, "predict_proba"):
+            found = fitted.predict_proba(features[test])
+        else:
+            found = fitted.decision_function(features[test])
+            if found.ndim == 1:  # of two classes it says only one
+                found = np.stack([np.zeros_like(found), found], axis=1)
+            found = softmax(found, axis=1)
+        probabilities[:, fitted.classes_] = found
         return probabilities
 
     return predict

@@ -27,11 +27,13 @@ True
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from sklearn.base import BaseEstimator, is_classifier
 
 from detl import faithfulness
 from detl._attention import out_of_fold_heatmaps
@@ -39,7 +41,7 @@ from detl._checks import check_positive
 from detl._collection_tests import ask_collections, check_collections
 from detl._examination import Array, Examination, Trainer
 from detl._regions import Region, blanked, border_mask, region_masks
-from detl._rivals import class_shares, histograms, linear, shapes, thumbnails
+from detl._rivals import class_shares, classifier, histograms, linear, shapes, thumbnails
 from detl._verdicts import LIKELY, UNTOLD, Figure, ShortcutReport, ShortcutTest
 from detl.results import CrossValidationResult
 from detl.transfer import DomainExtensionTransfer
@@ -64,6 +66,7 @@ ATTENTION_THRESHOLD = 0.5
 FILL = 128
 BORDER = 0.1
 
+_RIVALS = ("class prior", "thumbnail", "histogram", "background", "border", "sizes")
 _DETAIL = 32  # cells along a side of what a linear rival sees of a border or a background
 
 
@@ -206,6 +209,7 @@ def rivals(
     region: Region | None = None,
     border: float | None = BORDER,
     sizes: Any = None,
+    classifiers: Mapping[str, Any] | None = None,
     threshold: float = THRESHOLD,
     fill: float = FILL,
 ) -> ShortcutReport:
@@ -215,6 +219,9 @@ def rivals(
     ----------
     result, images, region, border, sizes, threshold, fill
         As for :func:`examine`.
+    classifiers : dict of str to scikit-learn classifier, optional
+        Rivals of your own, such as ``{"SVM": make_pipeline(StandardScaler(), SVC())}``. Each is
+        fitted anew in every fold, on the grey levels of 32 × 32 cells of the images.
 
     Returns
     -------
@@ -223,16 +230,25 @@ def rivals(
         ``"background"`` (all but the region), logistic regressions on 32 × 32 cells, and
         ``"sizes"``, on height, width and their ratio. Those that see all of the image are no
         shortcuts, and it is said who is better: ``"class prior"``, ``"thumbnail"``, a logistic
-        regression on 16 × 16 cells, and ``"histogram"``, on the shares of 32 grey levels.
+        regression on 16 × 16 cells, ``"histogram"``, on the shares of 32 grey levels, and those of
+        your own.
 
     Raises
     ------
     TypeError, ValueError
-        If images, region or sizes do not fit the result.
+        If images, region, sizes or classifiers do not fit the result.
     """
     examination = Examination(result, images, threshold=threshold)
     hidden = _hidden(examination, region, border)
+    classifiers = _check_classifiers(classifiers)
     _ask_rivals(examination, hidden, sizes, fill)
+    for name, model in classifiers.items():
+        cells = thumbnails(examination.images, _DETAIL)
+        examination.add_rival(
+            name,
+            f"Is it better than {name} on {_DETAIL} × {_DETAIL} cells?",
+            classifier(model, cells, examination.targets, len(result.classes)),
+        )
     _ask_outlines(examination, hidden)
     return examination.report()
 
@@ -419,6 +435,24 @@ def _ask_rivals(
             "Are classes told by the images' original sizes, by a logistic regression?",
             shapes(sizes),
         )
+
+
+def _check_classifiers(classifiers: Any) -> dict[str, Any]:
+    if classifiers is None:
+        return {}
+    if not isinstance(classifiers, Mapping) or not all(
+        isinstance(model, BaseEstimator) and is_classifier(model) for model in classifiers.values()
+    ):
+        raise TypeError(
+            f"classifiers is {classifiers!r}; expected a dict of names and scikit-learn "
+            'classifiers, such as {"SVM": SVC()}.'
+        )
+    taken = {"network", *_RIVALS} & {str(name) for name in classifiers}
+    if taken:
+        raise ValueError(
+            f"classifiers has {', '.join(map(repr, sorted(taken)))}, a name that is taken; rename."
+        )
+    return {str(name): model for name, model in classifiers.items()}
 
 
 def _check_sizes(sizes: Any, n: int) -> Array:
