@@ -41,7 +41,7 @@ TIMINGS := import_time decoding normalization_speed precision frozen_trunk tail_
   target_stage source_speed many_folds audit_time scale strategies
 
 benchmark: $(VENV)/.installed-benchmark
-	for name in $(TIMINGS); do echo "== $$name"; $(BIN)/python benchmarks/$$name.py || exit 1; done
+	for name in $(TIMINGS); do echo "== $$name"; $(BIN)/python -m benchmarks.$$name || exit 1; done
 
 clean:
 	rm -rf $(VENV) docs/_build docs/api/generated .coverage htmlcov

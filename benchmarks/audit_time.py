@@ -4,7 +4,7 @@ The images are drawn alike, as radiographs are, so that every image has its five
 in detail. They lie in memory-mapped files; the greatest memory of the process is measured. Where
 other programs keep the machine busy, ``cpu_seconds`` says what the step itself needs.
 
-    python benchmarks/audit_time.py --output docs/results/audit_time.csv
+    python -m benchmarks.audit_time --output docs/results/audit_time.csv
 """
 
 from __future__ import annotations

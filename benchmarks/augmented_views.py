@@ -3,7 +3,7 @@
 On the four classes of the chest X-ray example, folds by patient. The trunk runs once per view, so
 with as many views as epochs each is seen about once: that stands for a fresh view every epoch.
 
-Run: ``python benchmarks/augmented_views.py --data FOLDER --source SOURCE.keras``
+Run: ``python -m benchmarks.augmented_views --data FOLDER --source SOURCE.keras``
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 import detl
-from examples.covid_chest_xray import material
+from benchmarks import radiographs
 
 SIZE = 128
 EPOCHS = 30
@@ -40,16 +40,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("docs/results/augmented_views.csv"))
     parsed = parser.parse_args()
 
-    nih, covid = parsed.data / "nih", parsed.data / "covid"
-    target = material.from_radiographs(
-        nih=nih,
-        nih_images=[nih / "images_128"],
-        covid=covid,
-        covid_images=[covid / "images_128"],
-        size=SIZE,
-        on_missing="skip",
-        random_state=0,
-    ).target
+    target = radiographs.read(parsed.data).target
     source = detl.load_source(parsed.source)
     rows = []
     for n_views in VIEWS:

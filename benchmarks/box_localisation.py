@@ -4,7 +4,7 @@ The class "diseased" is explained on every image that has boxes, and judged by
 :mod:`detl.faithfulness` beside random maps and the centre of the image. The model may have been
 trained on some of these images: they are counted, and all numbers are given for the others too.
 
-Run: ``python benchmarks/box_localisation.py --data FOLDER --source NAME=SOURCE.keras``
+Run: ``python -m benchmarks.box_localisation --data FOLDER --source NAME=SOURCE.keras``
 """
 
 from __future__ import annotations

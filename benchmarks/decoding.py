@@ -6,7 +6,7 @@ All recipes run in one process, in turn, with the files in the system's cache; e
 beside the Pillow loop's of the same round. How far each is from Pillow's pixels is measured on the
 same images.
 
-Run, where OpenCV, pyvips and TensorFlow are installed too: ``python benchmarks/decoding.py``
+Run, where OpenCV, pyvips and TensorFlow are installed too: ``python -m benchmarks.decoding``
 """
 
 from __future__ import annotations

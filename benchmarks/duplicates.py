@@ -6,7 +6,7 @@ is called a copy of another patient's image, on one half of the patients; recall
 are of the other half. Images of one patient that are called copies are counted apart.
 
     pip install imagehash
-    python benchmarks/duplicates.py --nih FOLDER --covid FOLDER --source source.keras
+    python -m benchmarks.duplicates --nih FOLDER --covid FOLDER --source source.keras
 
 Expects ``Data_Entry_2017.csv``, ``images_128`` and, sharper copies of some of these, ``images_224``
 in the first folder, ``metadata.csv`` and ``images_128`` in the second.

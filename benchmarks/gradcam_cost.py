@@ -8,8 +8,8 @@ random, the class is fixed, and every library is called as its own documentation
 
 One library per call, as they want different environments; ``detl`` needs none but its own:
 
-    python benchmarks/gradcam_cost.py --library detl
-    pip install grad-cam && python benchmarks/gradcam_cost.py --library pytorch-grad-cam
+    python -m benchmarks.gradcam_cost --library detl
+    pip install grad-cam && python -m benchmarks.gradcam_cost --library pytorch-grad-cam
 
 Rows are added to ``docs/results/gradcam_cost.csv``; what is there already is not measured again.
 """

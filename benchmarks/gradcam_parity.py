@@ -5,9 +5,9 @@ residual one, each with averaged and with flattened maps under its dense layers.
 maps of the last convolution, before resizing. Each library writes its maps in its own environment;
 the last call compares them with detl's:
 
-    python benchmarks/gradcam_parity.py --maps runs/maps --library captum
-    KERAS_BACKEND=jax python benchmarks/gradcam_parity.py --maps runs/maps --library detl
-    python benchmarks/gradcam_parity.py --maps runs/maps --output docs/results/gradcam_parity.csv \
+    python -m benchmarks.gradcam_parity --maps runs/maps --library captum
+    KERAS_BACKEND=jax python -m benchmarks.gradcam_parity --maps runs/maps --library detl
+    python -m benchmarks.gradcam_parity --maps runs/maps --output docs/results/gradcam_parity.csv \
         --write-fixture tests/data/gradcam_parity.npz
 
 Where a library departs from the paper, its formula is written here once more, in NumPy, and

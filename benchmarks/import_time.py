@@ -2,7 +2,7 @@
 
 Processes take turns; what a bare interpreter needs is taken off.
 
-Run: ``python benchmarks/import_time.py``
+Run: ``python -m benchmarks.import_time``
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ import time
 from pathlib import Path
 
 import numpy as np
-from turns import machine, spread, versions
+
+from benchmarks.turns import machine, spread, versions
 
 STATEMENTS = {
     "a bare interpreter": "pass",

@@ -1,6 +1,6 @@
 """How often 95 % bootstrap intervals over few groups hold the true accuracy.
 
-python benchmarks/interval_coverage.py --output docs/results/interval_coverage.csv
+python -m benchmarks.interval_coverage --output docs/results/interval_coverage.csv
 """
 
 from __future__ import annotations

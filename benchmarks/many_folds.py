@@ -1,6 +1,6 @@
 """Memory over many folds, and the time of five folds against five fits.
 
-Run: ``python benchmarks/many_folds.py``
+Run: ``python -m benchmarks.many_folds``
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Steps of the three take turns in one process.
 
-Run: ``python benchmarks/normalization_speed.py``
+Run: ``python -m benchmarks.normalization_speed``
 """
 
 from __future__ import annotations

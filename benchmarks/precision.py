@@ -3,7 +3,7 @@
 The last block and what follows it, at 224 pixels and full width, on features drawn at random, in
 batches of 32. The two take turns; the ratio is of neighbours.
 
-Run: ``python benchmarks/precision.py``
+Run: ``python -m benchmarks.precision``
 """
 
 from __future__ import annotations

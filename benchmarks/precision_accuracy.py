@@ -2,7 +2,7 @@
 
 On the four classes of the chest X-ray example, folds by patient.
 
-Run: ``python benchmarks/precision_accuracy.py --data FOLDER --source SOURCE.keras``
+Run: ``python -m benchmarks.precision_accuracy --data FOLDER --source SOURCE.keras``
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import detl
-from examples.covid_chest_xray import material
+from benchmarks import radiographs
 
 SIZE = 128
 SETTINGS = {"epochs": 50, "learning_rate": 1e-3, "class_weight": "balanced"}
@@ -29,16 +29,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("docs/results/precision_accuracy.csv"))
     parsed = parser.parse_args()
 
-    nih, covid = parsed.data / "nih", parsed.data / "covid"
-    target = material.from_radiographs(
-        nih=nih,
-        nih_images=[nih / "images_128"],
-        covid=covid,
-        covid_images=[covid / "images_128"],
-        size=SIZE,
-        on_missing="skip",
-        random_state=0,
-    ).target
+    target = radiographs.read(parsed.data).target
     source = detl.load_source(parsed.source)
     transfers = {
         precision: detl.DomainExtensionTransfer(source, precision=precision, **SETTINGS)

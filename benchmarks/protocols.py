@@ -5,7 +5,7 @@ and of whole collections; then domain extension, from scratch and an ImageNet ne
 
 The ImageNet network is EfficientNet-Lite0, see ``efficientnet_lite0.py``, which writes its file.
 
-Run: ``python benchmarks/protocols.py --data FOLDER --source SOURCE.keras --imagenet LITE0.keras``
+Run: ``python -m benchmarks.protocols --data FOLDER --source SOURCE.keras --imagenet LITE0.keras``
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from matplotlib.figure import Figure
 from sklearn.model_selection import StratifiedKFold
 
 import detl
-from examples.covid_chest_xray import material, tables
+from benchmarks import radiographs
+from examples.covid_chest_xray import material
 
 SIZE = 128
 # Decided beforehand, the same for all: the paper's rate, 1e-4, moves a tail of this size too
@@ -44,24 +45,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parsed = parser.parse_args()
 
-    folders = {"nih": parsed.data / "nih", "covid": parsed.data / "covid"}
-    data = material.from_radiographs(
-        nih=folders["nih"],
-        nih_images=[folders["nih"] / "images_128"],
-        covid=folders["covid"],
-        covid_images=[folders["covid"] / "images_128"],
-        size=SIZE,
-        on_missing="skip",
-        random_state=parsed.seed,
-    )
-    controls = material.load_part(
-        tables.read_controls(
-            folders["covid"] / "metadata.csv",
-            folders["covid"] / "images_128",
-            on_missing="skip",
-        ),
-        SIZE,
-    )
+    data = radiographs.read(parsed.data, seed=parsed.seed)
+    controls = radiographs.controls(parsed.data)
     keras.utils.set_random_seed(parsed.seed)  # of the untrained network's weights
     untrained = getattr(detl.backbones, parsed.backbone)((SIZE, SIZE, 1), width=parsed.width)
     imagenet = keras.saving.load_model(parsed.imagenet)

@@ -5,7 +5,7 @@ small AlexNet for one epoch, runs the trunk into ``cache_dir``, fits the tail fo
 predicts, all on every image. What counts is the memory that the process has for itself
 (``RssAnon``), not the pages of files, which the system takes back when it needs them.
 
-Run, with 9 GB free on the disk of ``--folder``: ``python benchmarks/scale.py``
+Run, with 9 GB free on the disk of ``--folder``: ``python -m benchmarks.scale``
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from turns import machine, versions
+
+from benchmarks.turns import machine, versions
 
 PIXELS, WIDTH, BATCH = (224, 224, 1), 1 / 16, 64
 NUMBERS = (10_000, 100_000)

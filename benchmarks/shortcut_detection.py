@@ -4,7 +4,7 @@ On chest phantoms of four classes: a white square of three by three pixels in th
 of 0, 20, 50, 80 or 100 % of the images of one class, and of no other image. Nothing else outside
 the lungs tells the classes apart, so that every "shortcut likely" at 0 % is a false alarm.
 
-Run: ``python benchmarks/shortcut_detection.py``
+Run: ``python -m benchmarks.shortcut_detection``
 """
 
 from __future__ import annotations

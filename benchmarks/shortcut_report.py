@@ -3,7 +3,7 @@
 On its four classes, folds by patient. COVID-19 images come from four collections, all others from
 the NIH, so that much is there to be found.
 
-Run: ``python benchmarks/shortcut_report.py --data FOLDER --source SOURCE.keras``
+Run: ``python -m benchmarks.shortcut_report --data FOLDER --source SOURCE.keras``
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 import detl
+from benchmarks import radiographs
 from examples.covid_chest_xray import material
 
 SIZE = 128
@@ -38,16 +39,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parsed = parser.parse_args()
 
-    nih, covid = parsed.data / "nih", parsed.data / "covid"
-    target = material.from_radiographs(
-        nih=nih,
-        nih_images=[nih / "images_128"],
-        covid=covid,
-        covid_images=[covid / "images_128"],
-        size=SIZE,
-        on_missing="skip",
-        random_state=parsed.seed,
-    ).target
+    target = radiographs.read(parsed.data, seed=parsed.seed).target
     transfer = detl.DomainExtensionTransfer(str(parsed.source), **SETTINGS)
     started = time.perf_counter()
     result = detl.cross_validate(
@@ -67,7 +59,7 @@ def main() -> None:
         region=LUNGS,
         border=BORDER,
         collections=target.collections,
-        sizes=original_sizes(target, covid / "metadata.csv"),
+        sizes=original_sizes(target, parsed.data / "covid/metadata.csv"),
         checkpoint_dir=parsed.checkpoints,
     )
     print(report)

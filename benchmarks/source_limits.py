@@ -1,7 +1,7 @@
 """Ask what holds the source stage back: rivals that know no chest, a ceiling, and each finding.
 
 Run after ``source_tuning.py``, whose predictions it reads:
-``python benchmarks/source_limits.py --data FOLDER --imagenet LITE0.keras --of "RUN"``
+``python -m benchmarks.source_limits --data FOLDER --imagenet LITE0.keras --of "RUN"``
 """
 
 from __future__ import annotations

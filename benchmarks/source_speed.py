@@ -4,7 +4,7 @@ VGG-16 with batch normalisation, Adam with its gradient clipped, every image tur
 mirrored at random, batches of 32. Plain Keras augments with its own layers in the input pipeline,
 in parallel. The recipes take turns, an epoch of noise each.
 
-Run, where detl, TensorFlow and PyTorch are installed: ``python benchmarks/source_speed.py``
+Run, where detl, TensorFlow and PyTorch are installed: ``python -m benchmarks.source_speed``
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from turns import FOREVER, OnEpoch, Recipe, machine, spread, take_turns, versions
+
+from benchmarks.turns import FOREVER, OnEpoch, Recipe, machine, spread, take_turns, versions
 
 BATCH, N_CLASSES = 32, 2
 RATE, CLIP = 1e-3, 1.0

@@ -5,7 +5,7 @@ trained by ``detl.pretrain`` at the paper's rate (Adam, 1e-3, cosine) on NIH nor
 radiographs. One row per run: training loss and balanced validation accuracy by epoch. A loss that
 stays at 0.693 is chance.
 
-    python benchmarks/source_stage.py --nih Data_Entry_2017.csv --images FOLDER
+    python -m benchmarks.source_stage --nih Data_Entry_2017.csv --images FOLDER
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ One variant differs from another in one lever. Every epoch is judged twice, as t
 weights averaged along the way; the run keeps the epoch of the best validation AUC. The check
 images, of the target's patients but not of the target set, never choose anything.
 
-Run: ``python benchmarks/source_tuning.py --data FOLDER [--only NAME ...]``
+Run: ``python -m benchmarks.source_tuning --data FOLDER [--only NAME ...]``
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import numpy as np
 from sklearn.metrics import log_loss, roc_auc_score
 
 import detl
+from benchmarks import radiographs
 from detl import _graphs
 from detl._batches import balanced_weights, integer_seed, seed_sequence, training_batches
 from detl._heads import with_logits, with_probabilities
@@ -254,16 +255,8 @@ def interval(
 
 def read(folder: Path) -> dict[str, material.Part]:
     """Read Data-A, the check images and the further images of other folders."""
-    nih, covid = folder / "nih", folder / "covid"
-    data = material.from_radiographs(
-        nih=nih,
-        nih_images=[nih / "images_128"],
-        covid=covid,
-        covid_images=[covid / "images_128"],
-        size=SIZE,
-        on_missing="skip",
-        random_state=0,
-    )
+    nih = folder / "nih"
+    data = radiographs.read(folder)
     table = nih / "Data_Entry_2017.csv"
     used = np.concatenate([part.names for part in (data.train, data.validation, data.target)])
     of_128 = tables.read_nih(table, nih / "images_128", on_missing="skip")

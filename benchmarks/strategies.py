@@ -3,7 +3,7 @@
 Two virtual devices of one processor, the global batch the same; a VGG-16 without dropout and
 normalisation, no augmentation, the gradient not clipped: what is left must agree to rounding.
 
-Run, where detl, TensorFlow and JAX are installed: ``python benchmarks/strategies.py``
+Run, where detl, TensorFlow and JAX are installed: ``python -m benchmarks.strategies``
 """
 
 from __future__ import annotations

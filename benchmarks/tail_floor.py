@@ -4,7 +4,7 @@ The floor of a part is the longer of two times: its floating-point operations ov
 and its bytes over the memory's bandwidth; both are measured between the parts, in the same run. The
 tail is that of VGG-16 at 224 pixels, full width, batches of 32.
 
-Run: ``python benchmarks/tail_floor.py``
+Run: ``python -m benchmarks.tail_floor``
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from turns import machine, versions
 
 import detl
+from benchmarks.turns import machine, versions
 
 BATCH = 32
 MATRIX = 4096
