@@ -1,10 +1,12 @@
 import csv
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import detl
 from examples.covid_chest_xray import __main__ as command
 from examples.covid_chest_xray import experiment, material, phantoms, report
 from examples.covid_chest_xray.profiles import PROFILES, Phantoms, Profile
@@ -13,7 +15,7 @@ TINY = Profile(
     size=32,
     width=1 / 32,
     source_epochs=1,
-    target_epochs=1,
+    target_epochs=(1,),
     n_splits=2,
     phantoms=Phantoms(
         train={"normal": 8, "diseased": 8},
@@ -37,7 +39,9 @@ def drawn():
 def finished(drawn, tmp_path_factory):
     """Return the output folder of a finished run, and what the run returned."""
     output = tmp_path_factory.mktemp("output")
-    numbers = experiment.run(drawn, profile=TINY, backbone="vgg16", output=output, random_state=0)
+    numbers = experiment.run(
+        {"patients": drawn}, profile=TINY, backbone="vgg16", output=output, random_state=0
+    )
     return output, numbers
 
 
@@ -55,21 +59,27 @@ def test_the_results_file_holds_what_the_run_returned_with_settings_and_versions
         "numpy",
         "scikit-learn",
     }
-    assert set(numbers["seconds"]) == {"source", "target_image", "target_patient", "gradcam"}
-    assert numbers["data"]["kind"] == "phantoms"
+    assert set(numbers["seconds"]) == {
+        "source patients",
+        "choice of epochs",
+        "target new-patients",
+        "target strict",
+        "gradcam",
+    }
+    assert numbers["data"]["patients"]["kind"] == "phantoms"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("split", ["image", "patient"])
-def test_matrix_predictions_and_accuracies_of_a_split_agree(finished, split):
-    folder, found = finished[0] / "vgg16/numbers", finished[1]["target"][split]
+@pytest.mark.parametrize("protocol", ["new-patients", "strict"])
+def test_matrix_predictions_and_accuracies_of_a_protocol_agree(finished, protocol):
+    folder, found = finished[0] / "vgg16/numbers", finished[1]["target"][protocol]
     matrix = np.array(found["confusion_matrix"])
     np.testing.assert_array_equal(matrix.sum(axis=1), [10, 10, 10, 10])
-    rows = read_csv(folder / f"confusion_matrix_{split}.csv")
+    rows = read_csv(folder / f"confusion_matrix_{protocol}.csv")
     assert [row["true"] for row in rows] == found["classes"]
     assert [[int(row[name]) for name in found["classes"]] for row in rows] == matrix.tolist()
 
-    predictions = read_csv(folder / f"predictions_{split}.csv")
+    predictions = read_csv(folder / f"predictions_{protocol}.csv")
     right = np.array([row["label"] == row["prediction"] for row in predictions])
     fold = np.array([int(row["fold"]) for row in predictions])
     assert right.sum() == np.trace(matrix)
@@ -79,8 +89,20 @@ def test_matrix_predictions_and_accuracies_of_a_split_agree(finished, split):
 @pytest.mark.slow
 def test_only_the_folds_by_image_test_on_patients_they_have_seen(finished):
     target = finished[1]["target"]
-    assert target["image"]["patients_on_both_sides"] > 0
-    assert target["patient"]["patients_on_both_sides"] == 0
+    assert target["new-patients"]["patients_on_both_sides"] > 0
+    assert target["strict"]["patients_on_both_sides"] == 0
+
+
+@pytest.mark.slow
+def test_what_a_leak_is_worth_and_the_rivals_are_on_the_same_images(finished):
+    numbers = finished[1]
+    (leak,) = numbers["leaks"]
+    assert (leak["from"], leak["to"]) == ("new-patients", "strict")
+    right = {name: np.trace(found["confusion_matrix"]) for name, found in numbers["target"].items()}
+    assert leak["accuracy"] == pytest.approx((right["new-patients"] - right["strict"]) / 40)
+    assert leak["low"] <= leak["accuracy"] <= leak["high"]
+    assert set(numbers["rivals"]) == {"image", "patient"}
+    assert {"class prior", "thumbnail", "border", "SVM"} <= set(numbers["rivals"]["patient"])
 
 
 @pytest.mark.slow
@@ -96,8 +118,9 @@ def test_pictures_show_images_and_numbers_do_not(finished):
 def test_published_numbers_leave_out_pictures_and_single_images(finished, tmp_path):
     report.copy_numbers(finished[0], tmp_path)
     names = {path.name for path in tmp_path.rglob("*") if path.is_file()}
-    assert {"results.json", "accuracies.csv", "counts.csv", "confusion_matrix_image.csv"} <= names
-    assert not {"gradcam.png", "source.keras", "predictions_image.csv"} & names
+    assert {"results.json", "protocols.csv", "leaks.csv", "rivals.csv", "sources.csv"} <= names
+    assert {"counts.csv", "confusion_matrix_strict.csv", "mean_heatmaps.png"} <= names
+    assert not {"gradcam.png", "source_patients.keras", "predictions_strict.csv"} & names
     with pytest.raises(FileNotFoundError, match="expected the output of a run"):
         report.copy_numbers(tmp_path / "vgg16", tmp_path)
 
@@ -106,20 +129,89 @@ def test_published_numbers_leave_out_pictures_and_single_images(finished, tmp_pa
 def test_a_source_model_is_used_again_only_with_the_same_settings_and_images(
     finished, drawn, tmp_path
 ):
-    folder = finished[0] / "vgg16"
-    again, seconds, reused = experiment.source_stage(
-        drawn, profile=TINY, backbone="vgg16", folder=folder, random_state=0
-    )
+    path = finished[0] / "vgg16/source_patients.keras"
+    settings = {"profile": TINY, "backbone": "vgg16"}
+    again, seconds, reused = experiment.source_stage(drawn, **settings, path=path, random_state=0)
     assert reused
-    assert seconds == json.loads((folder / "source.json").read_text())["seconds"]
-    for name in ("source.keras", "source.json"):
-        (tmp_path / name).write_bytes((folder / name).read_bytes())
-    other, _, reused = experiment.source_stage(
-        drawn, profile=TINY, backbone="vgg16", folder=tmp_path, random_state=1
+    assert seconds == json.loads(path.with_suffix(".json").read_text())["seconds"]
+    copy = tmp_path / path.name
+    for old, new in ((path, copy), (path.with_suffix(".json"), copy.with_suffix(".json"))):
+        new.write_bytes(old.read_bytes())
+    other, _, reused = experiment.source_stage(drawn, **settings, path=copy, random_state=1)
+    assert not reused
+    _, _, reused = experiment.source_stage(
+        drawn, **settings, path=copy, by_heart=True, random_state=1
     )
     assert not reused
     weights = zip(again.model.get_weights(), other.model.get_weights(), strict=True)
     assert any(not np.array_equal(a, b) for a, b in weights)
+
+
+class Chests:
+    """Stand for an estimator whose accuracy depends on its epochs."""
+
+    def __init__(self, accuracy_by_epochs):
+        self.accuracies = accuracy_by_epochs
+        self.trained_on = []
+
+    def set_params(self, **params):
+        self.epochs = params.get("epochs")
+        return self
+
+    def fit(self, images, labels):
+        self.trained_on.append(set(images.ravel().tolist()))
+        return self
+
+    def score(self, images, labels):
+        assert not self.trained_on[-1] & set(images.ravel().tolist())
+        return self.accuracies[self.epochs]
+
+
+def test_epochs_are_chosen_on_an_inner_split_that_leaves_the_first_fold_alone():
+    n = 100
+    part = material.Part(
+        images=np.arange(n).reshape(n, 1, 1, 1),
+        labels=np.array(["a", "b"] * (n // 2)),
+        patients=np.arange(n) // 2,
+        names=np.arange(n),
+        collections=np.zeros(n),
+    )
+    chests = Chests({50: 0.5, 100: 0.7, 200: 0.7})
+    chosen = experiment.choose_epochs(
+        chests, part, candidates=(200, 50, 100), n_splits=5, random_state=0
+    )
+    assert chosen["epochs"] == 100
+    tried = {trial["epochs"]: trial["accuracy"] for trial in chosen["tried"]}
+    assert tried == chests.accuracies
+    (_, tested), *_ = detl.folds.stratified_folds(part.labels, groups=part.patients, random_state=0)
+    assert not any(seen & set(tested.tolist()) for seen in chests.trained_on)
+    only = experiment.choose_epochs(None, part, candidates=(7,), n_splits=5, random_state=0)
+    assert only == {"epochs": 7, "tried": []}
+
+
+def test_a_protocol_flatters_another_by_the_images_it_gets_right_alone():
+    def said(predictions):
+        return SimpleNamespace(
+            predictions=np.array(predictions), labels=np.array(["a", "a", "b", "b"])
+        )
+
+    patients = np.array([1, 1, 2, 3])
+    found = experiment.worth(said(["a", "a", "b", "a"]), said(["b", "b", "b", "b"]), patients)
+    assert found["accuracy"] == (2 - 1) / 4
+    assert found["low"] == -1  # only patient 3 was drawn
+    assert found["high"] == 1
+    same = said(["a", "b", "b", "a"])
+    assert experiment.worth(same, same, patients) == {"accuracy": 0, "low": 0, "high": 0}
+
+
+def test_a_leaky_protocol_of_phantoms_and_an_unknown_one_are_refused(capsys):
+    with pytest.raises(SystemExit):
+        command.parse(["--protocol", "strict", "paper"])
+    assert "paper shares images or patients" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        command.parse(["--protocol", "stricter"])
+    assert "stricter" in capsys.readouterr().err
+    assert command.parse([]).protocol == ["new-patients", "strict"]
 
 
 def test_patients_on_both_sides_are_counted():
@@ -208,7 +300,8 @@ def test_the_command_reads_radiographs_and_runs_to_the_end(radiographs, tmp_path
         [
             *radiographs,
             *("--profile", "laptop", "--size", "32", "--width", "0.03", "--precision", "float32"),
-            *("--source-epochs", "1", "--target-epochs", "1", "--split", "patient"),
+            *("--source-epochs", "1", "--target-epochs", "1", "--protocol", "paper"),
+            *("strict", "paper-by-heart", "--by-heart-epochs", "1"),
             *("--output", str(output), "--no-mirroring"),
         ]
     )
@@ -216,12 +309,16 @@ def test_the_command_reads_radiographs_and_runs_to_the_end(radiographs, tmp_path
     assert "316 fewer than in the paper" in printed  # 322 - 6 pneumonias
     assert "Not for clinical use" in printed
     numbers = json.loads((output / "vgg16/numbers/results.json").read_text())
-    images = {row["class"]: row["images"] for row in numbers["data"]["counts"] if "B" in row["set"]}
+    data = numbers["data"]["patients"]
+    images = {row["class"]: row["images"] for row in data["counts"] if "B" in row["set"]}
     assert images == {"normal": 350, "pneumonia": 6, "other": 50, "covid-19": 6}
-    assert numbers["data"]["target_images_known_to_the_source_model"]["images"] == 0
+    assert data["target_images_known_to_the_source_model"]["images"] == 0
+    leaky = numbers["data"]["nothing"]
+    assert leaky["target_images_known_to_the_source_model"]["images"] == 400
+    assert set(numbers["source"]) == {"nothing", "patients", "nothing-by-heart"}
     assert numbers["settings"]["profile"]["mirroring"] is False
     assert numbers["gradcam"]["attention"] is None
-    assert np.sum(numbers["target"]["patient"]["confusion_matrix"]) == 412
+    assert np.sum(numbers["target"]["strict"]["confusion_matrix"]) == 412
 
 
 def test_radiographs_without_their_folders_are_refused_by_name(capsys, tmp_path):

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from examples.covid_chest_xray.profiles import PROFILES
+from examples.covid_chest_xray.protocols import FOR_PHANTOMS, FOR_RADIOGRAPHS, PROTOCOLS, Exclude
 
 OUTPUT = Path("runs/covid_chest_xray")
 
@@ -38,10 +39,12 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         help="one or more (default: vgg16)",
     )
     parser.add_argument(
-        "--split",
-        choices=("image", "patient", "both"),
-        default="both",
-        help="folds of images, as in the paper, of patients, or one after the other (default)",
+        "--protocol",
+        nargs="+",
+        choices=tuple(PROTOCOLS),
+        help="ways to split, from the paper's to one that knows no patient (default: "
+        f"{', '.join(FOR_RADIOGRAPHS)}); ...-by-heart: with a source model that has learned its "
+        "training images by heart",
     )
     parser.add_argument(
         "--output", type=Path, default=OUTPUT, help=f"folder for the results (default: {OUTPUT})"
@@ -68,18 +71,14 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         default="only",
         help="images whose only finding is pneumonia (default, the paper's rule), or any with it",
     )
-    data.add_argument(
-        "--exclude",
-        choices=("patients", "images", "nothing"),
-        default="patients",
-        help="what of Data-B stays out of Data-A (default: its patients; the paper: nothing)",
-    )
-
     settings = parser.add_argument_group("settings in place of the profile's")
     settings.add_argument("--size", type=int, help="of the images, pixels")
     settings.add_argument("--width", type=float, help="factor on the backbone's channels")
     settings.add_argument("--source-epochs", type=int)
-    settings.add_argument("--target-epochs", type=int)
+    settings.add_argument("--by-heart-epochs", type=int)
+    settings.add_argument(
+        "--target-epochs", type=int, nargs="+", help="of several, one is chosen on an inner split"
+    )
     settings.add_argument("--target-learning-rate", type=float)
     settings.add_argument("--precision", choices=("float32", "mixed_bfloat16", "auto"))
     settings.add_argument(
@@ -88,7 +87,14 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         help="whether the source stage also shows mirrored chests, as the paper does",
     )
     parsed = parser.parse_args(arguments)
-    if parsed.profile != "phantoms":
+    drawn = parsed.profile == "phantoms"
+    parsed.protocol = parsed.protocol or list(FOR_PHANTOMS if drawn else FOR_RADIOGRAPHS)
+    if drawn and (leaky := {n for n in parsed.protocol if PROTOCOLS[n].exclude != "patients"}):
+        parser.error(
+            f"--protocol {', '.join(sorted(leaky))} shares images or patients between source and "
+            "target; drawn patients are of one set only. Give --profile laptop or paper"
+        )
+    if not drawn:
         needed = ("nih", "nih_images", "covid", "covid_images")
         missing = [f"--{n.replace('_', '-')}" for n in needed if getattr(parsed, n) is None]
         if missing:
@@ -113,7 +119,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "size",
             "width",
             "source_epochs",
-            "target_epochs",
+            "by_heart_epochs",
             "target_learning_rate",
             "precision",
             "mirroring",
@@ -122,33 +128,39 @@ def main(arguments: Sequence[str] | None = None) -> None:
     profile = replace(
         PROFILES[parsed.profile], **{k: v for k, v in overrides.items() if v is not None}
     )
-    print(f"== data: {parsed.profile}", flush=True)
-    if profile.phantoms is not None:
-        data = material.from_phantoms(profile.phantoms, size=profile.size, random_state=parsed.seed)
-    else:
-        data = material.from_radiographs(
-            nih=parsed.nih,
-            nih_images=parsed.nih_images,
-            covid=parsed.covid,
-            covid_images=parsed.covid_images,
-            size=profile.size,
-            on_missing="skip" if parsed.skip_missing else "raise",
-            pneumonia=parsed.pneumonia,
-            exclude=parsed.exclude,
-            random_state=parsed.seed,
-        )
-    print(tables.counts_text(data.counts))
-    for name, fact in data.facts.items():
-        print(f"{name.replace('_', ' ')}: {fact}")
-    print(f"-- {time.perf_counter() - started:.0f} s")
+    if parsed.target_epochs:
+        profile = replace(profile, target_epochs=tuple(parsed.target_epochs))
+    materials: dict[Exclude, material.Material] = {}
+    for exclude in dict.fromkeys(PROTOCOLS[name].exclude for name in parsed.protocol):
+        print(f"== data: {parsed.profile}, kept out of Data-A: {exclude}", flush=True)
+        if profile.phantoms is not None:
+            data = material.from_phantoms(
+                profile.phantoms, size=profile.size, random_state=parsed.seed
+            )
+        else:
+            data = material.from_radiographs(
+                nih=parsed.nih,
+                nih_images=parsed.nih_images,
+                covid=parsed.covid,
+                covid_images=parsed.covid_images,
+                size=profile.size,
+                on_missing="skip" if parsed.skip_missing else "raise",
+                pneumonia=parsed.pneumonia,
+                exclude=exclude,
+                random_state=parsed.seed,
+            )
+        materials[exclude] = data
+        print(tables.counts_text(data.counts))
+        for name, fact in data.facts.items():
+            print(f"{name.replace('_', ' ')}: {fact}")
+        print(f"-- {time.perf_counter() - started:.0f} s")
 
-    splits = ("image", "patient") if parsed.split == "both" else (parsed.split,)
     for backbone in parsed.backbone:
         experiment.run(
-            data,
+            materials,
             profile=profile,
             backbone=backbone,
-            splits=splits,
+            protocols=parsed.protocol,
             output=parsed.output,
             random_state=parsed.seed,
         )

@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from sklearn.model_selection import StratifiedKFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
 
 import detl
-from examples.covid_chest_xray import report
+from examples.covid_chest_xray import report, tables
 from examples.covid_chest_xray.material import Array, Material, Part
 from examples.covid_chest_xray.profiles import Profile
+from examples.covid_chest_xray.protocols import (
+    FOR_PHANTOMS,
+    HONEST,
+    LEAKS,
+    PROTOCOLS,
+    Exclude,
+    Protocol,
+)
 
 Backbone = Literal["alexnet", "vgg16", "resnet50"]
-Split = Literal["image", "patient"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,27 +53,31 @@ class Explanation:
 
 
 def run(
-    material: Material,
+    materials: Mapping[Exclude, Material],
     *,
     profile: Profile,
     backbone: Backbone,
-    splits: Sequence[Split] = ("image", "patient"),
+    protocols: Sequence[str] = FOR_PHANTOMS,
     output: str | Path,
     random_state: int = 0,
 ) -> dict[str, Any]:
     """Run all stages for one backbone, and write what they find.
 
+    What an earlier run with the same settings and images has finished is used again: source
+    models, the choice of epochs, and every fold.
+
     Parameters
     ----------
-    material : Material
-        Source and target images.
+    materials : dict of {"nothing", "images", "patients"} to Material
+        Source and target images, by what of the target's stays out of the source's. The target
+        images are the same in all.
     profile : Profile
         Settings.
     backbone : {"alexnet", "vgg16", "resnet50"}
         The network to train.
-    splits : sequence of {"image", "patient"}
-        Protocols of the folds: the paper's, which may put a patient on both sides, and one which
-        does not. Heatmaps are of the last one.
+    protocols : sequence of str
+        Names in :data:`examples.covid_chest_xray.protocols.PROTOCOLS`. Heatmaps are of the most
+        honest one, or else of the last.
     output : path
         Folder for the results; a subfolder is made for the backbone.
     random_state : int
@@ -74,111 +90,182 @@ def run(
     """
     folder = Path(output) / backbone
     seconds: dict[str, float] = {}
+    asked = {name: PROTOCOLS[name] for name in protocols}
+    target = next(iter(materials.values())).target
+    sources = {}
+    for protocol in {protocol.source: protocol for protocol in asked.values()}.values():
+        with _timed(f"{backbone}: source stage, {protocol.source}"):
+            source, trained_in, reused = source_stage(
+                materials[protocol.exclude],
+                profile=profile,
+                backbone=backbone,
+                by_heart=protocol.by_heart,
+                path=folder / f"source_{protocol.source}.keras",
+                random_state=random_state,
+            )
+        seconds[f"source {protocol.source}"] = trained_in
+        sources[protocol.source] = source
+        print(_source_text(source, by_heart=protocol.by_heart, reused=reused))
 
-    with _timed(f"{backbone}: source stage", "source", seconds):
-        source, trained_in, reused = source_stage(
-            material, profile=profile, backbone=backbone, folder=folder, random_state=random_state
+    def transfer_from(source: detl.SourceModel, epochs: int) -> detl.DomainExtensionTransfer:
+        return detl.DomainExtensionTransfer(
+            source,
+            epochs=epochs,
+            batch_size=profile.batch_size,
+            learning_rate=profile.target_learning_rate,
+            class_weight=profile.class_weight,
+            precision=profile.precision,
         )
-    seconds["source"] = trained_in
-    best = source.best_epoch
-    print(
-        f"best validation accuracy {source.history['val_accuracy'][best]:.3f} in epoch {best + 1} "
-        f"of {len(source.history['loss'])}"
-        + (" (trained earlier, with the same settings and images)" if reused else "")
-    )
 
-    transfer = detl.DomainExtensionTransfer(
-        source,
-        epochs=profile.target_epochs,
-        batch_size=profile.batch_size,
-        learning_rate=profile.target_learning_rate,
-        class_weight=profile.class_weight,
-        precision=profile.precision,
-    )
-    target, results = material.target, {}
-    for split in splits:
-        with _timed(f"{backbone}: target stage, folds by {split}", f"target_{split}", seconds):
-            results[split] = detl.cross_validate(
+    honest = HONEST if HONEST in asked else list(asked)[-1]
+    with _timed(f"{backbone}: epochs of the target stage"):
+        choice = _chosen_epochs(
+            transfer_from(sources[asked[honest].source], 1),
+            target,
+            profile=profile,
+            folder=folder / "folds",
+            random_state=random_state,
+        )
+    seconds["choice of epochs"] = choice["seconds"]
+    print(f"{choice['epochs']} epochs; accuracy of the inner split: {choice['tried']}")
+
+    results, rivals = {}, {}
+    for name, protocol in asked.items():
+        transfer = transfer_from(sources[protocol.source], choice["epochs"])
+        with _timed(f"{backbone}: target stage, {name}: {protocol.said}"):
+            results[name] = detl.cross_validate(
                 transfer,
                 target.images,
                 target.labels,
-                groups=target.patients if split == "patient" else None,
-                n_splits=profile.n_splits,
+                groups=target.patients,  # with folds of images, for honest intervals
+                **_folds(protocol, profile.n_splits, random_state),
                 on_leak="ignore",  # the table below names every leak
+                checkpoint_dir=folder / "folds" / f"{name}-{_fingerprint(transfer, target)}",
                 random_state=random_state,
             )
-        print(results[split])
-        print(_both_sides_text(both_sides(results[split].indices, target.patients)))
+        seconds[f"target {name}"] = sum(fold.seconds for fold in results[name].folds)
+        print(results[name])
+        print(_both_sides_text(both_sides(results[name].indices, target.patients)))
+        if protocol.folds not in rivals:
+            with _timed(f"rivals, folds of {protocol.folds}s"):
+                rivals[protocol.folds] = trivial_rivals(results[name], target)
 
     with _timed(f"{backbone}: Grad-CAM", "gradcam", seconds):
-        explanation = explain(transfer, results[splits[-1]], target)
+        transfer = transfer_from(sources[asked[honest].source], choice["epochs"])
+        explanation = explain(transfer, results[honest], target)
 
+    first = next(iter(materials.values()))
     numbers = {
-        "data": {"kind": material.kind, "counts": material.counts, **material.facts},
+        "data": {
+            exclude: {"kind": material.kind, "counts": material.counts, **material.facts}
+            for exclude, material in materials.items()
+        },
         "settings": {
             "backbone": backbone,
-            "profile": {k: v for k, v in asdict(profile).items() if k != "phantoms"},
-            "splits": list(splits),
+            "profile": {k: v for k, v in asdict(profile).items() if k != "phantoms"}
+            | {"target_epochs": list(profile.target_epochs)},
+            "protocols": list(asked),
             "random_state": random_state,
         },
         "source": {
-            "reused": reused,
-            "best_epoch": best + 1,
-            "val_accuracy": source.history["val_accuracy"][best],
-            "train_accuracy": source.history["accuracy"][best],
+            name: {
+                **_source_scores(source),
+                **known_beforehand(source, target),
+            }
+            for name, source in sources.items()
         },
-        "target": {split: _scores(result, target.patients) for split, result in results.items()},
+        "epochs": choice,
+        "target": {
+            name: {"protocol": asdict(asked[name]), **_scores(result, target.patients)}
+            for name, result in results.items()
+        },
+        "rivals": {
+            folds: {name: _interval_of(result) for name, result in found.items()}
+            for folds, found in rivals.items()
+        },
+        "leaks": [
+            {"from": a, "to": b, **worth(results[a], results[b], target.patients)}
+            for a, b in LEAKS
+            if a in results and b in results
+        ],
         "gradcam": {
-            "folds_by": splits[-1],
+            "protocol": honest,
             "images": len(explanation.rows),
-            "attention": attention(explanation, target.labels, material.masks),
+            "attention": attention(explanation, target.labels, first.masks),
         },
         "seconds": {stage: round(spent, 1) for stage, spent in seconds.items()},
         **report.surroundings(),
     }
-    report.write_numbers(folder / "numbers", numbers, source=source, results=results, target=target)
-    report.draw_pictures(
-        folder / "pictures", explanation=explanation, target=target, masks=material.masks
+    report.write_numbers(
+        folder / "numbers",
+        numbers,
+        sources=sources,
+        results=results,
+        target=target,
+        explanation=explanation,
     )
+    report.draw_pictures(
+        folder / "pictures", explanation=explanation, target=target, masks=first.masks
+    )
+    if numbers["leaks"]:
+        print(_leaks_text(numbers["leaks"]))
     if numbers["gradcam"]["attention"]:
         print(_attention_text(numbers["gradcam"]["attention"]))
     return numbers
 
 
 def source_stage(
-    material: Material, *, profile: Profile, backbone: Backbone, folder: Path, random_state: int
+    material: Material,
+    *,
+    profile: Profile,
+    backbone: Backbone,
+    by_heart: bool = False,
+    path: Path,
+    random_state: int,
 ) -> tuple[detl.SourceModel, float, bool]:
     """Pretrain on Data-A, or load what an earlier run trained with the same settings and images.
+
+    Parameters
+    ----------
+    material, profile, backbone, random_state
+        As for :func:`run`.
+    by_heart : bool
+        Train without augmentation and keep the epoch that is best on the *training* images: to
+        see what it is worth to a source model to have seen the target's images.
+    path : Path
+        Where the model is saved; its settings are written beside it.
 
     Returns
     -------
     source : SourceModel
-        Also saved, as ``source.keras`` in the folder.
     seconds : float
         Wall time of its training, now or then.
     reused : bool
         Whether it was loaded.
     """
-    model_path, settings_path = folder / "source.keras", folder / "source.json"
+    settings_path = path.with_suffix(".json")
+    epochs = profile.by_heart_epochs if by_heart else profile.source_epochs
+    judge = material.train if by_heart else material.validation
     settings = {
         "backbone": backbone,
         "size": profile.size,
         "width": profile.width,
-        "epochs": profile.source_epochs,
+        "epochs": epochs,
         "batch_size": profile.batch_size,
         "learning_rate": profile.source_learning_rate,
+        "by_heart": by_heart,
         "mirroring": profile.mirroring,
         "class_weight": profile.class_weight,
         "precision": profile.precision,
         "random_state": random_state,
         "train": material.train.digest(),
-        "validation": material.validation.digest(),
+        "validation": judge.digest(),
         "versions": report.surroundings()["versions"],
     }
-    if model_path.is_file() and settings_path.is_file():
+    if path.is_file() and settings_path.is_file():
         earlier = json.loads(settings_path.read_text())
         if earlier["settings"] == settings:
-            return detl.load_source(model_path), earlier["seconds"], True
+            return detl.load_source(path), earlier["seconds"], True
 
     started = time.perf_counter()
     build = getattr(detl.backbones, backbone)
@@ -186,11 +273,11 @@ def source_stage(
         build((profile.size, profile.size, 1), width=profile.width),
         material.train.images,
         material.train.labels,
-        validation_data=(material.validation.images, material.validation.labels),
-        epochs=profile.source_epochs,
+        validation_data=(judge.images, judge.labels),
+        epochs=epochs,
         batch_size=profile.batch_size,
         learning_rate=profile.source_learning_rate,
-        augmentation=detl.Augmentation(mirroring=profile.mirroring),
+        augmentation=None if by_heart else detl.Augmentation(mirroring=profile.mirroring),
         class_weight=profile.class_weight,
         precision=profile.precision,
         random_state=random_state,
@@ -198,12 +285,102 @@ def source_stage(
     )
     # The settings come last: without them a model of a run that was cut short is not reused.
     settings_path.unlink(missing_ok=True)
-    source.save(model_path)
+    source.save(path)
     seconds = time.perf_counter() - started
     settings_path.write_text(
         json.dumps({"settings": settings, "seconds": seconds}, indent=2) + "\n"
     )
     return source, seconds, False
+
+
+def choose_epochs(
+    transfer: detl.DomainExtensionTransfer,
+    target: Part,
+    *,
+    candidates: Sequence[int],
+    n_splits: int,
+    random_state: int,
+) -> dict[str, Any]:
+    """Choose the length of the target stage on an inner split, which the paper does not give.
+
+    The rule was fixed before any result was seen: of the images that the first fold by patient
+    trains on, a fifth of the patients is held out, and the number of epochs with the best accuracy
+    there is taken, the smaller one if two are alike; for all protocols and folds.
+
+    Returns
+    -------
+    dict
+        ``epochs``, and what was ``tried``, a list of epochs and accuracies. With a single candidate
+        nothing is tried.
+    """
+    if len(candidates) == 1:
+        return {"epochs": candidates[0], "tried": []}
+    outer = detl.folds.stratified_folds(
+        target.labels, groups=target.patients, n_splits=n_splits, random_state=random_state
+    )[0][0]
+    train, test = (
+        outer[rows]
+        for rows in detl.folds.stratified_folds(
+            target.labels[outer],
+            groups=target.patients[outer],
+            n_splits=5,
+            random_state=random_state,
+        )[0]
+    )
+    transfer.set_params(random_state=random_state)
+    tried = []
+    for epochs in sorted(candidates):
+        transfer.set_params(epochs=epochs).fit(target.images[train], target.labels[train])
+        accuracy = float(transfer.score(target.images[test], target.labels[test]))
+        tried.append({"epochs": epochs, "accuracy": accuracy})
+    best = max(tried, key=lambda trial: trial["accuracy"])
+    return {"epochs": best["epochs"], "tried": tried}
+
+
+def trivial_rivals(
+    result: detl.CrossValidationResult, target: Part
+) -> dict[str, detl.CrossValidationResult]:
+    """Return what classifiers that know no chest say on the same folds."""
+    found = detl.shortcuts.rivals(
+        result, target.images, classifiers={"SVM": make_pipeline(StandardScaler(), SVC(C=10))}
+    ).results
+    return {name: found[name] for name in found if name != "network"}
+
+
+def known_beforehand(source: detl.SourceModel, target: Part) -> dict[str, float]:
+    """Ask the source model whether the target's normal and other-disease images are diseased.
+
+    A source model that was trained on these very images knows the answer by heart; then the new
+    last layer has little left to learn.
+    """
+    rows = np.flatnonzero(np.isin(target.labels, (tables.NORMAL, tables.OTHER)))
+    said = source.classes[source.model.predict(target.images[rows], verbose=0).argmax(axis=1)]
+    right = (said == tables.NORMAL) == (target.labels[rows] == tables.NORMAL)
+    return {"accuracy_on_normal_and_other_of_the_target": float(right.mean())}
+
+
+def worth(
+    leaky: detl.CrossValidationResult, sound: detl.CrossValidationResult, patients: Array
+) -> dict[str, float]:
+    """Return by how much a protocol flatters another, in accuracy over the same images.
+
+    The folds of the two need not be the same, so the difference is taken image by image.
+    """
+    return paired(right(leaky) - right(sound), patients)
+
+
+def right(result: detl.CrossValidationResult) -> Array:
+    """Return 1 for each image that is classified as it should be, else 0, ``(n,)``."""
+    return (result.predictions == result.labels).astype(float)
+
+
+def paired(more: Array, patients: Array, *, n_draws: int = 2000) -> dict[str, float]:
+    """Return the mean of a difference ``(n,)`` and its 95 % interval, a bootstrap over patients."""
+    _, group = np.unique(patients, return_inverse=True)
+    sums, sizes = np.bincount(group, more), np.bincount(group)
+    drawn = np.random.default_rng(0).integers(len(sums), size=(n_draws, len(sums)))
+    low, high = np.quantile(sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1), [0.025, 0.975])
+    return {"accuracy": float(more.mean()), "low": float(low), "high": float(high)}
 
 
 def explain(
@@ -287,12 +464,98 @@ def both_sides(indices: Sequence[tuple[Array, Array]], patients: Array) -> dict[
 
 
 @contextmanager
-def _timed(title: str, stage: str, seconds: dict[str, float]) -> Iterator[None]:
+def _timed(
+    title: str, stage: str | None = None, seconds: dict[str, float] | None = None
+) -> Iterator[None]:
     print(f"\n== {title}", flush=True)
     started = time.perf_counter()
     yield
-    seconds[stage] = time.perf_counter() - started
-    print(f"-- {seconds[stage]:.0f} s", flush=True)
+    spent = time.perf_counter() - started
+    if seconds is not None and stage is not None:
+        seconds[stage] = spent
+    print(f"-- {spent:.0f} s", flush=True)
+
+
+def _chosen_epochs(
+    transfer: detl.DomainExtensionTransfer,
+    target: Part,
+    *,
+    profile: Profile,
+    folder: Path,
+    random_state: int,
+) -> dict[str, Any]:
+    """Choose the epochs, or find what an earlier run chose, with the seconds that it took."""
+    wanted = "-".join(map(str, profile.target_epochs))
+    path = folder / f"epochs-{wanted}-{_fingerprint(transfer, target)}.json"
+    if path.exists():
+        earlier: dict[str, Any] = json.loads(path.read_text())
+        return earlier
+    started = time.perf_counter()
+    choice = choose_epochs(
+        transfer,
+        target,
+        candidates=profile.target_epochs,
+        n_splits=profile.n_splits,
+        random_state=random_state,
+    )
+    choice["seconds"] = time.perf_counter() - started
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(choice))
+    return choice
+
+
+def _folds(protocol: Protocol, n_splits: int, random_state: int) -> dict[str, Any]:
+    if protocol.folds == "patient":
+        return {"n_splits": n_splits}
+    return {"cv": StratifiedKFold(n_splits, shuffle=True, random_state=random_state)}
+
+
+def _fingerprint(transfer: detl.DomainExtensionTransfer, target: Part) -> str:
+    """Name what a finished fold depends on: other settings or images get another folder."""
+    settings = {name: value for name, value in transfer.get_params().items() if name != "source"}
+    digest = hashlib.blake2b(digest_size=4)
+    digest.update(json.dumps([settings, target.digest()], default=str).encode())
+    for weight in transfer.source.model.get_weights():
+        digest.update(np.ascontiguousarray(weight))
+    return digest.hexdigest()
+
+
+def _source_scores(source: detl.SourceModel) -> dict[str, Any]:
+    best = source.best_epoch
+    return {
+        "best_epoch": best + 1,
+        "epochs": len(source.history["loss"]),
+        "judged_accuracy": source.history["val_accuracy"][best],
+        "training_accuracy": source.history["accuracy"][best],
+    }
+
+
+def _source_text(source: detl.SourceModel, *, by_heart: bool, reused: bool) -> str:
+    scores = _source_scores(source)
+    judged = "training images as they are" if by_heart else "validation"
+    return (
+        f"best accuracy ({judged}) {scores['judged_accuracy']:.3f} in epoch "
+        f"{scores['best_epoch']} of {scores['epochs']}"
+        + (" (trained earlier, with the same settings and images)" if reused else "")
+    )
+
+
+def _interval_of(result: detl.CrossValidationResult) -> dict[str, float]:
+    return {
+        "accuracy": result.accuracy,
+        "low": result.interval.low,
+        "high": result.interval.high,
+    }
+
+
+def _leaks_text(found: Sequence[Mapping[str, Any]]) -> str:
+    lines = ["What the leaks are worth, in points of accuracy (95 % interval over patients)"]
+    for row in found:
+        lines.append(
+            f"{row['from']} less {row['to']:<24} {100 * row['accuracy']:+5.1f}  "
+            f"{100 * row['low']:+5.1f} to {100 * row['high']:+5.1f}"
+        )
+    return "\n".join(lines)
 
 
 def _scores(result: detl.CrossValidationResult, patients: Array) -> dict[str, Any]:

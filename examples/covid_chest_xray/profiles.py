@@ -29,8 +29,12 @@ class Profile:
         Height and width of the images, pixels.
     width : float
         Factor on the backbone's channels.
-    source_epochs, target_epochs : int
-        Passes over the source and target images.
+    source_epochs : int
+        Passes over the source images.
+    target_epochs : tuple of int
+        Passes over the target images; of several numbers one is chosen on an inner split.
+    by_heart_epochs : int
+        Passes of a source model that is to know its training images by heart.
     source_learning_rate, target_learning_rate : float
         Basu et al. 2020, sec. IV: Adam at 1e-3 and SGD at 1e-4 with momentum 0.9.
     batch_size : int
@@ -51,7 +55,8 @@ class Profile:
     size: int
     width: float
     source_epochs: int
-    target_epochs: int
+    target_epochs: tuple[int, ...]
+    by_heart_epochs: int = 30
     source_learning_rate: float = 1e-3
     target_learning_rate: float = 1e-4
     batch_size: int = 32
@@ -64,12 +69,12 @@ class Profile:
 
 PROFILES: Mapping[str, Profile] = MappingProxyType(
     {
-        "paper": Profile(size=224, width=1.0, source_epochs=100, target_epochs=100),
+        "paper": Profile(size=224, width=1.0, source_epochs=100, target_epochs=(50, 100, 200)),
         "laptop": Profile(
             size=128,
             width=0.25,
             source_epochs=15,
-            target_epochs=50,
+            target_epochs=(50, 100, 200),
             # The paper's classes are of nearly equal size; those of a partial copy may not be.
             class_weight="balanced",
             precision="auto",
@@ -78,7 +83,7 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
             size=96,
             width=0.125,
             source_epochs=8,
-            target_epochs=30,
+            target_epochs=(30,),
             # A few hundred small images make few steps: at the paper's 1e-4 the new layer
             # would hardly have moved when the three minutes are over.
             target_learning_rate=1e-3,

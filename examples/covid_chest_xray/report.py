@@ -53,33 +53,50 @@ def write_numbers(
     folder: Path,
     numbers: Mapping[str, Any],
     *,
-    source: detl.SourceModel,
+    sources: Mapping[str, detl.SourceModel],
     results: Mapping[str, detl.CrossValidationResult],
     target: Part,
+    explanation: Explanation,
 ) -> None:
-    """Write everything that shows no image: results.json, tables, matrices and curves."""
+    """Write everything that shows no image: results.json, tables, matrices, curves, mean maps."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "results.json").write_text(json.dumps(numbers, indent=2) + "\n")
-    _write_csv(folder / "curves.csv", _curves(source, results))
-    for split, result in results.items():
+    _write_csv(folder / "curves.csv", _curves(sources, results))
+    for name, source in sources.items():
+        _save(detl.plots.learning_curves(source.history), folder / f"curves_source_{name}.png")
+    for name, result in results.items():
         classes = result.classes.tolist()
         _write_csv(
-            folder / f"confusion_matrix_{split}.csv",
+            folder / f"confusion_matrix_{name}.csv",
             (
-                {"true": name, **dict(zip(classes, row))}
-                for name, row in zip(classes, result.confusion_matrix.tolist())
+                {"true": label, **dict(zip(classes, row))}
+                for label, row in zip(classes, result.confusion_matrix.tolist())
             ),
         )
-        _write_csv(folder / f"predictions_{split}.csv", _predictions(result, target))
-        _save(detl.plots.confusion_matrix(result), folder / f"confusion_matrix_{split}.png")
-    _save(detl.plots.learning_curves(source.history), folder / "curves_source.png")
+        _write_csv(folder / f"predictions_{name}.csv", _predictions(result, target))
+        _save(detl.plots.confusion_matrix(result), folder / f"confusion_matrix_{name}.png")
+    _save(mean_heatmaps(explanation, target), folder / "mean_heatmaps.png")
+
+
+def mean_heatmaps(explanation: Explanation, target: Part) -> Figure:
+    """Draw where each class's heatmaps lie on average: shows no image."""
+    labels = target.labels[explanation.rows]
+    names = np.unique(labels)
+    figure = Figure(figsize=(2.2 * len(names), 2.6), layout="constrained")
+    for axis, name in zip(figure.subplots(1, len(names)), names, strict=True):
+        here = explanation.heatmaps[labels == name]
+        axis.imshow(here.mean(axis=0), cmap="jet", vmin=0, vmax=1)
+        axis.set_title(f"{name}\n{len(here)} images", fontsize=9)
+        axis.set_axis_off()
+    return figure
 
 
 def copy_numbers(output: str | Path, destination: str | Path) -> list[Path]:
     """Copy every backbone's numbers, and no picture of a radiograph, to where they are published.
 
-    Tables over all backbones are written beside them: ``accuracies.csv``, ``counts.csv`` and
-    ``seconds.csv``. Single predictions stay behind: they are of patients.
+    Tables over all backbones are written beside them: ``protocols.csv``, ``leaks.csv``,
+    ``rivals.csv``, ``sources.csv``, ``counts.csv`` and ``seconds.csv``. Single predictions stay
+    behind: they are of patients.
 
     Parameters
     ----------
@@ -107,12 +124,15 @@ def copy_numbers(output: str | Path, destination: str | Path) -> list[Path]:
         for folder in folders
     ]
     runs = [json.loads((folder / "results.json").read_text()) for folder in folders]
-    _write_csv(destination / "accuracies.csv", _accuracies(runs))
-    _write_csv(destination / "counts.csv", runs[0]["data"]["counts"])
-    _write_csv(
-        destination / "seconds.csv",
-        [{"backbone": run["settings"]["backbone"], **run["seconds"]} for run in runs],
-    )
+    for name, rows in (
+        ("protocols", _protocol_rows(runs)),
+        ("leaks", _leak_rows(runs)),
+        ("rivals", _rival_rows(runs[0])),
+        ("sources", _source_rows(runs)),
+        ("counts", _count_rows(runs[0])),
+        ("seconds", ({"network": _network(run), **run["seconds"]} for run in runs)),
+    ):
+        _write_csv(destination / f"{name}.csv", rows)
     return copies
 
 
@@ -149,20 +169,74 @@ def draw_pictures(
     return _save(figure, folder / "gradcam.png")
 
 
-def _accuracies(runs: Iterable[Mapping[str, Any]]) -> Iterable[dict[str, Any]]:
+def _protocol_rows(runs: Iterable[Mapping[str, Any]]) -> Iterable[dict[str, Any]]:
     for run in runs:
-        for split, found in run["target"].items():
-            interval = found["interval"]
+        for name, found in run["target"].items():
             yield {
-                "backbone": run["settings"]["backbone"],
-                "folds by": split,
-                "accuracy": f"{found['accuracy']:.3f}",
-                "standard deviation": f"{found['accuracy_std']:.3f}",
-                "95 % interval": f"{interval['low']:.3f} to {interval['high']:.3f}",
-                "folds": " ".join(f"{accuracy:.3f}" for accuracy in found["accuracies"]),
+                "network": _network(run),
+                "protocol": name,
+                "accuracy": f"{found['accuracy']:.3f} ± {found['accuracy_std']:.3f}",
+                "95 % interval": _between(found["interval"]),
+                **{
+                    f"sensitivity {label}": f"{value:.2f}"
+                    for label, value in zip(
+                        found["classes"], found["per_class"]["sensitivity"], strict=True
+                    )
+                },
                 "test images of patients also trained on": f"{found['share_of_test_images']:.0%}",
-                "source validation accuracy": f"{run['source']['val_accuracy']:.3f}",
             }
+
+
+def _leak_rows(runs: Iterable[Mapping[str, Any]]) -> Iterable[dict[str, Any]]:
+    for run in runs:
+        for leak in run["leaks"]:
+            yield {
+                "network": _network(run),
+                "protocol": leak["from"],
+                "less": leak["to"],
+                "points of accuracy": f"{100 * leak['accuracy']:+.1f}",
+                "95 % interval": f"{100 * leak['low']:+.1f} to {100 * leak['high']:+.1f}",
+            }
+
+
+def _rival_rows(run: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
+    names = next(iter(run["rivals"].values()))
+    for name in names:
+        yield {
+            "rival": name,
+            **{
+                f"folds of {folds}s": f"{found[name]['accuracy']:.3f} ({_between(found[name])})"
+                for folds, found in run["rivals"].items()
+            },
+        }
+
+
+def _source_rows(runs: Iterable[Mapping[str, Any]]) -> Iterable[dict[str, Any]]:
+    known = "accuracy_on_normal_and_other_of_the_target"
+    for run in runs:
+        for name, found in run["source"].items():
+            yield {
+                "network": _network(run),
+                "kept out of Data-A": name,
+                "epoch kept": f"{found['best_epoch']} of {found['epochs']}",
+                "accuracy it was chosen by": f"{found['judged_accuracy']:.3f}",
+                "training accuracy": f"{found['training_accuracy']:.3f}",
+                "accuracy on the target's normal and other": f"{found[known]:.3f}",
+            }
+
+
+def _count_rows(run: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
+    for exclude, data in run["data"].items():
+        for row in data["counts"]:
+            yield {"kept out of Data-A": exclude, **row}
+
+
+def _network(run: Mapping[str, Any]) -> str:
+    return str(run["settings"]["backbone"])
+
+
+def _between(interval: Mapping[str, Any]) -> str:
+    return f"{interval['low']:.3f} to {interval['high']:.3f}"
 
 
 def _version(package: str) -> str:
@@ -173,13 +247,13 @@ def _version(package: str) -> str:
 
 
 def _curves(
-    source: detl.SourceModel, results: Mapping[str, detl.CrossValidationResult]
+    sources: Mapping[str, detl.SourceModel], results: Mapping[str, detl.CrossValidationResult]
 ) -> list[dict[str, Any]]:
     histories: list[tuple[str, int | str, Mapping[str, Sequence[float]]]] = [
-        ("source", "", source.history)
+        (f"source_{name}", "", source.history) for name, source in sources.items()
     ]
-    for split, result in results.items():
-        histories += [(f"target_{split}", k, h) for k, h in enumerate(result.histories)]
+    for name, result in results.items():
+        histories += [(f"target_{name}", k, h) for k, h in enumerate(result.histories)]
     names = ("loss", "accuracy", "val_loss", "val_accuracy")
     return [
         {
