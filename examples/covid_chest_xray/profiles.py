@@ -56,7 +56,7 @@ class Profile:
     width: float
     source_epochs: int
     target_epochs: tuple[int, ...]
-    by_heart_epochs: int = 30
+    by_heart_epochs: int = 20
     source_learning_rate: float = 1e-3
     target_learning_rate: float = 1e-4
     batch_size: int = 32
