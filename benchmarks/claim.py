@@ -1,0 +1,237 @@
+"""Test the paper's claim that a network of the same domain is the better teacher.
+
+The same target stage on the same folds from sources that differ in one thing, what they were
+trained on, with everything random drawn anew by each seed; then with fewer target images per class.
+
+Run: ``python -m benchmarks.claim --data FOLDER [--imagenet LITE0.keras]``
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import keras
+import numpy as np
+
+import detl
+from benchmarks import radiographs
+from examples.covid_chest_xray import experiment, material, phantoms
+
+SIZE, WIDTH, N_FOLDS = 128, 0.25, 5
+SEEDS = (0, 1, 2)
+# Decided beforehand, the same for all.
+SOURCE = {"epochs": 20, "class_weight": "balanced", "precision": "auto", "verbose": 0}
+TARGET = {"epochs": 50, "learning_rate": 1e-3, "class_weight": "balanced", "precision": "auto"}
+PER_CLASS = (10, 25, 50, 100, None)  # None: all there are
+N_PHANTOMS = {"normal": 1700, "diseased": 1700}
+
+ADULTS = "adults, normal or diseased (NIH)"
+CHILDREN = "children, normal or pneumonia (Kermany)"
+DRAWN = "phantoms, normal or diseased"
+SCRATCH = "none, everything trained"
+FROZEN = "none, frozen all the same"
+LITE_IMAGENET = "EfficientNet-Lite0: ImageNet"
+LITE_ADULTS = f"EfficientNet-Lite0: {ADULTS}"
+LITE_SCRATCH = f"EfficientNet-Lite0: {SCRATCH}"
+CURVES = (ADULTS, CHILDREN, SCRATCH, LITE_IMAGENET)
+
+
+def main() -> None:
+    """Train the sources, cross-validate from each, write the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--data", type=Path, required=True, help="folder with nih/, covid/ and kermany/"
+    )
+    parser.add_argument("--backbone", choices=("alexnet", "vgg16", "resnet50"), default="alexnet")
+    parser.add_argument("--imagenet", type=Path, help="EfficientNet-Lite0, see its benchmark")
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
+    parser.add_argument("--runs", type=Path, default=Path("runs/claim"))
+    parser.add_argument("--output", type=Path, default=Path("docs/results/claim"))
+    parsed = parser.parse_args()
+
+    data = radiographs.read(parsed.data, pneumonia="any")
+    teachers = {
+        ADULTS: (data.train.images, data.train.labels, data.train.patients),
+        CHILDREN: children(parsed.data / "kermany"),
+        DRAWN: drawn(),
+    }
+    found: dict[tuple[str, int | None, int], detl.CrossValidationResult] = {}
+    for seed in parsed.seeds:
+        transfers = transfers_of(parsed, data, teachers, seed)
+        for name, transfer in transfers.items():
+            for n in PER_CLASS:
+                if n is not None and name not in CURVES:
+                    continue
+                found[name, n, seed] = cross_validated(transfer, data.target, n, seed, parsed, name)
+                print(f"seed {seed}, {n or 'all'} per class, {name}", flush=True)
+                print(found[name, n, seed].scores["accuracy"], flush=True)
+        write(parsed.output, found, data.target, parsed)
+
+
+def transfers_of(
+    parsed: argparse.Namespace,
+    data: material.Material,
+    teachers: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]],
+    seed: int,
+) -> dict[str, detl.DomainExtensionTransfer]:
+    """Return a transfer for each source, which are trained unless an earlier run did."""
+    keras.utils.set_random_seed(seed)
+    untrained = getattr(detl.backbones, parsed.backbone)((SIZE, SIZE, 1), width=WIDTH)
+    transfers = {
+        name: detl.DomainExtensionTransfer(
+            trained(untrained, taught, parsed.runs / f"{parsed.backbone}_{i}_{seed}.keras", seed),
+            **TARGET,
+        )
+        for i, (name, taught) in enumerate(teachers.items())
+    }
+    transfers[SCRATCH] = detl.DomainExtensionTransfer(untrained, trainable_from="input", **TARGET)
+    transfers[FROZEN] = detl.DomainExtensionTransfer(untrained, **TARGET)
+    if parsed.imagenet:
+        lite = keras.saving.load_model(parsed.imagenet, compile=False)
+        anew = keras.models.clone_model(lite)
+        headless = keras.Model(anew.inputs, anew.layers[-1].input)
+        path = parsed.runs / f"lite0_0_{seed}.keras"
+        transfers[LITE_IMAGENET] = detl.DomainExtensionTransfer(lite, **TARGET)
+        transfers[LITE_ADULTS] = detl.DomainExtensionTransfer(
+            trained(headless, teachers[ADULTS], path, seed), **TARGET
+        )
+        transfers[LITE_SCRATCH] = detl.DomainExtensionTransfer(
+            anew, trainable_from="input", **TARGET
+        )
+    return transfers
+
+
+def trained(
+    backbone: keras.Model,
+    taught: tuple[np.ndarray, np.ndarray, np.ndarray],
+    path: Path,
+    seed: int,
+) -> detl.SourceModel:
+    """Pretrain, or load what was pretrained; a fifth of the patients is held out to validate."""
+    if path.exists():
+        return detl.load_source(path)
+    images, labels, patients = taught
+    source = detl.pretrain(backbone, images, labels, groups=patients, random_state=seed, **SOURCE)
+    print(f"{path.name}: validation accuracy {max(source.history['val_accuracy']):.3f}", flush=True)
+    source.save(path)
+    return source
+
+
+def children(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return images, labels and patients of Kermany et al. 2018."""
+    with (folder / "metadata.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    paths = [folder / row["filename"] for row in rows]
+    images = detl.images.load(paths, size=(SIZE, SIZE), channels=1).images
+    labels = np.array([row["finding"].lower() for row in rows])
+    return images, labels, np.array([row["patientid"] for row in rows])
+
+
+def drawn() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return as many phantoms as there are adults, about."""
+    part = phantoms.draw(N_PHANTOMS, size=SIZE, name="teacher", random_state=0)
+    return part.images, part.labels, part.patients
+
+
+def cross_validated(
+    transfer: detl.DomainExtensionTransfer,
+    target: material.Part,
+    n: int | None,
+    seed: int,
+    parsed: argparse.Namespace,
+    name: str,
+) -> detl.CrossValidationResult:
+    """Cross-validate by patient, with at most n training images of each class."""
+    folds = detl.folds.stratified_folds(
+        target.labels, groups=target.patients, n_splits=N_FOLDS, random_state=seed
+    )
+    if n is not None:
+        generator = np.random.default_rng(seed)
+        folds = [(some(train, target.labels, n, generator), test) for train, test in folds]
+    slug = "".join(c if c.isalnum() else "_" for c in name)
+    return detl.cross_validate(
+        transfer,
+        target.images,
+        target.labels,
+        groups=target.patients,
+        cv=folds,
+        on_leak="ignore",  # of copies; no patient is on both sides
+        checkpoint_dir=parsed.runs / "folds" / f"{parsed.backbone}_{slug}_{n or 'all'}_{seed}",
+        random_state=seed,
+    )
+
+
+def some(
+    rows: np.ndarray, labels: np.ndarray, n: int, generator: np.random.Generator
+) -> np.ndarray:
+    """Return n of the rows of each class, drawn at random."""
+    return np.sort(
+        np.concatenate(
+            [
+                generator.permutation(rows[labels[rows] == name])[:n]
+                for name in np.unique(labels[rows])
+            ]
+        )
+    )
+
+
+def write(
+    folder: Path,
+    found: Mapping[tuple[str, int | None, int], detl.CrossValidationResult],
+    target: material.Part,
+    parsed: argparse.Namespace,
+) -> None:
+    """Write accuracy from each source, its difference to domain extension, and the curves."""
+    folder.mkdir(parents=True, exist_ok=True)
+    seeds = sorted({seed for _, _, seed in found})
+    rows = []
+    for name, n in dict.fromkeys((name, n) for name, n, _ in found):
+        mine = [found[name, n, seed] for seed in seeds if (name, n, seed) in found]
+        reference = LITE_ADULTS if name.startswith("EfficientNet") else ADULTS
+        theirs = [found[reference, n, seed] for seed in seeds if (reference, n, seed) in found]
+        more = ""
+        if name != reference and len(theirs) == len(mine):
+            better = sum(experiment.right(a) - experiment.right(b) for a, b in zip(mine, theirs))
+            paired = experiment.paired(better / len(mine), target.patients)
+            more = "{:+.1f} ({:+.1f} to {:+.1f})".format(*(100 * v for v in paired.values()))
+        of_all = experiment.paired(
+            sum(experiment.right(result) for result in mine) / len(mine), target.patients
+        )
+        rows.append(
+            {
+                "network": "efficientnet_lite0"
+                if name.startswith("EfficientNet")
+                else parsed.backbone,
+                "source": name.removeprefix("EfficientNet-Lite0: "),
+                "images per class": n or "all",
+                "accuracy": "{:.3f} ({:.3f} to {:.3f})".format(*of_all.values()),
+                "of each seed": " ".join(f"{result.accuracy:.3f}" for result in mine),
+                "ROC AUC": f"{np.mean([result.scores['roc_auc'].mean for result in mine]):.3f}",
+                "points more than domain extension": more,
+            }
+        )
+    with (folder / "claim.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    any_result = next(iter(found.values()))
+    record = {
+        "source": SOURCE,
+        "target": TARGET,
+        "seeds": seeds,
+        "images": len(target.labels),
+        "patients": len(set(target.patients.tolist())),
+        "per class": {
+            name: int((target.labels == name).sum()) for name in np.unique(target.labels)
+        },
+        "versions": any_result.versions,
+    }
+    (folder / "settings.json").write_text(json.dumps(record, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
