@@ -73,13 +73,17 @@ FOR_RADIOGRAPHS = tuple(_FOUR)
 # Drawn patients are of one set only, so that nothing leaks from Data-A.
 FOR_PHANTOMS = ("new-patients", HONEST)
 # What each leak is worth: the first less the second.
-LEAKS = tuple(
-    (f"{first}{heart}", f"{second}{heart}")
-    for heart in ("", "-by-heart")
-    for first, second in (
-        ("paper", "new-images"),
-        ("new-images", "new-patients"),
-        ("new-patients", HONEST),
-        ("paper", HONEST),
-    )
+LEAKS = (
+    *(
+        (f"{first}{heart}", f"{second}{heart}")
+        for heart in ("", "-by-heart")
+        for first, second in (
+            ("paper", "new-images"),
+            ("new-images", "new-patients"),
+            ("new-patients", HONEST),
+            ("paper", HONEST),
+        )
+    ),
+    ("paper-by-heart", "paper"),
+    ("paper-by-heart", HONEST),
 )
