@@ -26,7 +26,7 @@ from benchmarks import radiographs
 from detl import _graphs
 from detl._batches import balanced_weights, integer_seed, seed_sequence, training_batches
 from detl._heads import with_logits, with_probabilities
-from detl._normalization import fused_layers, plain_layers
+from detl._normalization import fused_layers, with_plain_layers
 from detl._precision import dtype_policy
 from detl.pretraining import _adam
 from examples.covid_chest_xray import material, tables
@@ -260,24 +260,14 @@ def read(folder: Path) -> dict[str, material.Part]:
     table = nih / "Data_Entry_2017.csv"
     used = np.concatenate([part.names for part in (data.train, data.validation, data.target)])
     of_128 = tables.read_nih(table, nih / "images_128", on_missing="skip")
-    of_64 = tables.read_nih(table, nih / "images_64", on_missing="skip")
     names = np.array([path.name for path in of_128.paths])
     check = np.isin(of_128.patients, data.target.patients) & ~np.isin(names, used)
-    untouched = ~np.isin(
-        of_64.patients, np.concatenate([data.target.patients, data.validation.patients])
-    )
     return {
         "train": data.train,
         "validation": data.validation,
-        "check": _binary(of_128, check),
-        "images_64": _binary(of_64, untouched),
+        "check": radiographs.binary(of_128, check),
+        "images_64": radiographs.further(folder, data),
     }
-
-
-def _binary(records: tables.Records, which: np.ndarray) -> material.Part:
-    which = which & (np.char.find(records.labels.astype(str), "Pneumonia") < 0)
-    labels = np.where(records.labels == tables.NO_FINDING, tables.NORMAL, tables.DISEASED)
-    return material.load_part(records.take(which, labels[which]), SIZE)
 
 
 # Each changes one lever of the baseline of its backbone; the order is that of the search.
@@ -420,9 +410,7 @@ def source_of(
 ) -> detl.SourceModel:
     """Return a network with logits as what ``detl.pretrain`` would return."""
     return detl.SourceModel(
-        model=_graphs.copy_model(
-            with_probabilities(network), dtype_policy="float32", replacing=plain_layers()
-        ),
+        model=with_plain_layers(with_probabilities(network), dtype_policy="float32"),
         classes=np.array([tables.DISEASED, tables.NORMAL]),
         history={name: [float(value) for value in values] for name, values in history.items()},
         best_epoch=epoch,

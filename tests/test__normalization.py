@@ -1,12 +1,14 @@
 """The fused layer is Keras's, to rounding, in what it gives, what it stores and what it learns."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
 from keras import layers
 
-from detl import _graphs, pretrain
-from detl._normalization import FusedBatchNormalization, fused_layers, plain_layers
+from detl import DomainExtensionTransfer, _graphs, backbones, pretrain
+from detl._normalization import FusedBatchNormalization, fused_layers, with_plain_layers
 
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="the fused kernel is TensorFlow's"
@@ -23,6 +25,19 @@ def pair(shape, **settings):
     for layer in made:
         layer.set_weights(weights)
     return made
+
+
+def counted(monkeypatch, kind):
+    """Return a list that grows with every call of a layer of this kind."""
+    calls, call = [], kind.call
+
+    @functools.wraps(call)
+    def counting(self, *args, **kwargs):
+        calls.append(self)
+        return call(self, *args, **kwargs)
+
+    monkeypatch.setattr(kind, "call", counting)
+    return calls
 
 
 def step(layer, inputs, upstream):
@@ -71,8 +86,10 @@ def test_in_bfloat16_it_agrees_to_two_digits_and_stores_float32():
         ((6, 5, 3), {"trainable": False}, True),
         ((6, 5, 3), {"axis": 1}, True),
         ((6, 3), {}, True),
+        ((6, 5, 3), {"synchronized": True}, True),
+        ((6, 5, 3), {"epsilon": 1e-6}, True),
     ],
-    ids=["inference", "frozen", "channels first", "sequences"],
+    ids=["inference", "frozen", "channels first", "sequences", "several devices", "tiny epsilon"],
 )
 def test_elsewhere_it_is_kerass_own_to_the_bit(shape, settings, training):
     inputs = np.random.default_rng(1).normal(3, 5, (8, *shape)).astype("float32")
@@ -82,6 +99,16 @@ def test_elsewhere_it_is_kerass_own_to_the_bit(shape, settings, training):
     )
     for found, expected in zip(fused.weights, plain.weights, strict=True):
         np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("name", ["alexnet", "vgg16", "resnet50"])
+def test_the_kernel_takes_every_normalisation_of_detls_networks(name, monkeypatch):
+    network = getattr(backbones, name)((64, 64, 1), width=0.125)
+    fused = _graphs.copy_model(network, replacing=fused_layers())
+    assert any(type(layer) is FusedBatchNormalization for layer in fused.layers)
+    left = counted(monkeypatch, layers.BatchNormalization)
+    fused(np.zeros((2, 64, 64, 1), "float32"), training=True)
+    assert not left
 
 
 def test_what_is_handed_out_is_plain_keras(tiny_source, tiny_backbone):
@@ -100,7 +127,9 @@ def test_there_and_back_changes_no_weight_and_no_subclass(tiny_source, tiny_imag
 
     fused = _graphs.copy_model(tiny_source.model, replacing=fused_layers())
     assert FusedBatchNormalization in {type(layer) for layer in fused.layers}
-    back = _graphs.copy_model(fused, replacing=plain_layers())
+    back = with_plain_layers(fused)
+    assert with_plain_layers(back) is back
+    assert FusedBatchNormalization not in {type(layer) for layer in back.layers}
     np.testing.assert_array_equal(
         back.predict_on_batch(tiny_images), tiny_source.model.predict_on_batch(tiny_images)
     )
@@ -118,3 +147,18 @@ def test_pretrain_learns_with_it_what_it_learns_without(
         learning_rate=0.03, random_state=0, verbose=0,
     )  # fmt: skip
     np.testing.assert_allclose(plain.history["loss"], tiny_source.history["loss"], rtol=1e-3)
+
+
+def test_the_target_stage_learns_with_it_what_it_learns_without(
+    tiny_source, tiny_images, tiny_labels, monkeypatch
+):
+    transfer = DomainExtensionTransfer(
+        tiny_source, trainable_from="input", epochs=3, learning_rate=0.03, random_state=0
+    )
+    seen = counted(monkeypatch, FusedBatchNormalization)
+    losses = transfer.fit(tiny_images, tiny_labels).history_["loss"]
+    assert seen
+    assert FusedBatchNormalization not in {type(layer) for layer in transfer.model_.layers}
+    monkeypatch.setattr("detl.transfer.fused_layers", dict)
+    plain = transfer.fit(tiny_images, tiny_labels).history_["loss"]
+    np.testing.assert_allclose(losses, plain, rtol=1e-3)

@@ -50,20 +50,21 @@ class Recorder(layers.Layer):
         return columns + 0 * tf.reshape(seen, (-1, 1))
 
 
-def linear_tail(recorder=None, *, learning_rate=0.05):
+def linear_tail(recorder=None, *, learning_rate=0.05, **settings):
     """Return softmax regression, whose gradient has a closed form."""
     table = keras.Input((N_COLUMNS,))
     columns = table[:, 1:] if recorder is None else recorder(table)
     model = keras.Model(table, layers.Dense(N_CLASSES)(columns))
-    return Tail(model, learning_rate=learning_rate, momentum=0.9)
+    return Tail(model, learning_rate=learning_rate, momentum=0.9, **settings)
 
 
-def noisy_tail():
+def noisy_tail(**settings):
     """Return a tail with statistics and with noise."""
     table = keras.Input((N_COLUMNS,))
     x = layers.Dense(8, kernel_initializer=keras.initializers.HeNormal(seed=0))(table)
     x = layers.Dropout(0.5)(layers.BatchNormalization()(x))
-    return Tail(keras.Model(table, layers.Dense(N_CLASSES)(x)), learning_rate=0.05, momentum=0.9)
+    model = keras.Model(table, layers.Dense(N_CLASSES)(x))
+    return Tail(model, momentum=0.9, **{"learning_rate": 0.05, **settings})
 
 
 def train(tail, features, targets, **changes):
@@ -80,14 +81,14 @@ def train(tail, features, targets, **changes):
 # ------------------------------------------------------------------------------------- the training
 
 
-def descended(start, steps, features, targets, weights):
+def descended(start, steps, features, targets, weights, smoothing=0.0):
     """Minimise the cross-entropy by hand: SGD with rate 0.05 and momentum 0.9, in float64."""
     parameters = [values.astype("float64") for values in start]
     velocity = [np.zeros_like(values) for values in parameters]
     for rows in steps:
         x = features[rows, 1:].astype("float64")
         surplus = softmax(x @ parameters[0] + parameters[1], axis=1)
-        surplus[np.arange(len(rows)), targets[rows]] -= 1
+        surplus -= (1 - smoothing) * np.eye(N_CLASSES)[targets[rows]] + smoothing / N_CLASSES
         surplus *= weights[rows, np.newaxis] / len(rows)
         for k, gradient in enumerate((x.T @ surplus, surplus.sum(axis=0))):
             velocity[k] = 0.9 * velocity[k] - 0.05 * gradient
@@ -119,6 +120,37 @@ def test_training_is_gradient_descent_with_momentum(features, targets, class_wei
     for found, by_hand in zip(tail.model.get_weights(), expected, strict=True):
         np.testing.assert_allclose(found, by_hand, atol=1e-6)
     assert np.abs(expected[0] - start[0]).max() > 0.01
+
+
+@needs_tensorflow
+@pytest.mark.parametrize(
+    "settings", [{"label_smoothing": 0.3}, {"learning_rate": 0.001, "head_learning_rate": 0.05}]
+)
+def test_labels_are_smoothed_and_the_new_layer_has_its_own_rate(features, targets, settings):
+    still = linear_tail(learning_rate=1e-30)
+    train(still, features, targets)
+    start = still.model.get_weights()
+    recorder = Recorder()
+    tail = linear_tail(recorder, **settings)
+    train(tail, features, targets, epochs=3)
+    smoothing = settings.get("label_smoothing", 0.0)
+    expected = descended(start, recorder.steps, features, targets, np.ones(N), smoothing)
+    for found, by_hand in zip(tail.model.get_weights(), expected, strict=True):
+        np.testing.assert_allclose(found, by_hand, atol=1e-6)
+
+
+def test_the_layers_below_keep_their_rate(features, targets):
+    def weights_after_a_step(**settings):
+        tail = noisy_tail(**settings)
+        train(tail, features, targets, epochs=1, batch_size=N)
+        return tail.model.get_weights()
+
+    plain, other = weights_after_a_step(), weights_after_a_step(head_learning_rate=0.5)
+    *_, kernel, bias = (np.abs(a - b).max() for a, b in zip(plain, other, strict=True))
+    for a, b in zip(plain[:-2], other[:-2], strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+    assert kernel > 0.01
+    assert bias > 0.001
 
 
 @needs_tensorflow

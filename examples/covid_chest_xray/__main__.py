@@ -71,6 +71,9 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         default="only",
         help="images whose only finding is pneumonia (default, the paper's rule), or any with it",
     )
+    parser.add_argument(
+        "--n-jobs", type=int, help="folds trained side by side; -1 for as many as there are cores"
+    )
     settings = parser.add_argument_group("settings in place of the profile's")
     settings.add_argument("--size", type=int, help="of the images, pixels")
     settings.add_argument("--width", type=float, help="factor on the backbone's channels")
@@ -162,6 +165,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             backbone=backbone,
             protocols=parsed.protocol,
             output=parsed.output,
+            n_jobs=parsed.n_jobs,
             random_state=parsed.seed,
         )
 

@@ -59,6 +59,7 @@ def run(
     backbone: Backbone,
     protocols: Sequence[str] = FOR_PHANTOMS,
     output: str | Path,
+    n_jobs: int | None = None,
     random_state: int = 0,
 ) -> dict[str, Any]:
     """Run all stages for one backbone, and write what they find.
@@ -80,6 +81,8 @@ def run(
         honest one, or else of the last.
     output : path
         Folder for the results; a subfolder is made for the backbone.
+    n_jobs : int, optional
+        Folds trained side by side, as for :func:`detl.cross_validate`.
     random_state : int
         Seed of everything that is random.
 
@@ -141,6 +144,7 @@ def run(
                 **_folds(protocol, profile.n_splits, random_state),
                 on_leak="ignore",  # the table below names every leak
                 checkpoint_dir=folder / "folds" / f"{name}-{_fingerprint(transfer, target)}",
+                n_jobs=n_jobs,
                 random_state=random_state,
             )
         seconds[f"target {name}"] = sum(fold.seconds for fold in results[name].folds)

@@ -35,7 +35,7 @@ from detl._checks import (
     check_positive,
 )
 from detl._heads import with_logits, with_probabilities
-from detl._normalization import fused_layers, plain_layers
+from detl._normalization import fused_layers, with_plain_layers
 from detl._precision import Precision, dtype_policy
 from detl.augmentation import Augmentation
 
@@ -296,9 +296,8 @@ def pretrain(
     )
     history = {name: [float(v) for v in values] for name, values in fitted.history.items()}
     _warn_of_divergence(history, learning_rate)
-    trained = with_probabilities(network)
     return SourceModel(
-        model=_graphs.copy_model(trained, dtype_policy="float32", replacing=plain_layers()),
+        model=with_plain_layers(with_probabilities(network), dtype_policy="float32"),
         classes=classes,
         history=history,
         best_epoch=int(keep_best.best_epoch),

@@ -49,6 +49,10 @@ class Tail:
         From the trunk's features to ``(n, n_classes)`` logits; its last layer is new.
     learning_rate, momentum : float
         Of stochastic gradient descent.
+    head_learning_rate : float, optional
+        Of the new layer alone.
+    label_smoothing : float, default=0.0
+        Share of each label that goes to all classes alike.
 
     Attributes
     ----------
@@ -58,21 +62,40 @@ class Tail:
 
     start_digest: str
 
-    def __init__(self, model: keras.Model, *, learning_rate: float, momentum: float) -> None:
+    def __init__(
+        self,
+        model: keras.Model,
+        *,
+        learning_rate: float,
+        momentum: float,
+        head_learning_rate: float | None = None,
+        label_smoothing: float = 0.0,
+    ) -> None:
         self.model = model
         self._start = model.get_weights()
         self._head = model.layers[-1]
         self._stream = BatchStream()
-        optimizer = keras.optimizers.SGD(float(learning_rate), momentum=float(momentum))
+        optimizer: keras.optimizers.SGD
+        if head_learning_rate is None:
+            optimizer = keras.optimizers.SGD(float(learning_rate), momentum=float(momentum))
+        else:
+            optimizer = _DiscriminativeSGD(
+                float(learning_rate),
+                momentum=float(momentum),
+                last=len(self._head.trainable_variables),
+                factor=head_learning_rate / learning_rate,
+            )
         model.compile(
             optimizer=optimizer,
-            loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            loss=_SmoothedCrossentropy(label_smoothing)
+            if label_smoothing
+            else keras.losses.SparseCategoricalCrossentropy(from_logits=True),
             metrics=["accuracy"],
             weighted_metrics=[],
             # Under a global policy of float16 Keras would wrap the optimizer; this model is not.
             auto_scale_loss=False,
         )
-        optimizer.build(model.trainable_variables)
+        optimizer.build(model.trainable_variables)  # the new layer's come last
         # Otherwise Keras makes the metrics while it traces the first step, and then traces again.
         model.compute_metrics(None, np.zeros(1), np.zeros((1, self._head.units)))
         model.reset_metrics()
@@ -167,6 +190,37 @@ class Tail:
         # Inside a scope of tf.distribute every device gives all rows, one device after the other.
         batches = [self.model.predict_on_batch(features[part])[: len(part)] for part in parts]
         return special.softmax(np.concatenate(batches), axis=1).astype("float32")
+
+
+class _DiscriminativeSGD(keras.optimizers.SGD):
+    """The last variables learn at a multiple of the rate of the others."""
+
+    def __init__(self, learning_rate: float, *, momentum: float, last: int, factor: float) -> None:
+        super().__init__(learning_rate, momentum=momentum, name="sgd")
+        self._last = last
+        self._factor = float(factor)
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        first_of_last = len(self._trainable_variables) - self._last
+        is_last = self._get_variable_index(variable) >= first_of_last
+        super().update_step(gradient, variable, learning_rate * (self._factor if is_last else 1.0))
+
+
+class _SmoothedCrossentropy(keras.losses.Loss):
+    """Cross-entropy with labels of 1 - s + s / k instead of 1, and s / k instead of 0.
+
+    Szegedy et al. 2016, "Rethinking the Inception Architecture for Computer Vision", sec. 7.
+    """
+
+    def __init__(self, smoothing: float) -> None:
+        super().__init__()
+        self._of_one_hot = keras.losses.CategoricalCrossentropy(
+            from_logits=True, label_smoothing=float(smoothing), reduction="none"
+        )
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        classes = keras.ops.cast(keras.ops.reshape(y_true, (-1,)), "int32")
+        return self._of_one_hot(keras.ops.one_hot(classes, y_pred.shape[-1]), y_pred)
 
 
 class _AfterEpoch(keras.callbacks.Callback):

@@ -25,6 +25,7 @@ from detl._checks import (
     check_positive,
 )
 from detl._heads import with_logits, with_probabilities
+from detl._normalization import fused_layers, with_plain_layers
 from detl._precision import Precision, dtype_policy
 from detl.augmentation import Augmentation
 from detl.backbones import entrance_of
@@ -83,8 +84,14 @@ class DomainExtensionTransfer(ClassifierMixin, BaseEstimator):
         Images per step. The paper does not give it.
     learning_rate : float, default=1e-4
         Of stochastic gradient descent; constant.
+    head_learning_rate : float, optional
+        Of the new layer, which has everything to learn, where the layers below have little to
+        change (discriminative learning rates). By default ``learning_rate``.
     momentum : float, default=0.9
         Of stochastic gradient descent.
+    label_smoothing : float, default=0.0
+        Share of each label, in [0, 1), that goes to all classes alike in the loss, against
+        overconfidence (Szegedy et al. 2016, sec. 7).
     class_weight : {"balanced", None} or dict of label to float, default=None
         ``"balanced"`` gives every class the same weight in the loss, however many its images. A
         dict gives each class its own; only their ratios count.
@@ -147,7 +154,9 @@ class DomainExtensionTransfer(ClassifierMixin, BaseEstimator):
         epochs: int = 50,
         batch_size: int = 32,
         learning_rate: float = 1e-4,
+        head_learning_rate: float | None = None,
         momentum: float = 0.9,
+        label_smoothing: float = 0.0,
         class_weight: ClassWeight | dict[Any, float] = None,
         augmented_views: int = 0,
         augmentation: Augmentation | None = None,
@@ -161,7 +170,9 @@ class DomainExtensionTransfer(ClassifierMixin, BaseEstimator):
         self.epochs = epochs
         self.batch_size = batch_size
         self.learning_rate = learning_rate
+        self.head_learning_rate = head_learning_rate
         self.momentum = momentum
+        self.label_smoothing = label_smoothing
         self.class_weight = class_weight
         self.augmented_views = augmented_views
         self.augmentation = augmentation
@@ -202,7 +213,7 @@ class DomainExtensionTransfer(ClassifierMixin, BaseEstimator):
             **training,
         )
         self.classes_ = classes
-        self.model_ = with_probabilities(extension.network)
+        self.model_ = with_plain_layers(with_probabilities(extension.network))
         self.trained_layers_ = [
             layer.name for layer in extension.tail.model.layers if layer.weights
         ]
@@ -243,10 +254,14 @@ class DomainExtensionTransfer(ClassifierMixin, BaseEstimator):
         check_count("epochs", self.epochs)
         check_count("batch_size", self.batch_size)
         check_positive("learning_rate", self.learning_rate)
+        if self.head_learning_rate is not None:
+            check_positive("head_learning_rate", self.head_learning_rate)
         if not isinstance(self.class_weight, dict):
             check_choice("class_weight", self.class_weight, (None, "balanced"))
-        if not (isinstance(self.momentum, Real) and 0 <= self.momentum < 1):
-            raise ValueError(f"momentum={self.momentum!r}; expected a number in [0, 1).")
+        for name in ("momentum", "label_smoothing"):
+            value = getattr(self, name)
+            if not (isinstance(value, Real) and 0 <= value < 1):
+                raise ValueError(f"{name}={value!r}; expected a number in [0, 1).")
         check_count("augmented_views", self.augmented_views, at_least=0)
         if not (self.augmentation is None or isinstance(self.augmentation, Augmentation)):
             raise TypeError(
@@ -255,7 +270,9 @@ class DomainExtensionTransfer(ClassifierMixin, BaseEstimator):
         if self.augmentation is not None and not self.augmented_views:
             raise ValueError("augmentation is given, but augmented_views=0; try augmented_views=8.")
         policy = dtype_policy(self.precision)
-        network = _graphs.copy_model(self._source_model(), dtype_policy=policy)
+        network = _graphs.copy_model(
+            self._source_model(), dtype_policy=policy, replacing=fused_layers()
+        )
         network = with_logits(network, n_classes, integer_seed(seed_sequence(self.random_state)))
         entrance = entrance_of(network, self.trainable_from)
         nothing_frozen = entrance is network.inputs[0]
@@ -267,7 +284,13 @@ class DomainExtensionTransfer(ClassifierMixin, BaseEstimator):
         # does not pass the setting on to its layers.
         for layer in trained._flatten_layers():
             layer.trainable = True
-        tail = Tail(trained, learning_rate=self.learning_rate, momentum=self.momentum)
+        tail = Tail(
+            trained,
+            learning_rate=self.learning_rate,
+            momentum=self.momentum,
+            head_learning_rate=self.head_learning_rate,
+            label_smoothing=self.label_smoothing,
+        )
         return Extension(network=network, trunk=self._trunk(frozen), tail=tail)
 
     def _trunk(self, frozen: keras.Model | None) -> Trunk:
