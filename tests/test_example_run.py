@@ -102,7 +102,12 @@ def test_what_a_leak_is_worth_and_the_rivals_are_on_the_same_images(finished):
     assert leak["accuracy"] == pytest.approx((right["new-patients"] - right["strict"]) / 40)
     assert leak["low"] <= leak["accuracy"] <= leak["high"]
     assert set(numbers["rivals"]) == {"image", "patient"}
-    assert {"class prior", "thumbnail", "border", "SVM"} <= set(numbers["rivals"]["patient"])
+    rivals = numbers["rivals"]["patient"]
+    assert {"class prior", "thumbnail", "border", "SVM"} <= set(rivals)
+    beaten = numbers["better_than_rivals"]
+    assert beaten["protocol"] == "strict"
+    expected = numbers["target"]["strict"]["accuracy"] - rivals["SVM"]["accuracy"]
+    assert beaten["SVM"]["accuracy"] == pytest.approx(expected)
 
 
 @pytest.mark.slow

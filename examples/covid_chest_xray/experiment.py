@@ -187,6 +187,13 @@ def run(
             folds: {name: _interval_of(result) for name, result in found.items()}
             for folds, found in rivals.items()
         },
+        "better_than_rivals": {
+            "protocol": honest,
+            **{
+                name: worth(results[honest], rival, target.patients)
+                for name, rival in rivals[asked[honest].folds].items()
+            },
+        },
         "leaks": [
             {"from": a, "to": b, **worth(results[a], results[b], target.patients)}
             for a, b in LEAKS

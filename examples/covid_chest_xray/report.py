@@ -127,7 +127,7 @@ def copy_numbers(output: str | Path, destination: str | Path) -> list[Path]:
     for name, rows in (
         ("protocols", _protocol_rows(runs)),
         ("leaks", _leak_rows(runs)),
-        ("rivals", _rival_rows(runs[0])),
+        ("rivals", _rival_rows(runs)),
         ("sources", _source_rows(runs)),
         ("counts", _count_rows(runs[0])),
         ("seconds", ({"network": _network(run), **run["seconds"]} for run in runs)),
@@ -199,14 +199,19 @@ def _leak_rows(runs: Iterable[Mapping[str, Any]]) -> Iterable[dict[str, Any]]:
             }
 
 
-def _rival_rows(run: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
-    names = next(iter(run["rivals"].values()))
-    for name in names:
+def _rival_rows(runs: Sequence[Mapping[str, Any]]) -> Iterable[dict[str, Any]]:
+    """Yield the rivals, the same for all networks, and by how much each network is better."""
+    for name in next(iter(runs[0]["rivals"].values())):
         yield {
             "rival": name,
             **{
                 f"folds of {folds}s": f"{found[name]['accuracy']:.3f} ({_between(found[name])})"
-                for folds, found in run["rivals"].items()
+                for folds, found in runs[0]["rivals"].items()
+            },
+            **{
+                f"{_network(run)}, {beaten['protocol']}: points better": _points(beaten[name])
+                for run in runs
+                for beaten in [run["better_than_rivals"]]
             },
         }
 
@@ -237,6 +242,13 @@ def _network(run: Mapping[str, Any]) -> str:
 
 def _between(interval: Mapping[str, Any]) -> str:
     return f"{interval['low']:.3f} to {interval['high']:.3f}"
+
+
+def _points(found: Mapping[str, float]) -> str:
+    """Return a difference of accuracies with its interval, in points."""
+    return "{accuracy:+.1f} ({low:+.1f} to {high:+.1f})".format(
+        **{name: 100 * value for name, value in found.items()}
+    )
 
 
 def _version(package: str) -> str:
