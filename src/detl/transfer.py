@@ -260,7 +260,7 @@ class DomainExtensionTransfer(ClassifierMixin, BaseEstimator):
             check_choice("class_weight", self.class_weight, (None, "balanced"))
         for name in ("momentum", "label_smoothing"):
             value = getattr(self, name)
-            if not (isinstance(value, Real) and 0 <= value < 1):
+            if not (isinstance(value, Real) and 0 <= float(value) < 1):
                 raise ValueError(f"{name}={value!r}; expected a number in [0, 1).")
         check_count("augmented_views", self.augmented_views, at_least=0)
         if not (self.augmentation is None or isinstance(self.augmentation, Augmentation)):
