@@ -33,7 +33,14 @@ BORDER = 0.08
 SETTINGS = {"epochs": 15, "learning_rate": 1e-3, "class_weight": "balanced", "precision": "auto"}
 REFERENCES = 200  # source images whose pooled histogram is matched
 CONTROLS = "controls of the same collections"
-TESTS = ("region blanked", "border kept", "background", "border", "collection from image")
+TESTS = (
+    "region blanked",
+    "border kept",
+    "background",
+    "border",
+    "collection from image",
+    "collection held out",
+)
 
 Change = Callable[[np.ndarray, material.Material], np.ndarray]
 
@@ -138,7 +145,7 @@ def main() -> None:
         print(f"== {name}", flush=True)
         record[name] = examined(name, data, controls, parsed)
         record_path.write_text(json.dumps(record, indent=2) + "\n")
-        write(parsed.output / "mitigations.csv", record)
+    write(parsed.output / "mitigations.csv", record)
 
 
 def examined(

@@ -1,8 +1,8 @@
 """Time an epoch of the source stage: plain Keras, PyTorch by hand, and detl.pretrain.
 
 VGG-16 with batch normalisation, Adam with its gradient clipped, every image turned, scaled and
-mirrored at random, batches of 32. Plain Keras augments with its own layers in the input pipeline,
-in parallel. The recipes take turns, an epoch of noise each.
+mirrored at random. Plain Keras augments with its own layers in the input pipeline, in parallel. The
+recipes take turns, an epoch of noise each. Sizes that are not asked for keep their rows.
 
 Run, where detl, TensorFlow and PyTorch are installed: ``python -m benchmarks.source_speed``
 """
@@ -21,11 +21,15 @@ import numpy as np
 
 from benchmarks.turns import FOREVER, OnEpoch, Recipe, machine, spread, take_turns, versions
 
-BATCH, N_CLASSES = 32, 2
+N_CLASSES = 2
 RATE, CLIP = 1e-3, 1.0
 ROTATION, SCALING = 10.0, 0.1  # degrees, share
-# Pixels, width and images of an epoch: what a laptop trains, and the network as published.
-SIZES = {"128 px, a quarter of the width": (128, 0.25, 256), "224 px, full width": (224, 1.0, 32)}
+# Pixels, width, images of an epoch and of a batch: what a laptop trains, and the network as
+# published, in smaller batches, for the memory of the recipes that wait.
+SIZES = {
+    "128 px, a quarter of the width": (128, 0.25, 256, 32),
+    "224 px, full width": (224, 1.0, 32, 16),
+}
 REFERENCE = "Keras, float32"
 
 
@@ -44,7 +48,7 @@ def keras_recipe(on_epoch: OnEpoch, *, size: str, precision: str) -> None:
     from detl import backbones
 
     keras.config.set_dtype_policy(precision)
-    pixels, width, n = SIZES[size]
+    pixels, width, n, batch_size = SIZES[size]
     base = backbones.vgg16((pixels, pixels, 1), width=width)
     logits = keras.layers.Dense(N_CLASSES, dtype="float32")(base.output)
     model = keras.Model(base.input, logits)
@@ -63,7 +67,7 @@ def keras_recipe(on_epoch: OnEpoch, *, size: str, precision: str) -> None:
     data = (
         tf.data.Dataset.from_tensor_slices(images_and_targets(pixels, n))
         .shuffle(n)
-        .batch(BATCH)
+        .batch(batch_size)
         .map(lambda x, y: (augment(x, training=True), y), num_parallel_calls=tf.data.AUTOTUNE)
         .prefetch(tf.data.AUTOTUNE)
     )
@@ -77,7 +81,7 @@ def detl_recipe(on_epoch: OnEpoch, *, size: str, precision: str) -> None:
 
     import detl
 
-    pixels, width, n = SIZES[size]
+    pixels, width, n, batch_size = SIZES[size]
     images, targets = images_and_targets(pixels, n)
     detl.pretrain(
         detl.backbones.vgg16((pixels, pixels, 1), width=width),
@@ -85,6 +89,7 @@ def detl_recipe(on_epoch: OnEpoch, *, size: str, precision: str) -> None:
         targets,
         validation_data=(images[:N_CLASSES], targets[:N_CLASSES]),
         epochs=FOREVER,
+        batch_size=batch_size,
         learning_rate=RATE,
         gradient_clip=CLIP,
         augmentation=detl.Augmentation(rotation=ROTATION, scaling=SCALING),
@@ -100,7 +105,7 @@ def torch_recipe(on_epoch: OnEpoch, *, size: str, bfloat16: bool) -> None:
     from torch import nn
 
     torch.set_num_threads(os.cpu_count() or 1)
-    pixels, width, n = SIZES[size]
+    pixels, width, n, batch_size = SIZES[size]
     parts: list[nn.Module] = []
     channels = 1
     for wide, depth in ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)):
@@ -146,7 +151,7 @@ def torch_recipe(on_epoch: OnEpoch, *, size: str, bfloat16: bool) -> None:
         )
 
     for _ in range(FOREVER):
-        for rows in torch.randperm(n).split(BATCH):
+        for rows in torch.randperm(n).split(batch_size):
             batch = augmented(pictures[rows]).to(memory_format=torch.channels_last)
             with autocast:
                 outputs = network(batch / 127.5 - 1)
@@ -181,6 +186,14 @@ def in_groups(size: str) -> list[dict[str, Recipe]]:
     ]
 
 
+def kept(path: Path, sizes: list[str]) -> list[dict[str, Any]]:
+    """Return the rows of an earlier run that are of other sizes."""
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return [row for row in csv.DictReader(file) if row["size"] not in sizes]
+
+
 def main() -> None:
     """Measure both sizes, and write a row for each recipe."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -188,7 +201,7 @@ def main() -> None:
     parser.add_argument("--sizes", nargs="+", choices=list(SIZES), default=list(SIZES))
     parser.add_argument("--output", type=Path, default=Path("docs/results/source_speed.csv"))
     parsed = parser.parse_args()
-    rows = []
+    rows = kept(parsed.output, parsed.sizes)
     groups = [(size, together) for size in parsed.sizes for together in in_groups(size)]
     for size, together in groups:
         n = SIZES[size][2]
