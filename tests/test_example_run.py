@@ -131,6 +131,25 @@ def test_published_numbers_leave_out_pictures_and_single_images(finished, tmp_pa
 
 
 @pytest.mark.slow
+def test_a_network_published_later_joins_the_tables_of_those_before(finished, tmp_path):
+    earlier = tmp_path / "alexnet"
+    earlier.mkdir()
+    numbers = json.loads(json.dumps(finished[1]))
+    numbers["settings"]["backbone"] = "alexnet"
+    numbers["seconds"] = {"source nothing": 1.0}  # a stage that the later run does without
+    numbers["data"]["nothing"] = numbers["data"].pop("patients")
+    (earlier / "results.json").write_text(json.dumps(numbers))
+    report.copy_numbers(finished[0], tmp_path)
+    for table in ("protocols", "leaks", "sources", "seconds"):
+        networks = [row["network"] for row in read_csv(tmp_path / f"{table}.csv")]
+        assert sorted(set(networks)) == ["alexnet", "vgg16"]
+    seconds = read_csv(tmp_path / "seconds.csv")
+    assert [row["source nothing"] for row in seconds] == ["1.0", ""]
+    kept_out = {row["kept out of Data-A"] for row in read_csv(tmp_path / "counts.csv")}
+    assert kept_out == {"nothing", "patients"}
+
+
+@pytest.mark.slow
 def test_a_source_model_is_used_again_only_with_the_same_settings_and_images(
     finished, drawn, tmp_path
 ):

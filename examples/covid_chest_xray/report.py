@@ -94,9 +94,9 @@ def mean_heatmaps(explanation: Explanation, target: Part) -> Figure:
 def copy_numbers(output: str | Path, destination: str | Path) -> list[Path]:
     """Copy every backbone's numbers, and no picture of a radiograph, to where they are published.
 
-    Tables over all backbones are written beside them: ``protocols.csv``, ``leaks.csv``,
-    ``rivals.csv``, ``sources.csv``, ``counts.csv`` and ``seconds.csv``. Single predictions stay
-    behind: they are of patients.
+    Tables over all backbones published there, by this copy or an earlier one, are written beside
+    them: ``protocols.csv``, ``leaks.csv``, ``rivals.csv``, ``sources.csv``, ``counts.csv`` and
+    ``seconds.csv``. Single predictions stay behind: they are of patients.
 
     Parameters
     ----------
@@ -123,14 +123,14 @@ def copy_numbers(output: str | Path, destination: str | Path) -> list[Path]:
         )
         for folder in folders
     ]
-    runs = [json.loads((folder / "results.json").read_text()) for folder in folders]
+    runs = [json.loads(path.read_text()) for path in sorted(destination.glob("*/results.json"))]
     for name, rows in (
         ("protocols", _protocol_rows(runs)),
         ("leaks", _leak_rows(runs)),
         ("rivals", _rival_rows(runs)),
         ("sources", _source_rows(runs)),
-        ("counts", _count_rows(runs[0])),
-        ("seconds", ({"network": _network(run), **run["seconds"]} for run in runs)),
+        ("counts", _count_rows(runs)),
+        ("seconds", _second_rows(runs)),
     ):
         _write_csv(destination / f"{name}.csv", rows)
     return copies
@@ -201,12 +201,13 @@ def _leak_rows(runs: Iterable[Mapping[str, Any]]) -> Iterable[dict[str, Any]]:
 
 def _rival_rows(runs: Sequence[Mapping[str, Any]]) -> Iterable[dict[str, Any]]:
     """Yield the rivals, the same for all networks, and by how much each network is better."""
-    for name in next(iter(runs[0]["rivals"].values())):
+    by_folds = _of_any(runs, "rivals")
+    for name in next(iter(by_folds.values())):
         yield {
             "rival": name,
             **{
                 f"folds of {folds}s": f"{found[name]['accuracy']:.3f} ({_between(found[name])})"
-                for folds, found in runs[0]["rivals"].items()
+                for folds, found in by_folds.items()
             },
             **{
                 f"{_network(run)}, {beaten['protocol']}: points better": _points(beaten[name])
@@ -230,10 +231,23 @@ def _source_rows(runs: Iterable[Mapping[str, Any]]) -> Iterable[dict[str, Any]]:
             }
 
 
-def _count_rows(run: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
-    for exclude, data in run["data"].items():
+def _count_rows(runs: Iterable[Mapping[str, Any]]) -> Iterable[dict[str, Any]]:
+    """Yield the images of each set, the same for all networks."""
+    for exclude, data in _of_any(runs, "data").items():
         for row in data["counts"]:
             yield {"kept out of Data-A": exclude, **row}
+
+
+def _second_rows(runs: Sequence[Mapping[str, Any]]) -> Iterable[dict[str, Any]]:
+    stages = dict.fromkeys(stage for run in runs for stage in run["seconds"])
+    for run in runs:
+        spent = {stage: run["seconds"].get(stage, "") for stage in stages}
+        yield {"network": _network(run), **spent}
+
+
+def _of_any(runs: Iterable[Mapping[str, Any]], name: str) -> dict[str, Any]:
+    """Return what some run knows; runs that know the same agree."""
+    return {key: value for run in runs for key, value in run[name].items()}
 
 
 def _network(run: Mapping[str, Any]) -> str:
