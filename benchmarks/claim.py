@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import itertools
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +20,7 @@ import numpy as np
 
 import detl
 from benchmarks import radiographs
+from detl import comparison
 from examples.covid_chest_xray import experiment, material, phantoms
 
 SIZE, WIDTH, N_FOLDS = 128, 0.25, 5
@@ -26,7 +28,8 @@ SEEDS = (0, 1, 2)
 # Decided beforehand, the same for all.
 SOURCE = {"epochs": 20, "class_weight": "balanced", "precision": "auto", "verbose": 0}
 TARGET = {"epochs": 50, "learning_rate": 1e-3, "class_weight": "balanced", "precision": "auto"}
-PER_CLASS = (10, 25, 50, 100, None)  # None: all there are
+ALL = 0
+PER_CLASS = (ALL, 10, 25, 50, 100)  # training images
 N_PHANTOMS = {"normal": 1700, "diseased": 1700}
 
 ADULTS = "adults, normal or diseased (NIH)"
@@ -37,6 +40,10 @@ FROZEN = "none, frozen all the same"
 LITE_IMAGENET = "EfficientNet-Lite0: ImageNet"
 LITE_ADULTS = f"EfficientNet-Lite0: {ADULTS}"
 LITE_SCRATCH = f"EfficientNet-Lite0: {SCRATCH}"
+NAMES = (
+    *(ADULTS, CHILDREN, DRAWN, SCRATCH, FROZEN),
+    *(LITE_IMAGENET, LITE_ADULTS, LITE_SCRATCH),
+)
 CURVES = (ADULTS, CHILDREN, SCRATCH, LITE_IMAGENET)
 
 
@@ -49,6 +56,10 @@ def main() -> None:
     parser.add_argument("--backbone", choices=("alexnet", "vgg16", "resnet50"), default="alexnet")
     parser.add_argument("--imagenet", type=Path, help="EfficientNet-Lite0, see its benchmark")
     parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
+    parser.add_argument(
+        "--per-class", type=int, nargs="+", default=list(PER_CLASS), help="0: all images there are"
+    )
+    parser.add_argument("--only", nargs="+", choices=NAMES, default=list(NAMES), help="sources")
     parser.add_argument("--runs", type=Path, default=Path("runs/claim"))
     parser.add_argument("--output", type=Path, default=Path("docs/results/claim"))
     parsed = parser.parse_args()
@@ -59,50 +70,59 @@ def main() -> None:
         CHILDREN: children(parsed.data / "kermany"),
         DRAWN: drawn(),
     }
-    found: dict[tuple[str, int | None, int], detl.CrossValidationResult] = {}
+    found: dict[tuple[str, int, int], detl.CrossValidationResult] = {}
     for seed in parsed.seeds:
-        transfers = transfers_of(parsed, data, teachers, seed)
-        for name, transfer in transfers.items():
-            for n in PER_CLASS:
-                if n is not None and name not in CURVES:
-                    continue
-                found[name, n, seed] = cross_validated(transfer, data.target, n, seed, parsed, name)
-                print(f"seed {seed}, {n or 'all'} per class, {name}", flush=True)
-                print(found[name, n, seed].scores["accuracy"], flush=True)
+        sources = Sources(parsed, data, teachers, seed)
+        for n, name in itertools.product(parsed.per_class, parsed.only):
+            if not sources.known(name) or (n != ALL and name not in CURVES):
+                continue
+            transfer = sources.transfer(name)
+            found[name, n, seed] = cross_validated(transfer, data.target, n, seed, parsed, name)
+            print(f"seed {seed}, {n or 'all'} per class, {name}", flush=True)
+            print(found[name, n, seed].scores["accuracy"], flush=True)
         write(parsed.output, found, data.target, parsed)
 
 
-def transfers_of(
-    parsed: argparse.Namespace,
-    data: material.Material,
-    teachers: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]],
-    seed: int,
-) -> dict[str, detl.DomainExtensionTransfer]:
-    """Return a transfer for each source, which are trained unless an earlier run did."""
-    keras.utils.set_random_seed(seed)
-    untrained = getattr(detl.backbones, parsed.backbone)((SIZE, SIZE, 1), width=WIDTH)
-    transfers = {
-        name: detl.DomainExtensionTransfer(
-            trained(untrained, taught, parsed.runs / f"{parsed.backbone}_{i}_{seed}.keras", seed),
-            **TARGET,
-        )
-        for i, (name, taught) in enumerate(teachers.items())
-    }
-    transfers[SCRATCH] = detl.DomainExtensionTransfer(untrained, trainable_from="input", **TARGET)
-    transfers[FROZEN] = detl.DomainExtensionTransfer(untrained, **TARGET)
-    if parsed.imagenet:
-        lite = keras.saving.load_model(parsed.imagenet, compile=False)
-        anew = keras.models.clone_model(lite)
-        headless = keras.Model(anew.inputs, anew.layers[-1].input)
-        path = parsed.runs / f"lite0_0_{seed}.keras"
-        transfers[LITE_IMAGENET] = detl.DomainExtensionTransfer(lite, **TARGET)
-        transfers[LITE_ADULTS] = detl.DomainExtensionTransfer(
-            trained(headless, teachers[ADULTS], path, seed), **TARGET
-        )
-        transfers[LITE_SCRATCH] = detl.DomainExtensionTransfer(
-            anew, trainable_from="input", **TARGET
-        )
-    return transfers
+class Sources:
+    """The networks of one seed; each is trained when first asked for, unless a run before did."""
+
+    def __init__(
+        self,
+        parsed: argparse.Namespace,
+        data: material.Material,
+        teachers: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]],
+        seed: int,
+    ) -> None:
+        self.parsed, self.teachers, self.seed = parsed, teachers, seed
+        keras.utils.set_random_seed(seed)
+        build = getattr(detl.backbones, parsed.backbone)
+        self.untrained = build((SIZE, SIZE, 1), width=WIDTH)
+        if parsed.imagenet:
+            self.lite = keras.saving.load_model(parsed.imagenet, compile=False)
+            self.lite_untrained = keras.models.clone_model(self.lite)
+
+    def known(self, name: str) -> bool:
+        """Whether there is what this source needs."""
+        return self.parsed.imagenet is not None or not name.startswith("EfficientNet")
+
+    def transfer(self, name: str) -> detl.DomainExtensionTransfer:
+        """Return a transfer from a source."""
+        if name in (SCRATCH, LITE_SCRATCH):
+            untrained = self.untrained if name == SCRATCH else self.lite_untrained
+            return detl.DomainExtensionTransfer(untrained, trainable_from="input", **TARGET)
+        if name in (FROZEN, LITE_IMAGENET):
+            source = self.untrained if name == FROZEN else self.lite
+            return detl.DomainExtensionTransfer(source, **TARGET)
+        runs, seed = self.parsed.runs, self.seed
+        if name == LITE_ADULTS:
+            backbone = keras.Model(self.lite_untrained.inputs, self.lite_untrained.layers[-1].input)
+            path, taught = runs / f"lite0_0_{seed}.keras", self.teachers[ADULTS]
+        else:
+            i = list(self.teachers).index(name)
+            path, taught = runs / f"{self.parsed.backbone}_{i}_{seed}.keras", self.teachers[name]
+            backbone = self.untrained
+        source = trained(backbone, taught, path, seed)
+        return detl.DomainExtensionTransfer(source, **TARGET)
 
 
 def trained(
@@ -140,7 +160,7 @@ def drawn() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def cross_validated(
     transfer: detl.DomainExtensionTransfer,
     target: material.Part,
-    n: int | None,
+    n: int,
     seed: int,
     parsed: argparse.Namespace,
     name: str,
@@ -149,7 +169,7 @@ def cross_validated(
     folds = detl.folds.stratified_folds(
         target.labels, groups=target.patients, n_splits=N_FOLDS, random_state=seed
     )
-    if n is not None:
+    if n != ALL:
         generator = np.random.default_rng(seed)
         folds = [(some(train, target.labels, n, generator), test) for train, test in folds]
     slug = "".join(c if c.isalnum() else "_" for c in name)
@@ -181,7 +201,7 @@ def some(
 
 def write(
     folder: Path,
-    found: Mapping[tuple[str, int | None, int], detl.CrossValidationResult],
+    found: Mapping[tuple[str, int, int], detl.CrossValidationResult],
     target: material.Part,
     parsed: argparse.Namespace,
 ) -> None:
@@ -218,6 +238,11 @@ def write(
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
+    for seed in seeds:
+        same = {name: found[name, n, of] for name, n, of in found if (n, of) == (ALL, seed)}
+        if len(same) > 1:
+            compared = comparison.compare_results(same)
+            (folder / f"comparison_{seed}.txt").write_text(f"{compared}\n")
     any_result = next(iter(found.values()))
     record = {
         "source": SOURCE,

@@ -107,16 +107,20 @@ def test_what_a_leak_is_worth_and_the_rivals_are_on_the_same_images(finished):
     beaten = numbers["better_than_rivals"]
     assert beaten["protocol"] == "strict"
     expected = numbers["target"]["strict"]["accuracy"] - rivals["SVM"]["accuracy"]
-    assert beaten["SVM"]["accuracy"] == pytest.approx(expected)
+    # Of all images here, of folds of slightly different size there.
+    assert beaten["SVM"]["accuracy"] == pytest.approx(expected, abs=0.05)
+    assert beaten["SVM"]["low"] <= beaten["SVM"]["accuracy"] <= beaten["SVM"]["high"]
 
 
 @pytest.mark.slow
 def test_pictures_show_images_and_numbers_do_not(finished):
     folder = finished[0] / "vgg16"
-    assert [path.name for path in (folder / "pictures").iterdir()] == ["gradcam.png"]
-    assert not list((folder / "numbers").glob("*gradcam*"))
-    with Image.open(folder / "pictures/gradcam.png") as picture:
-        assert np.asarray(picture).std() > 10  # not an empty page
+    pictures = sorted((folder / "pictures").iterdir())
+    assert [path.name for path in pictures] == ["gradcam.png", "hirescam.png"]
+    assert not [path for path in (folder / "numbers").iterdir() if "cam" in path.name]
+    for path in pictures:
+        with Image.open(path) as picture:
+            assert np.asarray(picture).std() > 10  # not an empty page
 
 
 @pytest.mark.slow
@@ -125,7 +129,10 @@ def test_published_numbers_leave_out_pictures_and_single_images(finished, tmp_pa
     names = {path.name for path in tmp_path.rglob("*") if path.is_file()}
     assert {"results.json", "protocols.csv", "leaks.csv", "rivals.csv", "sources.csv"} <= names
     assert {"counts.csv", "confusion_matrix_strict.csv", "mean_heatmaps.png"} <= names
-    assert not {"gradcam.png", "source_patients.keras", "predictions_strict.csv"} & names
+    assert (
+        not {"gradcam.png", "hirescam.png", "source_patients.keras", "predictions_strict.csv"}
+        & names
+    )
     with pytest.raises(FileNotFoundError, match="expected the output of a run"):
         report.copy_numbers(tmp_path / "vgg16", tmp_path)
 
@@ -270,6 +277,19 @@ def test_attention_is_the_heatmaps_share_in_the_lesion_against_its_area():
     }
     assert found["all"]["energy_in_lesion"] == (0.25 + 1) / 2
     assert set(found) == {"x", "y", "all"}
+
+
+def test_a_finer_heatmap_explains_a_class_rather_than_normal():
+    logits = np.array([[1.0, 5.0, 2.0], [0.0, -1.0, 3.0]])
+    assert experiment.rather_than(1, 2)(logits).tolist() == [-3.0, 4.0]
+    assert experiment.rather_than(1, 1) == 1  # normal has nothing to be compared with
+
+
+def test_the_last_maps_of_a_block_are_those_before_its_pooling():
+    network = detl.backbones.vgg16((32, 32, 1), width=0.03)
+    assert experiment.last_maps(network, "block3") == "block3_conv3_relu"
+    layer = network.get_layer("block3_conv3_relu")
+    assert network.get_layer("block3_pool").input is layer.output
 
 
 def test_a_class_whose_heatmaps_are_all_blank_has_no_ratio():

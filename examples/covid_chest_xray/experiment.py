@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import keras
 import numpy as np
 from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import make_pipeline
@@ -31,6 +32,10 @@ from examples.covid_chest_xray.protocols import (
 )
 
 Backbone = Literal["alexnet", "vgg16", "resnet50"]
+HEATMAPS = {
+    "gradcam": "Grad-CAM, last block",
+    "hirescam": "HiResCAM, two blocks lower, rather than normal",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,7 +161,7 @@ def run(
 
     with _timed(f"{backbone}: Grad-CAM", "gradcam", seconds):
         transfer = transfer_from(sources[asked[honest].source], choice["epochs"])
-        explanation = explain(transfer, results[honest], target)
+        explanations = explain(transfer, results[honest], target)
 
     first = next(iter(materials.values()))
     numbers = {
@@ -199,10 +204,13 @@ def run(
             for a, b in LEAKS
             if a in results and b in results
         ],
-        "gradcam": {
-            "protocol": honest,
-            "images": len(explanation.rows),
-            "attention": attention(explanation, target.labels, first.masks),
+        **{
+            name: {
+                "protocol": honest,
+                "images": len(explanation.rows),
+                "attention": attention(explanation, target.labels, first.masks),
+            }
+            for name, explanation in explanations.items()
         },
         "seconds": {stage: round(spent, 1) for stage, spent in seconds.items()},
         **report.surroundings(),
@@ -213,15 +221,16 @@ def run(
         sources=sources,
         results=results,
         target=target,
-        explanation=explanation,
+        explanation=explanations["gradcam"],
     )
     report.draw_pictures(
-        folder / "pictures", explanation=explanation, target=target, masks=first.masks
+        folder / "pictures", explanations=explanations, target=target, masks=first.masks
     )
     if numbers["leaks"]:
         print(_leaks_text(numbers["leaks"]))
-    if numbers["gradcam"]["attention"]:
-        print(_attention_text(numbers["gradcam"]["attention"]))
+    for name, title in HEATMAPS.items():
+        if numbers[name]["attention"]:
+            print(_attention_text(title, numbers[name]["attention"]))
     return numbers
 
 
@@ -396,19 +405,49 @@ def paired(more: Array, patients: Array, *, n_draws: int = 2000) -> dict[str, fl
 
 def explain(
     transfer: detl.DomainExtensionTransfer, result: detl.CrossValidationResult, target: Part
-) -> Explanation:
-    """Explain the first fold's model on that fold's test images, each for its true class."""
+) -> dict[str, Explanation]:
+    """Explain the first fold's model on that fold's test images, each for its true class.
+
+    Returns
+    -------
+    dict of str to Explanation
+        Of the names in :data:`HEATMAPS`. ``gradcam`` is the paper's, a map of as few cells as the
+        last block has. ``hirescam`` looks two blocks lower, where there are four times as many
+        cells along each side, and asks what speaks for the class rather than for normal
+        (``benchmarks/phantom_attention.py`` compares them where the lesion is known).
+    """
     train, test = result.indices[0]
     transfer = transfer.set_params(random_state=result.fold_seeds[0])
     transfer.fit(target.images[train], target.labels[train])
-    cam = detl.GradCAM(transfer.model_)
-    heatmaps = np.zeros((len(test), *target.images.shape[1:3]), np.float32)
-    for index, name in enumerate(transfer.classes_):
-        rows = np.flatnonzero(target.labels[test] == name)
-        heatmaps[rows] = cam(target.images[test[rows]], class_index=index)
-    return Explanation(
-        rows=test, heatmaps=heatmaps, predictions=transfer.predict(target.images[test])
-    )
+    network = transfer.model_
+    normal = int(np.flatnonzero(transfer.classes_ == tables.NORMAL)[0])
+    fine = last_maps(network, detl.backbones.block_names(network)[-3])
+    cams = {
+        "gradcam": detl.GradCAM(network),
+        "hirescam": detl.GradCAM(network, layer=fine, method="hirescam"),
+    }
+    heatmaps = {name: np.zeros((len(test), *target.images.shape[1:3]), np.float32) for name in cams}
+    for index, label in enumerate(transfer.classes_):
+        rows = np.flatnonzero(target.labels[test] == label)
+        scores = {"gradcam": index, "hirescam": rather_than(normal, index)}
+        for name, cam in cams.items():
+            heatmaps[name][rows] = cam(target.images[test[rows]], class_index=scores[name])
+    predictions = transfer.predict(target.images[test])
+    return {
+        name: Explanation(rows=test, heatmaps=found, predictions=predictions)
+        for name, found in heatmaps.items()
+    }
+
+
+def last_maps(network: keras.Model, block: str) -> str:
+    """Return the name of a block's last layer before it is pooled."""
+    names = [layer.name for layer in network.layers if layer.name.startswith(block)]
+    return [name for name in names if "pool" not in name][-1]
+
+
+def rather_than(normal: int, index: int) -> Any:
+    """Return what a heatmap explains: a class against normal, by their logits; or normal itself."""
+    return index if index == normal else lambda logits: logits[:, index] - logits[:, normal]
 
 
 def attention(
@@ -595,8 +634,8 @@ def _both_sides_text(found: dict[str, Any]) -> str:
     )
 
 
-def _attention_text(found: dict[str, dict[str, float]]) -> str:
-    lines = ["Grad-CAM: share of the heatmap inside the lesion, and the lesion's share of the area"]
+def _attention_text(title: str, found: dict[str, dict[str, float]]) -> str:
+    lines = [f"{title}: share of the heatmap inside the lesion, and the lesion's share of the area"]
     for name, row in found.items():
         blank = f", {row['empty_heatmaps']} blank" if row["empty_heatmaps"] else ""
         if row["images"]:

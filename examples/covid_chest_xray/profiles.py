@@ -82,7 +82,7 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
         "phantoms": Profile(
             size=96,
             width=0.125,
-            source_epochs=8,
+            source_epochs=16,  # with 8, heatmaps hardly find the lesions
             target_epochs=(30,),
             # A few hundred small images make few steps: at the paper's 1e-4 the new layer
             # would hardly have moved when the three minutes are over.

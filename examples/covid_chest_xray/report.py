@@ -137,36 +137,43 @@ def copy_numbers(output: str | Path, destination: str | Path) -> list[Path]:
 
 
 def draw_pictures(
-    folder: Path, *, explanation: Explanation, target: Part, masks: Array | None
-) -> Path:
+    folder: Path,
+    *,
+    explanations: Mapping[str, Explanation],
+    target: Part,
+    masks: Array | None,
+) -> list[Path]:
     """Draw the counterpart of the paper's Fig. 4: images of each class and their heatmaps.
 
     The first images of each class that the model gets right, in the order of the data, are shown;
     where there are too few, others follow. Over each image stands what it was taken for. The
-    contour is the lesion, where it is known.
+    contour is the lesion, where it is known. Every kind of heatmap gets a file of its name.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    labels = target.labels[explanation.rows]
-    right = explanation.predictions == labels
-    shown = np.concatenate(
-        [
-            np.flatnonzero(labels == name)[
-                np.argsort(~right[labels == name], kind="stable")[:IMAGES_PER_CLASS]
+    paths = []
+    for kind, explanation in explanations.items():
+        labels = target.labels[explanation.rows]
+        right = explanation.predictions == labels
+        shown = np.concatenate(
+            [
+                np.flatnonzero(labels == name)[
+                    np.argsort(~right[labels == name], kind="stable")[:IMAGES_PER_CLASS]
+                ]
+                for name in np.unique(labels)
             ]
-            for name in np.unique(labels)
-        ]
-    )
-    figure = detl.plots.heatmap_grid(
-        target.images[explanation.rows[shown]],
-        explanation.heatmaps[shown],
-        labels=labels[shown],
-        predicted=explanation.predictions[shown],
-        masks=None if masks is None else masks[explanation.rows[shown]],
-        columns=IMAGES_PER_CLASS,
-        alpha=0.4,
-        colormap="jet",  # the paper's look
-    )
-    return _save(figure, folder / "gradcam.png")
+        )
+        figure = detl.plots.heatmap_grid(
+            target.images[explanation.rows[shown]],
+            explanation.heatmaps[shown],
+            labels=labels[shown],
+            predicted=explanation.predictions[shown],
+            masks=None if masks is None else masks[explanation.rows[shown]],
+            columns=IMAGES_PER_CLASS,
+            alpha=0.4,
+            colormap="jet",  # the paper's look
+        )
+        paths.append(_save(figure, folder / f"{kind}.png"))
+    return paths
 
 
 def _protocol_rows(runs: Iterable[Mapping[str, Any]]) -> Iterable[dict[str, Any]]:
