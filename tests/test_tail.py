@@ -177,12 +177,14 @@ def test_the_order_of_rows_depends_on_the_seed_alone(features, targets):
 
 
 @pytest.mark.parametrize("class_weight", [None, "balanced"])
-def test_the_history_holds_the_loss_and_the_accuracy(features, targets, class_weight):
-    tail = linear_tail(learning_rate=1e-30)
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+def test_the_history_holds_the_loss_and_the_accuracy(features, targets, class_weight, smoothing):
+    tail = linear_tail(learning_rate=1e-30, label_smoothing=smoothing)
     history = train(tail, features, targets, epochs=1, batch_size=N, class_weight=class_weight)
     kernel, bias = tail.model.get_weights()
     logits = features[:, 1:] @ kernel + bias
-    losses = -log_softmax(logits, axis=1)[np.arange(N), targets]
+    wanted = (1 - smoothing) * np.eye(N_CLASSES)[targets] + smoothing / N_CLASSES
+    losses = -(wanted * log_softmax(logits, axis=1)).sum(axis=1)
     expected = losses.mean()
     if class_weight == "balanced":
         expected = np.mean([losses[targets == target].mean() for target in range(N_CLASSES)])
@@ -193,6 +195,10 @@ def test_the_history_holds_the_loss_and_the_accuracy(features, targets, class_we
 def test_a_loss_that_diverges_is_warned_of(features, targets):
     tail = linear_tail(learning_rate=1e38)
     with pytest.warns(ConvergenceWarning, match=r"learning_rate=1e\+38 is too high here"):
+        train(tail, features, targets)
+    tail = linear_tail(learning_rate=1.0, head_learning_rate=1e38)
+    both = r"learning_rate=1 or head_learning_rate=1e\+38 is too high here"
+    with pytest.warns(ConvergenceWarning, match=both):
         train(tail, features, targets)
 
 

@@ -190,7 +190,8 @@ def train_fold(
     if np.isnan(probabilities).any():
         raise FloatingPointError(
             f"the training diverged (its loss was {history['loss'][-1]} in the end), so that the "
-            "predictions are NaN; try a tenth of the transfer's learning_rate."
+            "predictions are NaN; try a tenth of the transfer's learning_rate and, where it is "
+            "given, head_learning_rate."
         )
     return FoldResult(
         train=train,

@@ -75,6 +75,9 @@ class Tail:
         self._start = model.get_weights()
         self._head = model.layers[-1]
         self._stream = BatchStream()
+        self._rates = f"learning_rate={learning_rate:.3g}"
+        if head_learning_rate is not None:
+            self._rates += f" or head_learning_rate={head_learning_rate:.3g}"
         optimizer: keras.optimizers.SGD
         if head_learning_rate is None:
             optimizer = keras.optimizers.SGD(float(learning_rate), momentum=float(momentum))
@@ -162,10 +165,9 @@ class Tail:
         )
         losses = history.history["loss"]
         if not np.isfinite(losses).all():
-            rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
             warnings.warn(
                 f"The loss was {losses[-1]} after {epochs} epochs, so the predictions mean "
-                f"nothing: learning_rate={rate:.3g} is too high here; try a tenth of it.",
+                f"nothing: {self._rates} is too high here; try a tenth of it.",
                 ConvergenceWarning,
                 stacklevel=3,
             )

@@ -132,6 +132,10 @@ class DomainExtensionTransfer(ClassifierMixin, BaseEstimator):
     ----------
     Basu, Mitra, Saha 2020, "Deep Learning for Screening COVID-19 using Chest X-Ray Images", SSCI,
     sec. III-C and IV: SGD, rate 1e-4, momentum 0.9.
+    Howard, Ruder 2018, "Universal Language Model Fine-tuning for Text Classification", ACL, sec.
+    3.2: discriminative learning rates.
+    Szegedy et al. 2016, "Rethinking the Inception Architecture for Computer Vision", CVPR, sec. 7:
+    label smoothing.
 
     Examples
     --------
