@@ -23,6 +23,7 @@ import keras
 import numpy as np
 
 from detl import DomainExtensionTransfer, backbones
+from detl._normalization import with_plain_layers
 
 N_CLASSES = 4
 BATCH = 32
@@ -60,8 +61,9 @@ def measure(name: str, size: int, width: float, n_images: int, rounds: int, prec
     extension = transfer.extend(N_CLASSES)
     tail = extension.tail.model
 
-    usual = keras.models.clone_model(extension.network)
-    usual.set_weights(extension.network.get_weights())
+    plain = with_plain_layers(extension.network)  # Keras's own normalisation, as usual
+    usual = keras.models.clone_model(plain)
+    usual.set_weights(plain.get_weights())
     usual = frozen_below(usual, {layer.name for layer in tail.layers})
 
     before = keras.ops.softmax(usual.predict(images, verbose=0))
