@@ -180,7 +180,7 @@ def examined(
         result,
         transfer,
         images,
-        region=(BORDER, BORDER, 1 - BORDER, 1 - BORDER) if name in CROPPED else LUNGS,
+        region=region_of(name),
         border=BORDER,
         collections=part.collections,
         checkpoint_dir=folder,
@@ -195,10 +195,15 @@ def examined(
             str(label): found["sensitivity"].mean for label, found in result.class_scores.items()
         },
         "tests": {test: report.tests[test].to_dict() for test in report.tests},
-        "settings": SETTINGS | {"seed": parsed.seed, "region": LUNGS, "border": BORDER},
+        "settings": SETTINGS | {"seed": parsed.seed, "region": region_of(name), "border": BORDER},
         "versions": result.versions,
         "seconds": round(time.perf_counter() - started),
     }
+
+
+def region_of(name: str) -> tuple[float, float, float, float]:
+    """Return where the lungs are after a change, in shares of the sides."""
+    return (BORDER, BORDER, 1 - BORDER, 1 - BORDER) if name in CROPPED else LUNGS
 
 
 def write(path: Path, record: dict[str, Any]) -> None:
