@@ -143,6 +143,7 @@ def test_a_network_published_later_joins_the_tables_of_those_before(finished, tm
     earlier.mkdir()
     numbers = json.loads(json.dumps(finished[1]))
     numbers["settings"]["backbone"] = "alexnet"
+    del numbers["better_than_rivals"]  # a record of before this was asked
     numbers["seconds"] = {"source nothing": 1.0}  # a stage that the later run does without
     numbers["data"]["nothing"] = numbers["data"].pop("patients")
     (earlier / "results.json").write_text(json.dumps(numbers))
@@ -152,6 +153,8 @@ def test_a_network_published_later_joins_the_tables_of_those_before(finished, tm
         assert sorted(set(networks)) == ["alexnet", "vgg16"]
     seconds = read_csv(tmp_path / "seconds.csv")
     assert [row["source nothing"] for row in seconds] == ["1.0", ""]
+    rival = read_csv(tmp_path / "rivals.csv")[0]
+    assert [name for name in rival if name.endswith("better")] == ["vgg16, strict: points better"]
     kept_out = {row["kept out of Data-A"] for row in read_csv(tmp_path / "counts.csv")}
     assert kept_out == {"nothing", "patients"}
 
@@ -283,6 +286,33 @@ def test_a_finer_heatmap_explains_a_class_rather_than_normal():
     logits = np.array([[1.0, 5.0, 2.0], [0.0, -1.0, 3.0]])
     assert experiment.rather_than(1, 2)(logits).tolist() == [-3.0, 4.0]
     assert experiment.rather_than(1, 1) == 1  # normal has nothing to be compared with
+
+
+@pytest.mark.slow
+def test_both_kinds_of_heatmap_are_those_asked_for_by_hand(finished, drawn):
+    source = detl.load_source(finished[0] / "vgg16/source_patients.keras")
+    transfer = detl.DomainExtensionTransfer(source, epochs=1, random_state=3)
+    target = drawn.target
+    result = detl.cross_validate(
+        transfer, target.images, target.labels, groups=target.patients, n_splits=2, random_state=3
+    )
+    found = experiment.explain(transfer, result, target)
+    train, test = result.indices[0]
+    transfer.set_params(random_state=result.fold_seeds[0])
+    network = transfer.fit(target.images[train], target.labels[train]).model_
+    classes = transfer.classes_.tolist()
+    normal, covid = classes.index("normal"), classes.index("covid-19")
+    here = np.flatnonzero(target.labels[test] == "covid-19")
+    images = target.images[test[here]]
+    coarse = detl.GradCAM(network)(images, class_index=covid)
+    np.testing.assert_allclose(found["gradcam"].heatmaps[here], coarse, atol=1e-4)
+    fine = detl.GradCAM(network, layer="block3_conv3_relu", method="hirescam")(
+        images, class_index=lambda logits: logits[:, covid] - logits[:, normal]
+    )
+    np.testing.assert_allclose(found["hirescam"].heatmaps[here], fine, atol=1e-4)
+    np.testing.assert_array_equal(
+        found["hirescam"].predictions, transfer.predict(target.images[test])
+    )
 
 
 def test_the_last_maps_of_a_block_are_those_before_its_pooling():

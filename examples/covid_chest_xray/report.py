@@ -124,14 +124,15 @@ def copy_numbers(output: str | Path, destination: str | Path) -> list[Path]:
         for folder in folders
     ]
     runs = [json.loads(path.read_text()) for path in sorted(destination.glob("*/results.json"))]
-    for name, rows in (
-        ("protocols", _protocol_rows(runs)),
-        ("leaks", _leak_rows(runs)),
-        ("rivals", _rival_rows(runs)),
-        ("sources", _source_rows(runs)),
-        ("counts", _count_rows(runs)),
-        ("seconds", _second_rows(runs)),
-    ):
+    tables = {  # all of them before the first is written
+        "protocols": list(_protocol_rows(runs)),
+        "leaks": list(_leak_rows(runs)),
+        "rivals": list(_rival_rows(runs)),
+        "sources": list(_source_rows(runs)),
+        "counts": list(_count_rows(runs)),
+        "seconds": list(_second_rows(runs)),
+    }
+    for name, rows in tables.items():
         _write_csv(destination / f"{name}.csv", rows)
     return copies
 
@@ -219,7 +220,8 @@ def _rival_rows(runs: Sequence[Mapping[str, Any]]) -> Iterable[dict[str, Any]]:
             **{
                 f"{_network(run)}, {beaten['protocol']}: points better": _points(beaten[name])
                 for run in runs
-                for beaten in [run["better_than_rivals"]]
+                # Records of before this was asked do without.
+                if (beaten := run.get("better_than_rivals"))
             },
         }
 
