@@ -1,9 +1,21 @@
+from dataclasses import dataclass
 from types import SimpleNamespace
 
 import numpy as np
 
 from benchmarks import honest
 from examples.covid_chest_xray import material
+
+
+@dataclass(frozen=True)
+class Fold:
+    probabilities: np.ndarray
+    test: int
+
+
+@dataclass(frozen=True)
+class Result:
+    folds: tuple
 
 
 def part(n_patients, images_each=2):
@@ -40,3 +52,16 @@ def test_each_fold_takes_what_its_own_inner_split_likes_best(monkeypatch):
     chosen, result = honest.nested(inner, outer)
     assert chosen == ["y", "x", "x"]  # the first of two that are alike
     assert result.folds == ("y0", "x1", "x2")
+
+
+def test_averaging_is_of_the_probabilities_of_the_same_images():
+    def result(*probabilities):
+        folds = tuple(Fold(probabilities=np.array(p), test=k) for k, p in enumerate(probabilities))
+        return Result(folds=folds)
+
+    found = honest.averaged(
+        [result([[0.9, 0.1]], [[0.0, 1.0]]), result([[0.1, 0.9]], [[0.5, 0.5]])]
+    )
+    np.testing.assert_allclose(found.folds[0].probabilities, [[0.5, 0.5]])
+    np.testing.assert_allclose(found.folds[1].probabilities, [[0.25, 0.75]])
+    assert [fold.test for fold in found.folds] == [0, 1]
