@@ -270,3 +270,5 @@ def seed_noise(model: keras.Model, seed: int) -> None:
     generators = (g for layer in model._flatten_layers() for g in layer._seed_generators)
     for index, generator in enumerate(generators):
         generator.state.assign(np.array([seed, index], dtype="uint32"))
+        # Of a layer built without a seed Keras reads no state on PyTorch, but torch's global one.
+        generator._initial_seed = seed
