@@ -70,6 +70,15 @@ LEVERS: dict[str, dict[str, Any]] = {
         "models": ENSEMBLE,
     },
 }
+# Added when these had been seen: ImageNet's features at 1e-2 were best.
+LEVERS["ImageNet, one block more, rate 1e-2"] = {
+    "source": "ImageNet",
+    "trainable_from": "previous",
+    "learning_rate": 1e-2,
+}
+LEVERS["ImageNet, one block more, rate 1e-2, views"] = LEVERS[
+    "ImageNet, one block more, rate 1e-2"
+] | {"augmented_views": 4}
 # Of levers above, their probabilities averaged: networks that learned from other images err
 # differently. Added with the last ones.
 AVERAGES = {
