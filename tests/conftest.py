@@ -1,6 +1,7 @@
 """What several test modules need: images of two classes, and a network that learns them."""
 
 import io
+import os
 
 import keras
 import numpy as np
@@ -12,6 +13,16 @@ from detl import folds
 from detl.results import CrossValidationResult, FoldResult
 
 SHAPE = (16, 16, 1)
+
+
+@pytest.fixture(autouse=True)
+def environment():
+    """Undo what a test sets in the environment: processes started later would inherit it."""
+    before = dict(os.environ)
+    yield
+    for name in os.environ.keys() - before:
+        del os.environ[name]
+    os.environ.update(before)
 
 
 @pytest.fixture(scope="session")
