@@ -782,7 +782,7 @@ def test_a_run_killed_at_ten_random_moments_ends_like_one_that_was_not(tmp_path)
         (
             {"groups": np.where(LABELS == "lung", 0, np.arange(N) + 1)},
             ValueError,
-            "n_splits=5 exceeds the 1 groups of class 'lung'.*merge or leave out that class",
+            "All images of class 'lung' are of one group.*merge or leave out that class",
         ),
         ({"n_splits": 1}, ValueError, "n_splits=1; expected at least 2"),
         ({"n_splits": "5"}, TypeError, "n_splits is str '5'; expected a whole number"),

@@ -51,7 +51,7 @@ def test_a_holdout_is_balanced_and_shares_no_group(groups):
         ({"labels": ["a"] * 9 + ["b"]}, "n_splits=5 exceeds the 1 images of class 'b'"),
         (
             {"labels": LABELS, "groups": np.where(LABELS == "c", 99, np.arange(100))},
-            "n_splits=5 exceeds the 1 groups of class 'c'",
+            "All images of class 'c' are of one group, such as a patient",
         ),
         ({"labels": ["a"] * 10}, "one class only, 'a'"),
         ({"labels": LABELS, "groups": GROUPS[:-1]}, "99 groups for 100"),
@@ -63,6 +63,12 @@ def test_a_holdout_is_balanced_and_shares_no_group(groups):
 def test_labels_that_cannot_be_split_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         folds.stratified_folds(**arguments)
+
+
+def test_a_class_of_one_patient_cannot_be_held_out():
+    groups = np.where(LABELS == "c", 99, np.arange(100))
+    with pytest.raises(ValueError, match="All images of class 'c' are of one group"):
+        folds.balanced_holdout(LABELS, groups=groups)
 
 
 def test_a_fraction_out_of_range_is_refused():
@@ -92,7 +98,7 @@ def test_repeats_follow_one_another_and_each_is_a_partition():
         (
             {"groups": np.repeat([0, 1, 2], [34, 33, 33])},
             ValueError,
-            "exceeds the 1 groups of class 'c'",
+            "All images of class 'c' are of one group",
         ),
         ({"groups": np.arange(100) % 4}, ValueError, "use n_splits<=4"),
         ({"groups": np.column_stack([GROUPS])}, ValueError, r"groups has shape \(100, 1\)"),
