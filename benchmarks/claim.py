@@ -18,13 +18,14 @@ from pathlib import Path
 
 import keras
 import numpy as np
+from matplotlib.figure import Figure
 
 import detl
 from benchmarks import radiographs
 from detl import comparison
 from examples.covid_chest_xray import experiment, material, phantoms
 
-SIZE, WIDTH, N_FOLDS = 128, 0.25, 5
+SIZE, WIDTH, N_FOLDS, N_CLASSES = 128, 0.25, 5, 4
 SEEDS = (0, 1, 2)
 # Decided beforehand, the same for all.
 SOURCE = {"epochs": 20, "class_weight": "balanced", "precision": "auto", "verbose": 0}
@@ -211,7 +212,8 @@ def write(
     """Write accuracy from each source, its difference to domain extension, and the curves."""
     folder.mkdir(parents=True, exist_ok=True)
     seeds = sorted({seed for _, _, seed in found})
-    rows = []
+    rows: list[dict[str, object]] = []
+    curves: dict[str, dict[int, tuple[float, float, float]]] = {}
     for name, n in dict.fromkeys((name, n) for name, n, _ in found):
         mine = [found[name, n, seed] for seed in seeds if (name, n, seed) in found]
         reference = LITE_ADULTS if name.startswith("EfficientNet") else ADULTS
@@ -225,6 +227,7 @@ def write(
         of_all = experiment.paired(
             sum(experiment.right(result) for result in mine) / len(mine), target.patients
         )
+        curves.setdefault(name, {})[n] = tuple(of_all.values())
         rows.append(
             {
                 "network": "efficientnet_lite0"
@@ -243,6 +246,7 @@ def write(
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
+    draw(folder / "curves.png", curves, len(target.labels))
     for seed in seeds:
         same = {name: found[name, n, of] for name, n, of in found if (n, of) == (ALL, seed)}
         if len(same) > 1:
@@ -261,6 +265,43 @@ def write(
         "versions": any_result.versions,
     }
     (folder / "settings.json").write_text(json.dumps(record, indent=2) + "\n")
+
+
+def draw(
+    path: Path, curves: Mapping[str, Mapping[int, tuple[float, float, float]]], n_images: int
+) -> None:
+    """Draw accuracy, with its interval, against the target's training images per class."""
+    n_all = n_images * (N_FOLDS - 1) / N_FOLDS / N_CLASSES
+    drawn = {name: curve for name, curve in curves.items() if len(curve) > 1}
+    if not drawn:
+        return
+    figure = Figure(figsize=(7.6, 4.4), layout="constrained")
+    axis = figure.subplots()
+    for i, (name, curve) in enumerate(drawn.items()):
+        found = sorted((n_all if n == ALL else n, *values) for n, values in curve.items())
+        n, mean, low, high = np.array(found).T
+        apart = 1.03 ** (i - (len(drawn) - 1) / 2)  # so that intervals do not hide one another
+        axis.errorbar(
+            n * apart,
+            mean,
+            yerr=(mean - low, high - mean),
+            marker="o",
+            markersize=4,
+            linewidth=1.4,
+            elinewidth=0.8,
+            linestyle="--" if name.startswith("EfficientNet") else "-",
+            label=name,
+        )
+    axis.axhline(1 / N_CLASSES, color="grey", linewidth=0.8, linestyle=":", label="chance")
+    ticks = sorted({n_all if n == ALL else n for curve in drawn.values() for n in curve})
+    axis.set_xscale("log")
+    axis.set_xticks(ticks, [f"all ({n:.0f})" if n == n_all else f"{n:.0f}" for n in ticks])
+    axis.set_xticks([], minor=True)
+    axis.set_xlabel("training images of each class")
+    axis.set_ylabel("accuracy")
+    axis.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside right upper", frameon=False, fontsize="small")
+    figure.savefig(path, dpi=110)
 
 
 if __name__ == "__main__":
