@@ -153,6 +153,11 @@ def test_a_network_published_later_joins_the_tables_of_those_before(finished, tm
         assert sorted(set(networks)) == ["alexnet", "vgg16"]
     seconds = read_csv(tmp_path / "seconds.csv")
     assert [row["source nothing"] for row in seconds] == ["1.0", ""]
+    assert seconds[0]["together"] == "1.0"
+    beside = read_csv(tmp_path / "side_by_side.csv")
+    assert [row["the paper reports"] for row in beside] == ["82.98 % ± 0.02", "90.13 % ± 0.14"]
+    accuracy = numbers["target"]["strict"]["accuracy"]
+    assert all(row["strict"].startswith(f"{accuracy:.3f} (") for row in beside)
     rival = read_csv(tmp_path / "rivals.csv")[0]
     assert [name for name in rival if name.endswith("better")] == ["vgg16, strict: points better"]
     kept_out = {row["kept out of Data-A"] for row in read_csv(tmp_path / "counts.csv")}
