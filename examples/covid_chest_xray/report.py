@@ -320,7 +320,7 @@ def _curves(
             "stage": stage,
             "fold": fold,
             "epoch": epoch + 1,
-            **{name: history[name][epoch] if name in history else "" for name in names},
+            **{name: f"{history[name][epoch]:.5g}" if name in history else "" for name in names},
         }
         for stage, fold, history in histories
         for epoch in range(len(history["loss"]))
