@@ -53,6 +53,10 @@ def test_a_holdout_is_balanced_and_shares_no_group(groups):
             {"labels": LABELS, "groups": np.where(LABELS == "c", 99, np.arange(100))},
             "All images of class 'c' are of one group, such as a patient",
         ),
+        (
+            {"labels": LABELS, "groups": ["p"] * 100},
+            "All images are of one group, such as a patient",
+        ),
         ({"labels": ["a"] * 10}, "one class only, 'a'"),
         ({"labels": LABELS, "groups": GROUPS[:-1]}, "99 groups for 100"),
         ({"labels": LABELS, "groups": np.where(GROUPS == 1, np.nan, GROUPS)}, "row 2"),

@@ -82,7 +82,7 @@ def stratified_folds(
     if groups is not None:
         groups = check_labels(groups, len(labels), name="groups")
     rarest, count, unit = _rarest_class(classes, targets, groups)
-    _check_not_one_group(rarest, count, unit)
+    _check_not_one_group(rarest, count, groups)
     if count < n_splits:
         fewer = f"use n_splits<={count}, or " if count > 1 else ""
         raise ValueError(
@@ -266,7 +266,7 @@ def balanced_holdout(
         groups = check_labels(groups, len(labels), name="groups")
     n_splits = round(1 / fraction)
     rarest, count, unit = _rarest_class(classes, targets, groups)
-    _check_not_one_group(rarest, count, unit)
+    _check_not_one_group(rarest, count, groups)
     if count < n_splits:
         more = f"hold out fraction>={math.ceil(100 / count) / 100}, " if count > 1 else ""
         raise ValueError(
@@ -395,13 +395,15 @@ def _rarest_class(
     return classes.tolist()[rarest], counts[rarest], "images" if groups is None else "groups"
 
 
-def _check_not_one_group(rarest: Any, count: int, unit: str) -> None:
-    if (count, unit) == (1, "groups"):
-        raise ValueError(
-            f"All images of class {rarest!r} are of one group, such as a patient, and stay "
-            "together: none could be tested by a network that had seen the class. Check groups, "
-            "or merge or leave out that class."
-        )
+def _check_not_one_group(rarest: Any, count: int, groups: np.ndarray | None) -> None:
+    if groups is None or count > 1:
+        return
+    every = len(np.unique(groups)) == 1
+    raise ValueError(
+        f"All images{'' if every else f' of class {rarest!r}'} are of one group, such as a patient "
+        "(they stay together): none would be left to test a network trained on the others. "
+        f"Check groups{'' if every else ', or merge or leave out that class'}."
+    )
 
 
 def _complete_folds(
