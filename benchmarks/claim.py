@@ -25,7 +25,7 @@ from benchmarks import radiographs
 from detl import comparison
 from examples.covid_chest_xray import experiment, material, phantoms
 
-SIZE, WIDTH, N_FOLDS, N_CLASSES = 128, 0.25, 5, 4
+WIDTH, N_FOLDS, N_CLASSES = 0.25, 5, 4
 SEEDS = (0, 1, 2)
 # Decided beforehand, the same for all.
 SOURCE = {"epochs": 20, "class_weight": "balanced", "precision": "auto", "verbose": 0}
@@ -56,6 +56,8 @@ def main() -> None:
     )
     parser.add_argument("--backbone", choices=("alexnet", "vgg16", "resnet50"), default="alexnet")
     parser.add_argument("--imagenet", type=Path, help="EfficientNet-Lite0, see its benchmark")
+    parser.add_argument("--size", type=int, default=radiographs.SIZE, help="pixels, also Lite0's")
+    parser.add_argument("--target-epochs", type=int, default=TARGET["epochs"])
     parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
     parser.add_argument(
         "--per-class", type=int, nargs="+", default=list(PER_CLASS), help="0: all images there are"
@@ -65,12 +67,12 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("docs/results/claim"))
     parsed = parser.parse_args()
 
-    data = radiographs.read(parsed.data, pneumonia="any")
+    data = radiographs.read(parsed.data, size=parsed.size, pneumonia="any")
     n = len(data.train.labels)
     teachers = {
         ADULTS: (data.train.images, data.train.labels, data.train.patients),
-        CHILDREN: children(parsed.data / "kermany", n),
-        DRAWN: drawn(n),
+        CHILDREN: children(parsed.data / "kermany", n, parsed.size),
+        DRAWN: drawn(n, parsed.size),
     }
     found: dict[tuple[str, int, int], detl.CrossValidationResult] = {}
     for seed in parsed.seeds:
@@ -96,9 +98,10 @@ class Sources:
         seed: int,
     ) -> None:
         self.parsed, self.teachers, self.seed = parsed, teachers, seed
+        self.target = TARGET | {"epochs": parsed.target_epochs}
         keras.utils.set_random_seed(seed)
         build = getattr(detl.backbones, parsed.backbone)
-        self.untrained = build((SIZE, SIZE, 1), width=WIDTH)
+        self.untrained = build((parsed.size, parsed.size, 1), width=WIDTH)
         if parsed.imagenet:
             self.lite = keras.saving.load_model(parsed.imagenet, compile=False)
             self.lite_untrained = keras.models.clone_model(self.lite)
@@ -111,10 +114,10 @@ class Sources:
         """Return a transfer from a source."""
         if name in (SCRATCH, LITE_SCRATCH):
             untrained = self.untrained if name == SCRATCH else self.lite_untrained
-            return detl.DomainExtensionTransfer(untrained, trainable_from="input", **TARGET)
+            return detl.DomainExtensionTransfer(untrained, trainable_from="input", **self.target)
         if name in (FROZEN, LITE_IMAGENET):
             source = self.untrained if name == FROZEN else self.lite
-            return detl.DomainExtensionTransfer(source, **TARGET)
+            return detl.DomainExtensionTransfer(source, **self.target)
         runs, seed = self.parsed.runs, self.seed
         if name == LITE_ADULTS:
             backbone = keras.Model(self.lite_untrained.inputs, self.lite_untrained.layers[-1].input)
@@ -124,7 +127,7 @@ class Sources:
             path, taught = runs / f"{self.parsed.backbone}_{i}_{seed}.keras", self.teachers[name]
             backbone = self.untrained
         source = trained(backbone, taught, path, seed)
-        return detl.DomainExtensionTransfer(source, **TARGET)
+        return detl.DomainExtensionTransfer(source, **self.target)
 
 
 def trained(
@@ -143,21 +146,21 @@ def trained(
     return source
 
 
-def children(folder: Path, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def children(folder: Path, n: int, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return n images, labels and patients of Kermany et al. 2018, drawn at random."""
     with (folder / "metadata.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     rows = [rows[i] for i in np.sort(np.random.default_rng(0).permutation(len(rows))[:n])]
     paths = [folder / row["filename"] for row in rows]
-    images = detl.images.load(paths, size=(SIZE, SIZE), channels=1).images
+    images = detl.images.load(paths, size=(size, size), channels=1).images
     labels = np.array([row["finding"].lower() for row in rows])
     return images, labels, np.array([row["patientid"] for row in rows])
 
 
-def drawn(n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def drawn(n: int, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return n phantoms."""
     each = {"normal": n - n // 2, "diseased": n // 2}
-    part = phantoms.draw(each, size=SIZE, name="teacher", random_state=0)
+    part = phantoms.draw(each, size=size, name="teacher", random_state=0)
     return part.images, part.labels, part.patients
 
 
@@ -255,7 +258,8 @@ def write(
     any_result = next(iter(found.values()))
     record = {
         "source": SOURCE,
-        "target": TARGET,
+        "target": TARGET | {"epochs": parsed.target_epochs},
+        "pixels": parsed.size,
         "seeds": seeds,
         "images": len(target.labels),
         "patients": len(set(target.patients.tolist())),

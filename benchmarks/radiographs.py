@@ -12,7 +12,7 @@ from examples.covid_chest_xray import material, tables
 SIZE = 128
 
 
-def read(folder: Path, *, seed: int = 0, **options: Any) -> material.Material:
+def read(folder: Path, *, seed: int = 0, size: int = SIZE, **options: Any) -> material.Material:
     """Read source and target images; options are those of ``material.from_radiographs``."""
     nih, covid = folder / "nih", folder / "covid"
     return material.from_radiographs(
@@ -20,7 +20,7 @@ def read(folder: Path, *, seed: int = 0, **options: Any) -> material.Material:
         nih_images=[nih / "images_128"],
         covid=covid,
         covid_images=[covid / "images_128"],
-        size=SIZE,
+        size=size,
         on_missing="skip",
         random_state=seed,
         **options,
