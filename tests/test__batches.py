@@ -1,10 +1,13 @@
 """Seeds come from where they are said to, and batches are each epoch's rows in a seeded order."""
 
+import gc
 import itertools
+import weakref
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from sklearn.utils.class_weight import compute_sample_weight
 
 from detl._batches import (
@@ -218,6 +221,27 @@ def test_all_fits_share_one_pipeline():
     assert stream.of(counted(1)) is first
     assert stream.of(counted(1, weighted=True)) is not first
     assert stream.of(counted(2)) is first
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="only TensorFlow has pipelines")
+def test_a_fit_that_still_reads_takes_no_batch_of_the_next():
+    stream = BatchStream()
+    earlier = iter(stream.of(counted(0)))
+    assert next(earlier)[0][0, 0] == 0
+    later = iter(stream.of(counted(100)))
+    with pytest.raises(tf.errors.InvalidArgumentError, match="StopIteration"):
+        list(earlier)
+    assert [int(next(later)[0][0, 0]) for _ in range(3)] == [100, 101, 102]
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="only TensorFlow has pipelines")
+def test_the_batches_are_let_go_of_with_their_stream():
+    stream, batches = BatchStream(), counted(0)
+    assert read(stream.of(batches), 1) == [[0, 0]]
+    kept = weakref.ref(batches)
+    del stream, batches
+    gc.collect()
+    assert kept() is None
 
 
 def test_every_epoch_draws_one_view_of_each_row():

@@ -1,10 +1,12 @@
 """The source stage: what is trained on what, which weights come back, and what a file keeps."""
 
+import gc
 import itertools
 import logging
 import math
 import pickle
 import random
+import weakref
 from collections import Counter
 
 import keras
@@ -194,6 +196,25 @@ class Watched(np.ndarray):
 def test_no_more_than_a_batch_is_copied_not_even_to_validate(train, tiny_images):
     train(images=tiny_images.view(Watched))
     assert 0 < Watched.most_copied <= LIKE_TINY_SOURCE["batch_size"]
+
+
+def test_the_images_are_let_go_of(train, tiny_images):
+    images = tiny_images.copy()
+    source = train(images=images)
+    kept = weakref.ref(images)
+    del images
+    gc.collect()
+    assert kept() is None
+    assert source.history["val_loss"]
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="only TensorFlow has it")
+def test_no_generator_of_tensorflow_is_used_which_slows_the_whole_process_down(train, monkeypatch):
+    def refuse(*args, **kwargs):
+        raise AssertionError("from_generator is called")
+
+    monkeypatch.setattr(tf.data.Dataset, "from_generator", refuse)
+    train()
 
 
 def test_callbacks_run_beside_the_one_that_keeps_the_best_epoch(train):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
@@ -93,33 +94,110 @@ def training_batches(
 
 
 class BatchStream:
-    """Hand batches to ``Model.fit``, which on TensorFlow never gives back what it reads from.
+    """Hand batches to ``Model.fit``, on TensorFlow through one pipeline that serves all fits.
 
-    From a Python generator Keras makes a new pipeline for every fit, and each leaves 1.3 MiB
-    behind. Here one pipeline serves all fits.
+    Keras would make a new pipeline of a Python generator for every fit, and each leaves 1.3 MiB
+    behind.
     """
 
     def __init__(self) -> None:
+        self._fit = 0
         self._batches: Iterator[tuple[Any, ...]] = iter(())
         self._pipelines: dict[Any, Any] = {}
 
     def of(self, batches: Iterator[tuple[Any, ...]]) -> Any:
-        """Return what ``Model.fit`` reads these batches from; the stream's last batches end."""
+        """Return what ``Model.fit`` reads these batches from, and no others any more."""
         import keras  # folds and metrics, which also draw seeds here, do without
 
         if keras.backend.backend() != "tensorflow":
             return batches
-        import tensorflow as tf
 
         first = next(batches)
+        self._fit += 1
         self._batches = itertools.chain([first], batches)
-        signature = tuple(tf.TensorSpec((None, *part.shape[1:]), part.dtype) for part in first)
+        signature = _signature(first)
         if signature not in self._pipelines:
-            pipeline = tf.data.Dataset.from_generator(
-                lambda: self._batches, output_signature=signature
-            )
-            self._pipelines[signature] = pipeline.prefetch(tf.data.AUTOTUNE)
+            begun, following = weakref.WeakMethod(self._begun), weakref.WeakMethod(self._next)
+            self._pipelines[signature] = _pipeline_of_fits(begun, following, signature)
         return self._pipelines[signature]
+
+    def _begun(self, _: int) -> tuple[np.int64]:
+        return (np.int64(self._fit),)
+
+    def _next(self, fit: int) -> tuple[Any, ...]:
+        if fit != self._fit:
+            raise StopIteration
+        return next(self._batches)
+
+
+def in_order(batches: Any) -> Any:
+    """Return what ``Model.fit`` validates on: the batches of a ``PyDataset``, in their order.
+
+    The caller keeps the ``PyDataset`` for as long as it is read.
+    """
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        return batches
+    import tensorflow as tf
+
+    one, signature = weakref.WeakMethod(batches.__getitem__), _signature(batches[0])
+    indices = tf.data.Dataset.range(len(batches))
+    return _ahead(indices.map(lambda index: _from_python(one, index, signature)))
+
+
+def _pipeline_of_fits(
+    begun: weakref.WeakMethod[Any], following: weakref.WeakMethod[Any], signature: tuple[Any, ...]
+) -> Any:
+    """Return a pipeline that asks for the fit's number first, then for its batches."""
+    import tensorflow as tf
+
+    def of_one_fit(_: Any) -> Any:
+        (fit,) = _from_python(begun, 0, (tf.TensorSpec((), tf.int64),))
+        return tf.data.Dataset.range(2**62).map(lambda _: _from_python(following, fit, signature))
+
+    return _ahead(tf.data.Dataset.from_tensors(0).flat_map(of_one_fit))
+
+
+def _signature(batch: tuple[np.ndarray, ...]) -> tuple[Any, ...]:
+    import tensorflow as tf
+
+    return tuple(tf.TensorSpec((None, *part.shape[1:]), part.dtype) for part in batch)
+
+
+def _from_python(method: weakref.WeakMethod[Any], number: Any, signature: tuple[Any, ...]) -> Any:
+    """Return, as tensors, the arrays that a method returns for a number.
+
+    Not ``tf.data.Dataset.from_generator``, which Keras uses too: once it was used, TensorFlow 2.21
+    has the whole process give every free piece of memory above 128 kB back to the system, and
+    training takes up to twice as long (benchmarks/input_pipeline.py). The method's object is not
+    kept: TensorFlow never lets go of a Python function that it calls.
+    """
+    import tensorflow as tf
+
+    def call(number: np.int64) -> Any:
+        alive = method()
+        if alive is None:
+            raise StopIteration
+        return alive(int(number))
+
+    parts = tf.numpy_function(call, [number], [part.dtype for part in signature])
+    return tuple(
+        tf.ensure_shape(part, spec.shape) for part, spec in zip(parts, signature, strict=True)
+    )
+
+
+def _ahead(pipeline: Any) -> Any:
+    """Prepare the next batches while one is trained on.
+
+    Without autotuning: when its pipeline is closed, TensorFlow 2.21 may sleep as long as the
+    pipeline has been open, at most a minute.
+    """
+    import tensorflow as tf
+
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return pipeline.prefetch(2).with_options(options)
 
 
 def steps_per_epoch(n: int, batch_size: int) -> int:

@@ -19,8 +19,10 @@ from sklearn.exceptions import ConvergenceWarning
 
 from detl import _graphs, folds
 from detl._batches import (
+    BatchStream,
     ClassWeight,
     balanced_weights,
+    in_order,
     integer_seed,
     seed_sequence,
     steps_per_epoch,
@@ -277,19 +279,22 @@ def pretrain(
     keep_best = keras.callbacks.EarlyStopping(
         monitor="val_accuracy", mode="max", patience=epochs, restore_best_weights=True
     )
+    batches = training_batches(
+        images,
+        targets,
+        batch_size=batch_size,
+        generator=np.random.default_rng(batch_seed),
+        rows=rows,
+        weights=None if class_weight is None else balanced_weights(targets, rows),
+        augment=augmentation,
+    )
+    stream = BatchStream()
+    held_out_batches = _InOrder(*validation, rows=held_out, batch_size=batch_size)
     fitted = network.fit(
-        training_batches(
-            images,
-            targets,
-            batch_size=batch_size,
-            generator=np.random.default_rng(batch_seed),
-            rows=rows,
-            weights=None if class_weight is None else balanced_weights(targets, rows),
-            augment=augmentation,
-        ),
+        stream.of(batches),
         steps_per_epoch=steps,
         epochs=epochs,
-        validation_data=_InOrder(*validation, rows=held_out, batch_size=batch_size),
+        validation_data=in_order(held_out_batches),
         callbacks=[keep_best, *callbacks],
         shuffle=False,
         verbose=verbose,

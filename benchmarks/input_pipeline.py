@@ -1,0 +1,145 @@
+"""Time the target stage fed by detl's pipeline and by the one Keras makes of a generator.
+
+Each fit has a process of its own, since a generator changes how the whole process gets its memory;
+the processes take turns.
+
+Run: ``python -m benchmarks.input_pipeline``
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from detl import DomainExtensionTransfer, backbones
+from detl._batches import BatchStream, training_batches
+
+BATCH, N_IMAGES, N_CLASSES, ROUNDS, FITS, EPOCHS = 32, 512, 4, 3, 3, 2
+GENERATOR, OURS = "Keras's, of a generator", "detl's"
+CASES = {
+    "alexnet, everything": ("alexnet", {"trainable_from": "input"}),
+    "resnet50, last block": ("resnet50", {}),
+    "vgg16, last block": ("vgg16", {}),
+}
+
+
+class Steps(keras.callbacks.Callback):
+    """Write down the seconds of every step, and when training was over."""
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        """Begin anew."""
+        self.seconds: list[float] = []
+
+    def on_train_batch_begin(self, batch: int, logs: dict | None = None) -> None:
+        """Start the clock."""
+        self.started = time.perf_counter()
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        """Stop it."""
+        self.seconds.append(time.perf_counter() - self.started)
+
+    def on_train_end(self, logs: dict | None = None) -> None:
+        """Note when the last step was done; what follows closes the pipeline."""
+        self.ended = time.perf_counter()
+
+
+def fits(case: str, pipeline: str) -> list[dict[str, float]]:
+    """Fit a few times, the first time to compile, and return the numbers of the others."""
+    name, options = CASES[case]
+    generator = np.random.default_rng(0)
+    images = generator.integers(0, 256, (N_IMAGES, 128, 128, 1)).astype("uint8")
+    targets = generator.integers(0, N_CLASSES, N_IMAGES)
+    source = getattr(backbones, name)((128, 128, 1), width=0.25)
+    extension = DomainExtensionTransfer(source, random_state=0, **options).extend(N_CLASSES)
+    features, model = extension.trunk(images), extension.tail.model
+    stream, steps, found = BatchStream(), Steps(), []
+    for _ in range(1 + FITS):
+        batches = training_batches(
+            features, targets, batch_size=BATCH, generator=np.random.default_rng(0)
+        )
+        pages = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        model.fit(
+            batches if pipeline == GENERATOR else stream.of(batches),
+            steps_per_epoch=N_IMAGES // BATCH,
+            epochs=EPOCHS,
+            callbacks=[steps],
+            shuffle=False,
+            verbose=0,
+        )
+        found.append(
+            {
+                "step": 1000 * statistics.median(steps.seconds) / BATCH,
+                "closing": time.perf_counter() - steps.ended,
+                "training": sum(steps.seconds),
+                "pages": (resource.getrusage(resource.RUSAGE_SELF).ru_minflt - pages)
+                / len(steps.seconds),
+            }
+        )
+    return found[1:]
+
+
+def main() -> None:
+    """Let the processes take turns and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--output", type=Path, default=Path("docs/results/input_pipeline.csv"))
+    parser.add_argument("--one", nargs=2, help="fit in this process: a case and a pipeline")
+    parsed = parser.parse_args()
+    if parsed.one:
+        print(json.dumps(fits(*parsed.one)))
+        return
+
+    rows = []
+    for case in CASES:
+        found: dict[str, list[dict[str, float]]] = {GENERATOR: [], OURS: []}
+        for _ in range(ROUNDS):
+            for pipeline, all_fits in found.items():
+                command = [sys.executable, "-m", "benchmarks.input_pipeline"]
+                printed = subprocess.run(
+                    [*command, "--one", case, pipeline], check=True, stdout=subprocess.PIPE
+                )
+                all_fits += json.loads(printed.stdout.splitlines()[-1])
+        medians = {
+            pipeline: statistics.median(fit["step"] for fit in all_fits)
+            for pipeline, all_fits in found.items()
+        }
+        for pipeline, all_fits in found.items():
+            steps, closing, training, pages = (
+                [fit[key] for fit in all_fits] for key in ("step", "closing", "training", "pages")
+            )
+            rows.append(
+                {
+                    "network": case,
+                    "pipeline": pipeline,
+                    "fits": len(all_fits),
+                    "step, ms per image": f"{medians[pipeline]:.2f}",
+                    "fastest": f"{min(steps):.2f}",
+                    "slowest": f"{max(steps):.2f}",
+                    "ratio": f"{medians[GENERATOR] / medians[pipeline]:.2f}",
+                    "new pages a step": f"{statistics.median(pages):.0f}",
+                    "training, s": f"{statistics.median(training):.1f}",
+                    "closing, s": f"{statistics.median(closing):.2f}",
+                    "longest closing, s": f"{max(closing):.2f}",
+                    "cores": len(os.sched_getaffinity(0)),
+                    "keras": keras.__version__,
+                }
+            )
+            print(*rows[-1].values(), flush=True)
+    with parsed.output.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+if __name__ == "__main__":
+    main()
