@@ -63,6 +63,7 @@ def main() -> None:
         "--per-class", type=int, nargs="+", default=list(PER_CLASS), help="0: all images there are"
     )
     parser.add_argument("--only", nargs="+", choices=NAMES, default=list(NAMES), help="sources")
+    parser.add_argument("--n-jobs", type=int, default=1, help="folds trained at a time")
     parser.add_argument("--runs", type=Path, default=Path("runs/claim"))
     parser.add_argument("--output", type=Path, default=Path("docs/results/claim"))
     parsed = parser.parse_args()
@@ -189,6 +190,7 @@ def cross_validated(
         on_leak="ignore",  # of copies; no patient is on both sides
         checkpoint_dir=parsed.runs / "folds" / f"{parsed.backbone}_{slug}_{n or 'all'}_{seed}",
         random_state=seed,
+        n_jobs=parsed.n_jobs,
     )
 
 
