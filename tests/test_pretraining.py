@@ -217,6 +217,19 @@ def test_no_generator_of_tensorflow_is_used_which_slows_the_whole_process_down(t
     train()
 
 
+def test_an_error_of_an_augmentation_is_raised_as_it_is(train):
+    asked = []
+
+    def break_down_later(batch, generator):
+        asked.append(len(batch))
+        if len(asked) == 2:
+            raise LookupError("no colour left")
+        return batch
+
+    with pytest.raises(LookupError, match=r"^'?no colour left'?$"):
+        train(augmentation=break_down_later, epochs=2)
+
+
 def test_callbacks_run_beside_the_one_that_keeps_the_best_epoch(train):
     epochs = []
     watch = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: epochs.append(logs))

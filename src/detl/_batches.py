@@ -104,6 +104,17 @@ class BatchStream:
         self._fit = 0
         self._batches: Iterator[tuple[Any, ...]] = iter(())
         self._pipelines: dict[Any, Any] = {}
+        self._error: Exception | None = None
+
+    def fit(self, model: Any, batches: Iterator[tuple[Any, ...]], **options: Any) -> Any:
+        """Call ``model.fit``; what goes wrong while a batch is made is raised as it is."""
+        try:
+            return model.fit(self.of(batches), shuffle=False, **options)
+        except Exception as error:
+            cause, self._error = self._error, None
+            if cause is None or cause is error:
+                raise
+            raise cause from error
 
     def of(self, batches: Iterator[tuple[Any, ...]]) -> Any:
         """Return what ``Model.fit`` reads these batches from, and no others any more."""
@@ -114,6 +125,7 @@ class BatchStream:
 
         first = next(batches)
         self._fit += 1
+        self._error = None
         self._batches = itertools.chain([first], batches)
         signature = _signature(first)
         if signature not in self._pipelines:
@@ -127,7 +139,12 @@ class BatchStream:
     def _next(self, fit: int) -> tuple[Any, ...]:
         if fit != self._fit:
             raise StopIteration
-        return next(self._batches)
+        try:
+            return next(self._batches)
+        except Exception as error:
+            # TensorFlow raises one of its own for it, and asks once more.
+            self._error = self._error or error
+            raise
 
 
 def in_order(batches: Any) -> Any:
@@ -170,8 +187,8 @@ def _from_python(method: weakref.WeakMethod[Any], number: Any, signature: tuple[
 
     Not ``tf.data.Dataset.from_generator``, which Keras uses too: once it was used, TensorFlow 2.21
     has the whole process give every free piece of memory above 128 kB back to the system, and
-    training takes up to twice as long (benchmarks/input_pipeline.py). The method's object is not
-    kept: TensorFlow never lets go of a Python function that it calls.
+    training takes up to 1.8 times as long (benchmarks/input_pipeline.py). The method's object is
+    not kept: TensorFlow never lets go of a Python function that it calls.
     """
     import tensorflow as tf
 

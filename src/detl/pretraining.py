@@ -290,13 +290,13 @@ def pretrain(
     )
     stream = BatchStream()
     held_out_batches = _InOrder(*validation, rows=held_out, batch_size=batch_size)
-    fitted = network.fit(
-        stream.of(batches),
+    fitted = stream.fit(
+        network,
+        batches,
         steps_per_epoch=steps,
         epochs=epochs,
         validation_data=in_order(held_out_batches),
         callbacks=[keep_best, *callbacks],
-        shuffle=False,
         verbose=verbose,
     )
     history = {name: [float(v) for v in values] for name, values in fitted.history.items()}

@@ -155,12 +155,12 @@ class Tail:
             weights=_image_weights(class_weight, targets, rows),
             n_views=n_views,
         )
-        history = self.model.fit(
-            self._stream.of(batches),
+        history = self._stream.fit(
+            self.model,
+            batches,
             steps_per_epoch=steps_per_epoch(len(rows), batch_size),
             epochs=epochs,
             callbacks=None if on_epoch is None else [_AfterEpoch(on_epoch)],
-            shuffle=False,
             verbose=verbose,
         )
         losses = history.history["loss"]
