@@ -64,6 +64,11 @@ def main() -> None:
     )
     parser.add_argument("--only", nargs="+", choices=NAMES, default=list(NAMES), help="sources")
     parser.add_argument("--n-jobs", type=int, default=1, help="folds trained at a time")
+    parser.add_argument(
+        "--keep",
+        action="store_true",
+        help="keep the results beside the tables, and take those that are there",
+    )
     parser.add_argument("--runs", type=Path, default=Path("runs/claim"))
     parser.add_argument("--output", type=Path, default=Path("docs/results/claim"))
     parsed = parser.parse_args()
@@ -81,8 +86,16 @@ def main() -> None:
         for n, name in itertools.product(parsed.per_class, parsed.only):
             if not sources.known(name) or (n != ALL and name not in CURVES):
                 continue
-            transfer = sources.transfer(name)
-            found[name, n, seed] = cross_validated(transfer, data.target, n, seed, parsed, name)
+            kept = parsed.output / "results" / f"{slug(name)}_{n or 'all'}_{seed}.json"
+            if parsed.keep and kept.exists():
+                found[name, n, seed] = detl.CrossValidationResult.load(kept)
+            else:
+                transfer = sources.transfer(name)
+                result = cross_validated(transfer, data.target, n, seed, parsed, name)
+                found[name, n, seed] = result
+                if parsed.keep:
+                    kept.parent.mkdir(parents=True, exist_ok=True)
+                    result.save(kept)
             print(f"seed {seed}, {n or 'all'} per class, {name}", flush=True)
             print(found[name, n, seed].scores["accuracy"], flush=True)
         write(parsed.output, found, data.target, parsed)
@@ -180,7 +193,6 @@ def cross_validated(
     if n != ALL:
         generator = np.random.default_rng(seed)
         folds = [(some(train, target.labels, n, generator), test) for train, test in folds]
-    slug = "".join(c if c.isalnum() else "_" for c in name)
     return detl.cross_validate(
         transfer,
         target.images,
@@ -188,10 +200,17 @@ def cross_validated(
         groups=target.patients,
         cv=folds,
         on_leak="ignore",  # of copies; no patient is on both sides
-        checkpoint_dir=parsed.runs / "folds" / f"{parsed.backbone}_{slug}_{n or 'all'}_{seed}",
+        checkpoint_dir=parsed.runs
+        / "folds"
+        / f"{parsed.backbone}_{slug(name)}_{n or 'all'}_{seed}",
         random_state=seed,
         n_jobs=parsed.n_jobs,
     )
+
+
+def slug(name: str) -> str:
+    """Return a source's name as part of a file's."""
+    return "".join(c if c.isalnum() else "_" for c in name)
 
 
 def some(
