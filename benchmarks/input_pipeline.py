@@ -33,7 +33,6 @@ CASES: dict[str, tuple[str, int, float, str | None, int]] = {
     "resnet50, 128 px, a quarter of the width, last block": ("resnet50", 128, 0.25, None, 512),
     "vgg16, 128 px, a quarter of the width, last block": ("vgg16", 128, 0.25, None, 512),
     "resnet50, 224 px, full width, last block": ("resnet50", 224, 1.0, None, 64),
-    "vgg16, 224 px, full width, last block": ("vgg16", 224, 1.0, None, 64),
 }
 
 
@@ -140,10 +139,10 @@ def main() -> None:
                 }
             )
             print(*rows[-1].values(), flush=True)
-    with parsed.output.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+        with parsed.output.open("w", newline="") as file:
+            writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
 
 
 if __name__ == "__main__":
