@@ -835,6 +835,12 @@ def test_channels_first_is_explained_like_channels_last(subclassed):
     last, first = build("channels_last"), build("channels_first")
     images = np.random.default_rng(2).normal(size=(3, 8, 7, 2)).astype("float32")
     turned = np.moveaxis(images, -1, 1)
+    try:
+        first(turned)
+    except Exception as error:
+        if "only supports the NHWC tensor format on the CPU" not in str(error):
+            raise
+        pytest.skip("TensorFlow runs without oneDNN on this processor: no channels first")
     if subclassed:
         first = called(Plain(first.layers), turned)
     for method in ("gradcam", "hirescam", "scorecam"):
