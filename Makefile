@@ -37,8 +37,8 @@ docs: $(VENV)/.installed-dev
 	@echo "Open docs/_build/html/index.html"
 
 # What needs radiographs, or the other libraries of Grad-CAM, says in its first lines how to run it.
-TIMINGS := import_time operations decoding normalization_speed precision frozen_trunk tail_floor tail_trials input_pipeline \
-  target_stage source_speed many_folds audit_time scale strategies
+TIMINGS := import_time operations decoding normalization_speed precision frozen_trunk tail_floor tail_trials \
+  input_pipeline target_stage source_speed many_folds audit_time scale strategies
 
 benchmark: $(VENV)/.installed-benchmark
 	for name in $(TIMINGS); do echo "== $$name"; $(BIN)/python -m benchmarks.$$name || exit 1; done

@@ -86,7 +86,8 @@ def main() -> None:
         for n, name in itertools.product(parsed.per_class, parsed.only):
             if not sources.known(name) or (n != ALL and name not in CURVES):
                 continue
-            kept = parsed.output / "results" / f"{slug(name)}_{n or 'all'}_{seed}.json"
+            settings = f"{parsed.size}_pixels_{parsed.target_epochs}_epochs"
+            kept = parsed.output / "results" / settings / f"{slug(name)}_{n or 'all'}_{seed}.json"
             if parsed.keep and kept.exists():
                 found[name, n, seed] = detl.CrossValidationResult.load(kept)
             else:

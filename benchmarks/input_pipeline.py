@@ -1,7 +1,7 @@
 """Time the target stage fed by detl's pipeline and by the one Keras makes of a generator.
 
-Each fit has a process of its own, since a generator changes how the whole process gets its memory;
-the processes take turns.
+Each pipeline has processes of its own, since a generator changes how the whole process gets its
+memory; the processes take turns.
 
 Run: ``python -m benchmarks.input_pipeline``
 """

@@ -101,7 +101,7 @@ class BatchStream:
     """
 
     def __init__(self) -> None:
-        self._fit = 0
+        self._number = 0
         self._batches: Iterator[tuple[Any, ...]] = iter(())
         self._pipelines: dict[Any, Any] = {}
         self._error: Exception | None = None
@@ -124,7 +124,7 @@ class BatchStream:
             return batches
 
         first = next(batches)
-        self._fit += 1
+        self._number += 1
         self._error = None
         self._batches = itertools.chain([first], batches)
         signature = _signature(first)
@@ -134,10 +134,10 @@ class BatchStream:
         return self._pipelines[signature]
 
     def _begun(self, _: int) -> tuple[np.int64]:
-        return (np.int64(self._fit),)
+        return (np.int64(self._number),)
 
-    def _next(self, fit: int) -> tuple[Any, ...]:
-        if fit != self._fit:
+    def _next(self, number: int) -> tuple[Any, ...]:
+        if number != self._number:
             raise StopIteration
         try:
             return next(self._batches)
