@@ -59,7 +59,10 @@ BLOCKS = (
 
 
 def efficientnet_lite0(
-    input_shape: tuple[int, int, int], *, classifier_activation: str | None = "softmax"
+    input_shape: tuple[int, int, int],
+    *,
+    classifier_activation: str | None = "softmax",
+    enlarged_to: int | None = None,
 ) -> keras.Model:
     """Build the network with random weights; its layers are named as EfficientNet's in Keras.
 
@@ -69,6 +72,8 @@ def efficientnet_lite0(
         ``(height, width, channels)``, 1 or 3 channels; grey is repeated in red, green and blue.
     classifier_activation : {"softmax", None}, default="softmax"
         ``None`` gives logits.
+    enlarged_to : int, optional
+        Height and width in pixels to which the first layer resizes the images (bilinear).
 
     Returns
     -------
@@ -78,6 +83,8 @@ def efficientnet_lite0(
     """
     images = keras.Input(input_shape, name="images")
     x = images
+    if enlarged_to is not None:
+        x = layers.Resizing(enlarged_to, enlarged_to, name="enlarging")(x)
     if input_shape[-1] == 1:
         x = layers.Concatenate(name="grey_to_rgb")([x, x, x])
     # (x - 127) / 128 for every channel, as efficientnet_lite_builder.py in tensorflow/tpu has it.

@@ -1,21 +1,10 @@
-from dataclasses import dataclass
 from types import SimpleNamespace
 
 import numpy as np
+import pytest
 
 from benchmarks import honest
 from examples.covid_chest_xray import material
-
-
-@dataclass(frozen=True)
-class Fold:
-    probabilities: np.ndarray
-    test: int
-
-
-@dataclass(frozen=True)
-class Result:
-    folds: tuple
 
 
 def part(n_patients, images_each=2):
@@ -54,14 +43,37 @@ def test_each_fold_takes_what_its_own_inner_split_likes_best(monkeypatch):
     assert result.folds == ("y0", "x1", "x2")
 
 
-def test_averaging_is_of_the_probabilities_of_the_same_images():
-    def result(*probabilities):
-        folds = tuple(Fold(probabilities=np.array(p), test=k) for k, p in enumerate(probabilities))
-        return Result(folds=folds)
+def held_out(make_result, *said):
+    """Return what a lever says in two folds of four images, classes a and b in turn."""
+    indices = [(np.arange(4, 8), np.arange(4)), (np.arange(4), np.arange(4, 8))]
+    shares = [np.stack([np.asarray(p), 1 - np.asarray(p)], axis=1) for p in said]
+    return make_result(["a", "b"] * 4, indices=indices, probabilities=shares)
 
-    found = honest.averaged(
-        [result([[0.9, 0.1]], [[0.0, 1.0]]), result([[0.1, 0.9]], [[0.5, 0.5]])]
-    )
-    np.testing.assert_allclose(found.folds[0].probabilities, [[0.5, 0.5]])
-    np.testing.assert_allclose(found.folds[1].probabilities, [[0.25, 0.75]])
-    assert [fold.test for fold in found.folds] == [0, 1]
+
+def test_the_selected_average_takes_what_lowers_the_inner_loss_in_each_fold(make_result):
+    right, wrong = [0.9, 0.1, 0.9, 0.1], [0.1, 0.9, 0.1, 0.9]
+    inner = {
+        "x": held_out(make_result, right, wrong),
+        "y": held_out(make_result, wrong, right),
+    }
+    outer = {
+        "x": held_out(make_result, [0.6] * 4, [0.7] * 4),
+        "y": held_out(make_result, [0.2] * 4, [0.3] * 4),
+    }
+    shares, average = honest.selected(inner, outer)
+    np.testing.assert_allclose(average.folds[0].probabilities[:, 0], 0.6, rtol=1e-6)
+    np.testing.assert_allclose(average.folds[1].probabilities[:, 0], 0.3, rtol=1e-6)
+    assert shares == {"x": pytest.approx(0.5), "y": pytest.approx(0.5)}
+
+
+def test_two_that_err_differently_share_the_selected_average(make_result):
+    # Each is sure and right of one half, and says nothing of the other: together they know all.
+    inner = {
+        "x": held_out(make_result, [0.99, 0.01, 0.4, 0.6], [0.99, 0.01, 0.4, 0.6]),
+        "y": held_out(make_result, [0.4, 0.6, 0.99, 0.01], [0.4, 0.6, 0.99, 0.01]),
+        "wrong": held_out(make_result, [0.01, 0.99] * 2, [0.01, 0.99] * 2),
+    }
+    shares, average = honest.selected(inner, inner)
+    assert shares == {"x": pytest.approx(0.5), "y": pytest.approx(0.5), "wrong": 0.0}
+    expected = [0.695, 0.305, 0.695, 0.305]
+    np.testing.assert_allclose(average.folds[1].probabilities[:, 0], expected, rtol=1e-6)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         shortcuts,
     )
     from detl.augmentation import Augmentation
+    from detl.averaging import average_results
     from detl.comparison import Comparison, compare, compare_results
     from detl.cross_validation import FoldError, cross_validate
     from detl.gradcam import GradCAM
@@ -38,6 +39,7 @@ __all__ = [
     "FoldError",
     "GradCAM",
     "SourceModel",
+    "average_results",
     "backbones",
     "compare",
     "compare_results",
@@ -62,6 +64,7 @@ _DEFINED_IN = {
     "GradCAM": "gradcam",
     "FoldError": "cross_validation",
     "SourceModel": "pretraining",
+    "average_results": "averaging",
     "compare": "comparison",
     "compare_results": "comparison",
     "cross_validate": "cross_validation",

@@ -210,6 +210,11 @@ def _check_same(transfer: Any, described: dict[str, Any]) -> None:
             "cross-validated."
         )
     for name, value in described.items():
+        if not hasattr(transfer, name):  # of an average, or of a rival
+            raise ValueError(
+                f"The result's settings have {name!r}, which is no parameter of a transfer: it is "
+                "not of one transfer alone; give the result that cross_validate returned for it."
+            )
         given = getattr(transfer, name)
         if isinstance(value, str | int | float | None) and given != value:
             raise ValueError(
