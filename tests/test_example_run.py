@@ -164,6 +164,58 @@ def test_a_network_published_later_joins_the_tables_of_those_before(finished, tm
     assert kept_out == {"nothing", "patients"}
 
 
+def record(path, *, seed, accuracies, leaks=(), backbone="alexnet"):
+    """Write what a run leaves of its protocols and leaks."""
+    path.parent.mkdir(parents=True)
+    found = {
+        name: {"accuracy": value, "interval": {"low": value - 0.1, "high": value + 0.1}}
+        for name, value in accuracies.items()
+    }
+    worth = [
+        {"from": first, "to": other, "accuracy": value, "low": value - 0.02, "high": value + 0.02}
+        for first, other, value in leaks
+    ]
+    settings = {"backbone": backbone, "random_state": seed}
+    path.write_text(json.dumps({"settings": settings, "target": found, "leaks": worth}))
+
+
+def test_runs_with_other_seeds_stand_beside_the_first(tmp_path):
+    published = tmp_path / "published"
+    record(
+        published / "alexnet/results.json",
+        seed=0,
+        accuracies={"paper": 0.5, "strict": 0.4},
+        leaks=[("paper", "strict", 0.1)],
+    )
+    record(published / "vgg16/results.json", seed=0, accuracies={"paper": 0.9}, backbone="vgg16")
+    for seed, strict in ((1, 0.5), (2, 0.6)):
+        record(
+            tmp_path / f"run_{seed}/alexnet/numbers/results.json",
+            seed=seed,
+            accuracies={"strict": strict},
+            leaks=[("paper", "strict", 0.1 * seed + 0.1)] if seed == 2 else [],
+        )
+        (copy,) = report.copy_other_seed(tmp_path / f"run_{seed}", published)
+        assert copy == published / f"seeds/alexnet_{seed}.json"
+    paper, strict = read_csv(published / "seeds.csv")  # the network with one seed is left out
+    assert (paper["network"], paper["protocol"]) == ("alexnet", "paper")
+    assert paper["seed 0"] == "0.500 (0.400 to 0.600)"
+    assert (paper["seed 1"], paper["mean"], paper["seeds"]) == ("", "0.500", "1")
+    assert (strict["mean"], strict["seeds"]) == ("0.500", "3")
+    (leak,) = read_csv(published / "seeds_leaks.csv")
+    assert leak["seed 0, points"] == "+10.0 (+8.0 to +12.0)"
+    assert (leak["seed 1, points"], leak["mean"]) == ("", "+20.0")
+
+
+def test_a_seed_that_is_published_is_not_published_as_another(tmp_path):
+    record(tmp_path / "published/alexnet/results.json", seed=0, accuracies={"strict": 0.4})
+    record(tmp_path / "run/alexnet/numbers/results.json", seed=0, accuracies={"strict": 0.4})
+    with pytest.raises(ValueError, match="has seed 0, which is published already"):
+        report.copy_other_seed(tmp_path / "run", tmp_path / "published")
+    with pytest.raises(FileNotFoundError, match="expected the output of a run"):
+        report.copy_other_seed(tmp_path / "published", tmp_path / "published")
+
+
 @pytest.mark.slow
 def test_a_source_model_is_used_again_only_with_the_same_settings_and_images(
     finished, drawn, tmp_path

@@ -145,6 +145,48 @@ def copy_numbers(output: str | Path, destination: str | Path) -> list[Path]:
     return copies
 
 
+def copy_other_seed(output: str | Path, destination: str | Path) -> list[Path]:
+    """Put the numbers of the same run with another seed beside those that are published.
+
+    ``seeds.csv`` and ``seeds_leaks.csv`` have a column for each seed, of every record that is
+    published there.
+
+    Parameters
+    ----------
+    output : path
+        What ``--output`` was.
+    destination : path
+        Where :func:`copy_numbers` put the first seed's; gets ``seeds/BACKBONE_SEED.json``.
+
+    Returns
+    -------
+    list of Path
+        The records written.
+    """
+    records = sorted(Path(output).glob("*/numbers/results.json"))
+    if not records:
+        raise FileNotFoundError(f"{output} has no */numbers; expected the output of a run.")
+    destination = Path(destination)
+    first = [json.loads(path.read_text()) for path in sorted(destination.glob("*/results.json"))]
+    (destination / "seeds").mkdir(parents=True, exist_ok=True)
+    copies = []
+    for path in records:
+        run = json.loads(path.read_text())
+        if any(_network(run) == _network(one) and _seed(run) == _seed(one) for one in first):
+            raise ValueError(
+                f"{path} has seed {_seed(run)}, which is published already; give the output of a "
+                "run with another."
+            )
+        copy = destination / "seeds" / f"{_network(run)}_{_seed(run)}.json"
+        copies.append(Path(shutil.copyfile(path, copy)))
+    others = [json.loads(path.read_text()) for path in sorted(destination.glob("seeds/*.json"))]
+    networks = {_network(run) for run in others}
+    runs = [run for run in first if _network(run) in networks] + others
+    _write_csv(destination / "seeds.csv", _seed_rows(runs))
+    _write_csv(destination / "seeds_leaks.csv", _seed_leak_rows(runs))
+    return copies
+
+
 def draw_pictures(
     folder: Path,
     *,
@@ -231,6 +273,53 @@ def _leak_rows(runs: Iterable[Mapping[str, Any]]) -> Iterable[dict[str, Any]]:
             }
 
 
+def _seed_rows(runs: Sequence[Mapping[str, Any]]) -> Iterable[dict[str, Any]]:
+    """Yield a protocol's accuracy with each seed, and the mean of those that have it."""
+    for network, protocol in dict.fromkeys(
+        (_network(run), name) for run in runs for name in run["target"]
+    ):
+        found = {
+            _seed(run): run["target"][protocol]
+            for run in runs
+            if _network(run) == network and protocol in run["target"]
+        }
+        accuracies = {
+            seed: f"{one['accuracy']:.3f} ({_between(one['interval'])})"
+            for seed, one in found.items()
+        }
+        yield {
+            "network": network,
+            "protocol": protocol,
+            **{f"seed {seed}": accuracies.get(seed, "") for seed in _seeds(runs)},
+            "mean": f"{np.mean([one['accuracy'] for one in found.values()]):.3f}",
+            "seeds": len(found),
+        }
+
+
+def _seed_leak_rows(runs: Sequence[Mapping[str, Any]]) -> Iterable[dict[str, Any]]:
+    """Yield what a leak is worth with each seed, in points, and the mean."""
+    for network, protocol, less in dict.fromkeys(
+        (_network(run), leak["from"], leak["to"]) for run in runs for leak in run["leaks"]
+    ):
+        found = {
+            _seed(run): leak
+            for run in runs
+            for leak in run["leaks"]
+            if (_network(run), leak["from"], leak["to"]) == (network, protocol, less)
+        }
+        points = {
+            seed: _points({name: leak[name] for name in ("accuracy", "low", "high")})
+            for seed, leak in found.items()
+        }
+        yield {
+            "network": network,
+            "protocol": protocol,
+            "less": less,
+            **{f"seed {seed}, points": points.get(seed, "") for seed in _seeds(runs)},
+            "mean": f"{100 * np.mean([leak['accuracy'] for leak in found.values()]):+.1f}",
+        }
+
+
 def _rival_rows(runs: Sequence[Mapping[str, Any]]) -> Iterable[dict[str, Any]]:
     """Yield the rivals, the same for all networks, and by how much each network is better."""
     by_folds = _of_any(runs, "rivals")
@@ -286,6 +375,14 @@ def _of_any(runs: Iterable[Mapping[str, Any]], name: str) -> dict[str, Any]:
 
 def _network(run: Mapping[str, Any]) -> str:
     return str(run["settings"]["backbone"])
+
+
+def _seed(run: Mapping[str, Any]) -> int:
+    return int(run["settings"]["random_state"])
+
+
+def _seeds(runs: Iterable[Mapping[str, Any]]) -> list[int]:
+    return sorted({_seed(run) for run in runs})
 
 
 def _between(interval: Mapping[str, Any]) -> str:
