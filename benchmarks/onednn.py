@@ -1,8 +1,8 @@
 """Time both stages with and without oneDNN, Intel's kernels inside TensorFlow.
 
-TensorFlow takes them by itself on processors with AVX-512 VNNI or AMX only; on others
-``TF_ENABLE_ONEDNN_OPTS=1``, set before Python starts, asks for them. The variable is read once, so
-each setting has processes of its own, which take turns.
+TensorFlow takes them by itself on some processors only; ``TF_ENABLE_ONEDNN_OPTS=1``, set before
+Python starts, asks for them on any. The variable is read once, so each setting has processes of its
+own, which take turns.
 
 Run: ``python -m benchmarks.onednn``
 """
