@@ -160,8 +160,10 @@ def test_no_results_are_refused():
 
 
 def test_something_else_than_results_is_refused(one):
-    with pytest.raises(TypeError, match="results has a str"):
+    with pytest.raises(TypeError, match="results has a str; expected a list"):
         average_results({"a": one(0)})
+    with pytest.raises(TypeError, match="results is a CrossValidationResult; expected a list"):
+        average_results(one(0))
 
 
 def test_a_shortcut_test_that_would_train_an_average_anew_is_refused(one):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -102,13 +102,13 @@ def _summed(seconds: list[dict[str, float]]) -> dict[str, float]:
 
 def _checked(results: Any) -> list[CrossValidationResult]:
     """Return the results as a list, all of the same images and folds."""
+    expected = "expected a list of CrossValidationResult, as cross_validate returns them."
+    if not isinstance(results, Iterable):
+        raise TypeError(f"results is a {type(results).__name__}; {expected}")
     results = list(results)
     for result in results:
         if not isinstance(result, CrossValidationResult):
-            raise TypeError(
-                f"results has a {type(result).__name__}; expected a list of "
-                "CrossValidationResult, as cross_validate returns them."
-            )
+            raise TypeError(f"results has a {type(result).__name__}; {expected}")
     if not results:
         raise ValueError("results is empty; expected at least one CrossValidationResult.")
     first = results[0]
