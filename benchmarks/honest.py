@@ -130,6 +130,8 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("docs/results/honest"))
     parser.add_argument("--seed", type=int, default=0)
     parsed = parser.parse_args()
+    if parsed.only and not set(parsed.only) & set(LEVERS):
+        parser.error(f"--only has no lever to choose from; name one of: {', '.join(LEVERS)}.")
 
     parsed.runs /= str(parsed.seed)
     data = radiographs.read(parsed.data, seed=parsed.seed, pneumonia="any")
