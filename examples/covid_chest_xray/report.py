@@ -117,9 +117,7 @@ def copy_numbers(output: str | Path, destination: str | Path) -> list[Path]:
     list of Path
         The folders written.
     """
-    folders = sorted(Path(output).glob("*/numbers"))
-    if not folders:
-        raise FileNotFoundError(f"{output} has no */numbers; expected the output of a run.")
+    folders = _numbers_of(output)
     destination = Path(destination)
     no_predictions = shutil.ignore_patterns("predictions_*")
     copies = [
@@ -163,9 +161,7 @@ def copy_other_seed(output: str | Path, destination: str | Path) -> list[Path]:
     list of Path
         The records written.
     """
-    records = sorted(Path(output).glob("*/numbers/results.json"))
-    if not records:
-        raise FileNotFoundError(f"{output} has no */numbers; expected the output of a run.")
+    records = [folder / "results.json" for folder in _numbers_of(output)]
     destination = Path(destination)
     first = [json.loads(path.read_text()) for path in sorted(destination.glob("*/results.json"))]
     (destination / "seeds").mkdir(parents=True, exist_ok=True)
@@ -225,6 +221,14 @@ def draw_pictures(
         )
         paths.append(_save(figure, folder / f"{kind}.png"))
     return paths
+
+
+def _numbers_of(output: str | Path) -> list[Path]:
+    """Return the folders of numbers, one per backbone, of what ``--output`` was."""
+    folders = sorted(Path(output).glob("*/numbers"))
+    if not folders:
+        raise FileNotFoundError(f"{output} has no */numbers; expected the output of a run.")
+    return folders
 
 
 def _side_by_side_rows(runs: Sequence[Mapping[str, Any]]) -> Iterable[dict[str, Any]]:
