@@ -22,6 +22,7 @@ from detl._batches import array_digest
 LABELS = np.array(["covid", "normal", "other"])[np.arange(60) % 3]
 GROUPS = np.arange(60) // 2
 INDICES = folds.stratified_folds(LABELS, groups=GROUPS, n_splits=3, random_state=0)
+OTHER_TRAINING = [(train[1:], test) for train, test in INDICES]
 
 
 @pytest.fixture
@@ -146,6 +147,7 @@ def test_rivals_can_be_tried_on_the_folds_of_an_average(one):
         ({"groups": GROUPS + 1}, r"results\[1\] has other groups"),
         ({"images": "other digest"}, r"results\[1\] is of other images"),
         ({"indices": INDICES[:2]}, r"results\[1\] has other folds .* same random_state"),
+        ({"indices": OTHER_TRAINING}, r"results\[1\] has other folds"),
         ({"indices": INDICES[::-1]}, r"results\[1\] has other folds .* judge images that the"),
     ],
 )
