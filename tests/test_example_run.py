@@ -164,7 +164,7 @@ def test_a_network_published_later_joins_the_tables_of_those_before(finished, tm
     assert kept_out == {"nothing", "patients"}
 
 
-def record(path, *, seed, accuracies, leaks=(), backbone="alexnet"):
+def record(path, *, seed, accuracies, leaks=(), backbone="alexnet", width=0.25):
     """Write what a run leaves of its protocols and leaks."""
     path.parent.mkdir(parents=True)
     found = {
@@ -175,7 +175,7 @@ def record(path, *, seed, accuracies, leaks=(), backbone="alexnet"):
         {"from": first, "to": other, "accuracy": value, "low": value - 0.02, "high": value + 0.02}
         for first, other, value in leaks
     ]
-    settings = {"backbone": backbone, "random_state": seed}
+    settings = {"backbone": backbone, "random_state": seed, "profile": {"width": width}}
     path.write_text(json.dumps({"settings": settings, "target": found, "leaks": worth}))
 
 
@@ -214,6 +214,22 @@ def test_a_seed_that_is_published_is_not_published_as_another(tmp_path):
         report.copy_other_seed(tmp_path / "run", tmp_path / "published")
     with pytest.raises(FileNotFoundError, match="expected the output of a run"):
         report.copy_other_seed(tmp_path / "published", tmp_path / "published")
+
+
+def test_a_run_with_other_settings_is_not_published_as_another_seed(tmp_path):
+    published = tmp_path / "published"
+    record(published / "vgg16/results.json", seed=0, accuracies={"strict": 0.4}, backbone="vgg16")
+    for backbone, width in (("alexnet", 0.25), ("vgg16", 0.5)):
+        record(
+            tmp_path / f"run/{backbone}/numbers/results.json",
+            seed=1,
+            accuracies={"strict": 0.5},
+            backbone=backbone,
+            width=width,
+        )
+    with pytest.raises(ValueError, match=r"'width': 0.5.* published are .*'width': 0.25"):
+        report.copy_other_seed(tmp_path / "run", published)
+    assert not (published / "seeds").exists()  # nothing of the run, not only not this one
 
 
 @pytest.mark.slow

@@ -164,23 +164,32 @@ def copy_other_seed(output: str | Path, destination: str | Path) -> list[Path]:
     records = [folder / "results.json" for folder in _numbers_of(output)]
     destination = Path(destination)
     first = [json.loads(path.read_text()) for path in sorted(destination.glob("*/results.json"))]
-    (destination / "seeds").mkdir(parents=True, exist_ok=True)
-    copies = []
+    copies = {}  # all are checked before the first is written
     for path in records:
         run = json.loads(path.read_text())
-        if any(_network(run) == _network(one) and _seed(run) == _seed(one) for one in first):
-            raise ValueError(
-                f"{path} has seed {_seed(run)}, which is published already; give the output of a "
-                "run with another."
-            )
-        copy = destination / "seeds" / f"{_network(run)}_{_seed(run)}.json"
-        copies.append(Path(shutil.copyfile(path, copy)))
+        copies[path] = destination / "seeds" / f"{_network(run)}_{_seed(run)}.json"
+        for one in first:
+            if _network(run) != _network(one):
+                continue
+            if _seed(run) == _seed(one):
+                raise ValueError(
+                    f"{path} has seed {_seed(run)}, which is published already; give the output of "
+                    "a run with another."
+                )
+            if run["settings"]["profile"] != one["settings"]["profile"]:
+                raise ValueError(
+                    f"{path} has the settings {run['settings']['profile']}, published are "
+                    f"{one['settings']['profile']}; runs may differ in their seeds only."
+                )
+    (destination / "seeds").mkdir(parents=True, exist_ok=True)
+    for path, copy in copies.items():
+        shutil.copyfile(path, copy)
     others = [json.loads(path.read_text()) for path in sorted(destination.glob("seeds/*.json"))]
     networks = {_network(run) for run in others}
     runs = [run for run in first if _network(run) in networks] + others
     _write_csv(destination / "seeds.csv", _seed_rows(runs))
     _write_csv(destination / "seeds_leaks.csv", _seed_leak_rows(runs))
-    return copies
+    return list(copies.values())
 
 
 def draw_pictures(
