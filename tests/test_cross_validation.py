@@ -18,7 +18,6 @@ import scipy
 from keras import layers
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, confusion_matrix
 from sklearn.model_selection import LeaveOneGroupOut, StratifiedKFold
 
@@ -822,9 +821,3 @@ def test_pixels_between_0_and_1_are_warned_of_once(images):
     with pytest.warns(UserWarning, match="rescaling is inside the model") as warned:
         cross_validate(transfer(epochs=1), images / 255, LABELS, n_splits=2)
     assert len([warning for warning in warned if warning.category is UserWarning]) == 1
-
-
-@pytest.mark.parametrize("other", [LogisticRegression(), DomainExtensionTransfer, None])
-def test_other_estimators_are_referred_to_scikit_learn(images, other):
-    with pytest.raises(TypeError, match=r"use sklearn\.model_selection\.cross_validate"):
-        cross_validate(other, images, LABELS)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from detl.averaging import average_results
     from detl.comparison import Comparison, compare, compare_results
     from detl.cross_validation import FoldError, cross_validate
+    from detl.extraction import FeatureExtractor
     from detl.gradcam import GradCAM
     from detl.pretraining import SourceModel, load_source, pretrain
     from detl.results import CrossValidationResult
@@ -36,6 +37,7 @@ __all__ = [
     "Comparison",
     "CrossValidationResult",
     "DomainExtensionTransfer",
+    "FeatureExtractor",
     "FoldError",
     "GradCAM",
     "SourceModel",
@@ -61,8 +63,9 @@ _DEFINED_IN = {
     "Comparison": "comparison",
     "CrossValidationResult": "results",
     "DomainExtensionTransfer": "transfer",
-    "GradCAM": "gradcam",
+    "FeatureExtractor": "extraction",
     "FoldError": "cross_validation",
+    "GradCAM": "gradcam",
     "SourceModel": "pretraining",
     "average_results": "averaging",
     "compare": "comparison",

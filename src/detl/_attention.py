@@ -43,6 +43,11 @@ def out_of_fold_heatmaps(
     predicted : numpy.ndarray of int, shape (n,)
         Index of the class that was explained, the one predicted; -1 where no fold tested it.
     """
+    if not isinstance(transfer, DomainExtensionTransfer):
+        raise TypeError(
+            f"transfer is {type(transfer).__name__}, which is no network from pixels to classes "
+            "and has no heatmaps; give a DomainExtensionTransfer, or use region_test."
+        )
     n = len(images)
     targets = np.searchsorted(result.classes, result.labels)
     training = transfer.training(result.classes)

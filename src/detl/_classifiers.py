@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from scipy.special import softmax
 
 from detl._checks import check_images
 
@@ -127,3 +128,21 @@ def _columns_of(wanted: np.ndarray, names: Sequence[str] | None) -> np.ndarray:
             f"the nearest are {', '.join(map(repr, near))}."
         )
     return np.array([names.index(name) for name in wanted.flat]).reshape(wanted.shape)
+
+
+def probabilities_by_class(fitted: Any, X: Any, classes: np.ndarray) -> np.ndarray:
+    """Return what a fitted classifier of scikit-learn says, ``(n, n_classes)``.
+
+    Where it gives no probabilities, the softmax of its decisions stands for them: the same ranks,
+    and the same class on top. A class that it has not seen has the probability 0.
+    """
+    if hasattr(fitted, "predict_proba"):
+        found = np.asarray(fitted.predict_proba(X))
+    else:
+        found = np.asarray(fitted.decision_function(X))
+        if found.ndim == 1:  # of two classes it says only one
+            found = np.stack([np.zeros_like(found), found], axis=1)
+        found = softmax(found, axis=1)
+    probabilities = np.zeros((len(found), len(classes)))
+    probabilities[:, np.searchsorted(classes, fitted.classes_)] = found
+    return probabilities

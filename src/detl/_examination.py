@@ -9,8 +9,10 @@ from typing import Any, TypeAlias
 import numpy as np
 from sklearn.base import clone
 
+from detl import _estimators
 from detl._batches import array_digest
 from detl._checks import check_images, check_positive
+from detl._estimators import check_classifier
 from detl._rivals import Predict, linear, on_the_folds_of
 from detl._verdicts import (
     Figure,
@@ -127,7 +129,7 @@ class Trainer:
     ----------
     examination : Examination
         What it is trained for.
-    transfer : DomainExtensionTransfer
+    transfer : DomainExtensionTransfer, or another classifier of scikit-learn
         The one that was cross-validated; another is refused.
     checkpoint_dir, n_jobs, verbose
         As for :func:`detl.cross_validate`; each training has a folder of its own.
@@ -144,11 +146,11 @@ class Trainer:
     ) -> None:
         network = examination.network
         _check_same(transfer, network.settings["transfer"])
-        transfer = clone(transfer).set_params(
-            verbose=0, random_state=int(network.settings["views_seed"])
-        )
-        if isinstance(transfer.source, str | Path):
-            transfer.set_params(source=load_source(transfer.source))
+        transfer = clone(transfer)
+        if isinstance(transfer, DomainExtensionTransfer):
+            transfer.set_params(verbose=0, random_state=int(network.settings["views_seed"]))
+            if isinstance(transfer.source, str | Path):
+                transfer.set_params(source=load_source(transfer.source))
         self.transfer = transfer
         self._subject = Prepared(
             transfer=transfer,
@@ -180,7 +182,8 @@ class Trainer:
         """Cross-validate for other labels of these rows, or on other folds."""
         subject, transfer = self._subject, self.transfer
         rows = np.arange(len(subject.labels)) if rows is None else rows
-        if isinstance(transfer.class_weight, dict) and labels is not subject.labels:
+        weights = getattr(transfer, "class_weight", None)
+        if isinstance(weights, dict) and labels is not subject.labels:
             # Weights of the classes are none of other labels.
             transfer = clone(transfer).set_params(class_weight="balanced")
         return cross_validate(
@@ -203,14 +206,17 @@ class Trainer:
 
 
 def _check_same(transfer: Any, described: dict[str, Any]) -> None:
-    """Refuse another transfer than was cross-validated, as far as its parameters tell."""
+    """Refuse another classifier than was cross-validated, as far as its parameters tell."""
     if not isinstance(transfer, DomainExtensionTransfer):
-        raise TypeError(
-            f"transfer is {type(transfer).__name__}; expected the DomainExtensionTransfer that was "
-            "cross-validated."
-        )
+        check_classifier(transfer, name="transfer")
+        if _estimators.described(transfer) != described:
+            raise ValueError(
+                f"transfer is {transfer!r}, but {described} was cross-validated; give the same "
+                "classifier."
+            )
+        return
     for name, value in described.items():
-        if not hasattr(transfer, name):  # of an average, or of a rival
+        if not hasattr(transfer, name):  # of an average, of a rival, or of another classifier
             raise ValueError(
                 f"The result's settings have {name!r}, which is no parameter of a transfer: it is "
                 "not of one transfer alone; give the result that cross_validate returned for it."

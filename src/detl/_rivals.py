@@ -8,12 +8,12 @@ from dataclasses import replace
 from typing import Any, TypeAlias
 
 import numpy as np
-from scipy.special import softmax
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from detl._classifiers import probabilities_by_class
 from detl.results import CrossValidationResult, FoldResult
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
@@ -62,24 +62,11 @@ def linear(features: Array, targets: Array, n_classes: int) -> Predict:
 
 
 def classifier(model: Any, features: Array, targets: Array, n_classes: int) -> Predict:
-    """Return a scikit-learn classifier on features ``(n, n_features)``.
-
-    Where it gives no probabilities, the softmax of its decisions stands for them: the same ranks,
-    and the same class on top.
-    """
+    """Return a scikit-learn classifier on features ``(n, n_features)``."""
 
     def predict(train: Array, test: Array) -> Array:
         fitted = clone(model).fit(features[train], targets[train])
-        probabilities = np.zeros((len(test), n_classes))
-        if hasattr(fitted, "predict_proba"):
-            found = fitted.predict_proba(features[test])
-        else:
-            found = fitted.decision_function(features[test])
-            if found.ndim == 1:  # of two classes it says only one
-                found = np.stack([np.zeros_like(found), found], axis=1)
-            found = softmax(found, axis=1)
-        probabilities[:, fitted.classes_] = found
-        return probabilities
+        return probabilities_by_class(fitted, features[test], np.arange(n_classes))
 
     return predict
 

@@ -480,6 +480,37 @@ def entrance_of(model: keras.Model, trainable_from: str) -> Any:
     return entrance
 
 
+def exit_of(model: keras.Model, name: str) -> Any:
+    """Return the tensor in which a block, a unit or a layer ends.
+
+    Parameters
+    ----------
+    model : keras.Model
+        A flat functional model.
+    name : str
+        ``"last_block"``, or the name of a block, of a unit in it, or of a layer.
+
+    Returns
+    -------
+    keras.KerasTensor
+        A tensor of the model: what the last layer of that name gives.
+
+    Raises
+    ------
+    ValueError
+        If nothing has that name (the nearest names are offered).
+
+    Examples
+    --------
+    >>> from detl import backbones
+    >>> network = backbones.vgg16((32, 32, 1), width=0.125)
+    >>> backbones.exit_of(network, "block2").shape
+    (None, 8, 8, 16)
+    """
+    _check_graph(model)
+    return _named_nodes(model, name, "layers")[-1].outputs[0]
+
+
 def _check_graph(model: Any) -> None:
     if not _graphs.is_graph(model):
         raise TypeError(
@@ -488,7 +519,7 @@ def _check_graph(model: Any) -> None:
         )
 
 
-def _named_nodes(model: keras.Model, name: str) -> Sequence[Any]:
+def _named_nodes(model: keras.Model, name: str, argument: str = "trainable_from") -> Sequence[Any]:
     order = _graphs.model_nodes(model)
     if name == "last_block":
         convolutions = [node for node in order if is_convolution(node.operation)]
@@ -511,7 +542,7 @@ def _named_nodes(model: keras.Model, name: str) -> Sequence[Any]:
         known = [*block_names(model), *_layer_names(order)]
         near = difflib.get_close_matches(name, known, n=3, cutoff=0.4) or known[-5:]
         raise ValueError(
-            f"trainable_from={name!r} names neither a block nor a layer of {model.name!r}; "
+            f"{argument}={name!r} names neither a block nor a layer of {model.name!r}; "
             f"the nearest are {', '.join(map(repr, near))}, or use 'last_block'."
         )
     return members

@@ -17,10 +17,10 @@ from detl import metrics
 from detl._batches import seed_sequence
 from detl._checkpoints import check_repeatable
 from detl._checks import check_choice
+from detl._estimators import check_classifier
 from detl.cross_validation import FoldError, leaks_of, prepare, react_to_leaks, train_folds
 from detl.folds import Audit
 from detl.results import CrossValidationResult
-from detl.transfer import DomainExtensionTransfer
 
 # Differences of scores that agree but for this are equal: 0.9 - 0.8 is not quite 0.8 - 0.7.
 _ROUNDING = 1e-12
@@ -162,7 +162,7 @@ class Comparison:
 
 
 def compare(
-    transfers: Mapping[str, DomainExtensionTransfer],
+    transfers: Mapping[str, Any],
     images: Any,
     labels: Any,
     *,
@@ -182,7 +182,7 @@ def compare(
 
     Parameters
     ----------
-    transfers : dict of str to DomainExtensionTransfer
+    transfers : dict of str to DomainExtensionTransfer, or to another classifier of scikit-learn
         At least two. From scratch is an untrained backbone as the source with
         ``trainable_from="input"``.
     images, labels, groups, n_splits, n_repeats, cv, on_leak, n_jobs, verbose
@@ -210,7 +210,7 @@ def compare(
         If fewer than two transfers are given, two names make the same folder, ``source_groups``
         names one that is not there, or the data do not fit.
     TypeError
-        If one of them is no DomainExtensionTransfer.
+        If one of them is no classifier, or gives neither probabilities nor decisions.
     FoldError
         If a fold failed; a note says of which transfer.
 
@@ -246,11 +246,7 @@ def compare(
             '{"domain extension": a, "from scratch": b}.'
         )
     for name, transfer in transfers.items():
-        if not isinstance(transfer, DomainExtensionTransfer):
-            raise TypeError(
-                f"transfers[{name!r}] is {type(transfer).__name__}; expected a "
-                "DomainExtensionTransfer."
-            )
+        check_classifier(transfer, name=f"transfers[{name!r}]")
     check_choice("on_leak", on_leak, ("warn", "raise", "ignore"))
     check_repeatable(checkpoint_dir, random_state)
     sources = _by_transfer(source_groups, transfers)

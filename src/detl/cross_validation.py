@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import joblib
 import keras
@@ -23,7 +23,14 @@ from sklearn.base import clone
 from detl import _graphs, folds
 from detl._batches import array_digest, integer_seed, names_digest, seed_sequence
 from detl._checkpoints import FoldStore, check_repeatable
-from detl._checks import check_choice, check_classes, check_count, check_labels
+from detl._checks import (
+    check_choice,
+    check_classes,
+    check_count,
+    check_images,
+    check_labels,
+)
+from detl._estimators import check_classifier, described, fit_fold
 from detl._precision import dtype_policy
 from detl._progress import progress_bar
 from detl._workers import Said, Work, train_fold, train_in_worker
@@ -60,7 +67,7 @@ class FoldError(RuntimeError):
 
 
 def cross_validate(
-    transfer: DomainExtensionTransfer,
+    transfer: Any,
     images: Any,
     labels: Any,
     *,
@@ -81,8 +88,11 @@ def cross_validate(
 
     Parameters
     ----------
-    transfer : DomainExtensionTransfer
-        Left unfitted. Its ``random_state`` and ``verbose`` play no part.
+    transfer : DomainExtensionTransfer, or another classifier of scikit-learn
+        Left unfitted. Its ``random_state`` and ``verbose`` play no part. Another classifier is
+        fitted on the images of each fold anew, such as
+        ``make_pipeline(FeatureExtractor(source), StandardScaler(), LogisticRegression())``; the
+        softmax of its decisions stands for probabilities that it does not give.
     images : numpy.ndarray of shape (n, height, width, channels)
         Pixels in [0, 255]; may be a memory map.
     labels : array-like of shape (n,)
@@ -110,7 +120,8 @@ def cross_validate(
     n_jobs : int, optional
         Folds that are trained at a time, each in a process of its own with its share of the
         processor's threads; -1 takes all cores. By default 1, or what
-        ``joblib.parallel_config`` says. More than 1 does not pay on a single GPU.
+        ``joblib.parallel_config`` says. More than 1 does not pay on a single GPU. Classifiers other
+        than a transfer are fitted one after another, and may have an ``n_jobs`` of their own.
     random_state : int, numpy generator or None
         Seeds the folds, augmented views and, spawned from it, each fold's new layer, order of
         images and dropout.
@@ -124,6 +135,8 @@ def cross_validate(
 
     Raises
     ------
+    TypeError
+        If ``transfer`` is no classifier, or gives neither probabilities nor decisions.
     ValueError
         If labels, groups or images do not fit, a class has fewer images or groups than
         ``n_splits``, the audit found a leak and ``on_leak="raise"``, or ``checkpoint_dir`` belongs
@@ -184,7 +197,7 @@ def cross_validate(
 class Prepared:
     """A cross-validation whose arguments are checked and whose folds are drawn and audited."""
 
-    transfer: DomainExtensionTransfer
+    transfer: Any
     images: np.ndarray
     labels: np.ndarray
     groups: np.ndarray | None
@@ -196,7 +209,7 @@ class Prepared:
 
 
 def prepare(
-    transfer: DomainExtensionTransfer,
+    transfer: Any,
     images: Any,
     labels: Any,
     *,
@@ -215,26 +228,28 @@ def prepare(
     ``audits`` keeps what was found for each ``source_groups``: copies of images take a while to
     find, and another transfer on the same folds has the same.
     """
-    if not isinstance(transfer, DomainExtensionTransfer):
-        raise TypeError(
-            f"transfer is {type(transfer).__name__}; expected a DomainExtensionTransfer. "
-            "For any other classifier use sklearn.model_selection.cross_validate."
-        )
+    check_classifier(transfer, name="transfer")
     check_repeatable(checkpoint_dir, random_state)
     _n_workers(n_jobs)
     started = time.perf_counter()
-    transfer = clone(transfer).set_params(verbose=0)
-    if isinstance(transfer.source, (str, Path)):
-        # Read once: workers may not see the file, or see another one by then.
-        transfer.set_params(source=load_source(transfer.source))
-    images, labels = transfer.check_data(images, labels, names=("images", "labels"))
+    transfer = clone(transfer)
+    if isinstance(transfer, DomainExtensionTransfer):
+        transfer.set_params(verbose=0)
+        if isinstance(transfer.source, (str, Path)):
+            # Read once: workers may not see the file, or see another one by then.
+            transfer.set_params(source=load_source(transfer.source))
+        images, labels = transfer.check_data(images, labels, names=("images", "labels"))
+    else:
+        images = check_images(images)
+        labels = check_labels(labels, len(images))
     check_classes(labels)
     if groups is not None:
         groups = check_labels(groups, len(images), name="groups")
     split_seed, interval_seed, fold_seed = seed_sequence(random_state).spawn(3)
     indices = _indices(labels, groups, n_splits, n_repeats, cv, integer_seed(split_seed))
     *seeds, views_seed = (integer_seed(seed) for seed in fold_seed.spawn(len(indices) + 1))
-    transfer.set_params(random_state=views_seed)
+    if isinstance(transfer, DomainExtensionTransfer):
+        transfer.set_params(random_state=views_seed)
     source = None if source_groups is None else names_digest(np.asarray(source_groups))
     if source not in audits:
         audits[source] = folds.audit(
@@ -261,23 +276,18 @@ def train_folds(
     transfer, images, labels = prepared.transfer, prepared.images, prepared.labels
     indices, seeds = prepared.indices, prepared.fold_seeds
     classes, targets = check_classes(labels)
-    described = _described(transfer)
-    # Not by each worker: machines may differ in what "auto" is.
-    transfer.set_params(precision=dtype_policy(transfer.precision))
-    training = transfer.training(classes)
-    extension = transfer.extend(len(classes))
+    training: _Training = (
+        _NetworkTraining(prepared, classes, targets, n_jobs, checkpoint_dir)
+        if isinstance(transfer, DomainExtensionTransfer)
+        else _ClassifierTraining(prepared, classes)
+    )
     settings = {
-        "transfer": described,
-        "precision": transfer.precision,
-        "device": _device(),
-        "source": weights_digest(extension.network, but=extension.network.layers[-1]),
-        "architecture": _graphs.graph_digest(extension.network),
+        **training.settings,
         "images": array_digest(images),
         "labels": names_digest(labels),
         "groups": None if prepared.groups is None else names_digest(prepared.groups),
         "folds": array_digest(np.concatenate([np.r_[-1, a, -2, b] for a, b in indices])),
         "fold_seeds": seeds,
-        "views_seed": transfer.random_state,
         "interval_seed": prepared.interval_seed,
     }
     versions = _versions()
@@ -290,23 +300,17 @@ def train_folds(
     open_folds = [number for number in range(len(indices)) if number not in finished]
     seconds = {"features": 0.0}
     if open_folds:
-        features = extension.trunk(images, verbose=verbose)
+        training.prepare(verbose=verbose)
         seconds["features"] = time.perf_counter() - started
         plan = {number: (*indices[number], seeds[number]) for number in open_folds}
-        n_workers = min(_n_workers(n_jobs), len(open_folds))
         errors = {}
         with progress_bar(
-            len(open_folds) * transfer.epochs, verbose=verbose, description="folds", unit="epoch"
+            len(open_folds) * training.steps,
+            verbose=verbose,
+            description="folds",
+            unit=training.unit,
         ) as bar:
-            if n_workers == 1:
-                outcomes = _train_here(extension, training, features, targets, plan, bar)
-            else:
-                outcomes = _train_in_workers(
-                    transfer, classes, features, targets, plan, n_workers, n_jobs, checkpoint_dir
-                )
-            for number, outcome in outcomes:
-                if n_workers > 1:
-                    bar.update(transfer.epochs)
+            for number, outcome in training.outcomes(plan, bar):
                 if isinstance(outcome, Exception):
                     errors[number] = outcome
                     continue
@@ -427,6 +431,111 @@ def _device() -> str:
 
 Outcome = tuple[int, "FoldResult | Exception"]
 Plan = dict[int, tuple[np.ndarray, np.ndarray, int]]
+
+
+class _Training(Protocol):
+    """How the folds of one kind of classifier are trained.
+
+    Attributes
+    ----------
+    settings : dict
+        What decides the result, beside data, folds and seeds.
+    steps, unit
+        Of the progress bar: steps per fold, and what one is called.
+    """
+
+    settings: dict[str, Any]
+    steps: int
+    unit: str
+
+    def prepare(self, *, verbose: int) -> None:
+        """Do what all folds share."""
+
+    def outcomes(self, plan: Plan, bar: Any) -> Iterator[Outcome]:
+        """Yield each fold's result, or what went wrong."""
+
+
+class _NetworkTraining:
+    """The folds of a transfer: one trunk, one compiled tail, or several processes."""
+
+    unit = "epoch"
+
+    def __init__(
+        self,
+        prepared: Prepared,
+        classes: np.ndarray,
+        targets: np.ndarray,
+        n_jobs: int | None,
+        folder: str | Path | None,
+    ) -> None:
+        self.transfer, self.images = prepared.transfer, prepared.images
+        self.classes, self.targets = classes, targets
+        self.n_jobs, self.folder = n_jobs, folder
+        self.steps = self.transfer.epochs
+        described = _described(self.transfer)
+        # Not by each worker: machines may differ in what "auto" is.
+        self.transfer.set_params(precision=dtype_policy(self.transfer.precision))
+        self.training = self.transfer.training(classes)
+        self.extension = self.transfer.extend(len(classes))
+        network = self.extension.network
+        self.settings = {
+            "transfer": described,
+            "precision": self.transfer.precision,
+            "device": _device(),
+            "source": weights_digest(network, but=network.layers[-1]),
+            "architecture": _graphs.graph_digest(network),
+            "views_seed": self.transfer.random_state,
+        }
+
+    def prepare(self, *, verbose: int) -> None:
+        self.features = self.extension.trunk(self.images, verbose=verbose)
+
+    def outcomes(self, plan: Plan, bar: Any) -> Iterator[Outcome]:
+        n_workers = min(_n_workers(self.n_jobs), len(plan))
+        if n_workers == 1:
+            yield from _train_here(
+                self.extension, self.training, self.features, self.targets, plan, bar
+            )
+            return
+        for outcome in _train_in_workers(
+            self.transfer,
+            self.classes,
+            self.features,
+            self.targets,
+            plan,
+            n_workers,
+            self.n_jobs,
+            self.folder,
+        ):
+            bar.update(self.steps)
+            yield outcome
+
+
+class _ClassifierTraining:
+    """The folds of any other classifier of scikit-learn, one after another."""
+
+    unit = "fold"
+    steps = 1
+
+    def __init__(self, prepared: Prepared, classes: np.ndarray) -> None:
+        self.prepared, self.classes = prepared, classes
+        self.settings = {"transfer": described(prepared.transfer), "device": _device()}
+
+    def prepare(self, *, verbose: int) -> None:
+        """Nothing is shared; a feature extractor finds again what it has seen."""
+
+    def outcomes(self, plan: Plan, bar: Any) -> Iterator[Outcome]:
+        subject = self.prepared
+        for number, fold in plan.items():
+            outcome: FoldResult | Exception
+            try:
+                outcome = fit_fold(
+                    subject.transfer, subject.images, subject.labels, self.classes, *fold
+                )
+            except Exception as error:
+                outcome = error
+            bar.update()
+            yield number, outcome
 
 
 def _train_here(

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import keras
 import numpy as np
@@ -18,6 +19,13 @@ from detl.augmentation import Augmentation
 _BATCH = 16  # images per step of a trunk; a multiple of it is computed
 _store = FeatureStore()
 _lock = threading.Lock()  # two threads that ask for the same features compute them once
+
+
+class Runs(Protocol):
+    """What goes from images to features: a ``keras.Model``, or what makes one when needed."""
+
+    def predict_on_batch(self, images: np.ndarray, /) -> np.ndarray:
+        """Return the features of a batch."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +97,7 @@ def views_of(images: np.ndarray, views: Views, *, verbose: int = 0) -> np.ndarra
 
 
 def known_or_extracted(
-    trunk: keras.Model,
+    trunk: Runs,
     images: np.ndarray,
     *,
     key: str,
@@ -102,7 +110,7 @@ def known_or_extracted(
     Parameters
     ----------
     trunk : keras.Model
-        From images to features.
+        From images to features; or what has its ``predict_on_batch``.
     images : numpy.ndarray of shape (n, ...)
         May be a memory map; it is read batch by batch.
     key : str
@@ -148,7 +156,7 @@ def clear_cache() -> None:
 
 
 def _extract_places(
-    trunk: keras.Model,
+    trunk: Runs,
     images: np.ndarray,
     places: Sequence[int],
     digests: Sequence[bytes],

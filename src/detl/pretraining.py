@@ -11,11 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from numbers import Real
 from pathlib import Path
-from typing import Any
+from typing import Any, Self, TypeAlias
 
 import keras
 import numpy as np
+from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.validation import validate_data
 
 from detl import _graphs, folds
 from detl._batches import (
@@ -124,6 +126,64 @@ def load_source(path: str | Path) -> SourceModel:
         history=record["history"],
         best_epoch=record["best_epoch"],
     )
+
+
+Source: TypeAlias = "SourceModel | keras.Model | str | Path"
+
+
+def source_network(source: Source) -> keras.Model:
+    """Return the network of a source, however it is given."""
+    if isinstance(source, (str, Path)):
+        source = load_source(source)
+    if isinstance(source, SourceModel):
+        source = source.model
+    if not _graphs.is_graph(source):
+        raise TypeError(
+            f"source is {type(source).__name__}; expected what detl.pretrain returned, the "
+            "path of a saved source, or a functional or built Sequential keras.Model."
+        )
+    if len(source.inputs) != 1:
+        raise ValueError(
+            f"The source {source.name!r} has {len(source.inputs)} inputs; expected one, images."
+        )
+    return source
+
+
+class SharesSource(BaseEstimator):
+    """An estimator of images with a parameter ``source``, which its clones share.
+
+    scikit-learn would copy the source's weights for every fold and grid point.
+    """
+
+    source: Source
+
+    def __sklearn_clone__(self) -> Self:
+        """Return an unfitted estimator of equal parameters."""
+        shell = BaseEstimator.__new__(type(self))
+        shell.__dict__.update(self.__dict__, source=None)
+        clone = BaseEstimator.__sklearn_clone__(shell)
+        clone.source = self.source
+        return clone
+
+    def _check_images(
+        self,
+        X: Any,
+        network: keras.Model,
+        *,
+        reset: bool,
+        y: Any = "no_validation",
+        name: str = "X",
+    ) -> np.ndarray:
+        """Return images as an array, refusing what does not fit the network."""
+        shape = network.inputs[0].shape[1:]
+        if len(shape) == 3:
+            X = check_images(X, name=name, shape=shape)
+            if reset:
+                self.n_features_in_ = X.shape[1]
+            return X
+        # Not images: scikit-learn's own checks, with the messages that its users know.
+        checked = validate_data(self, X, y, reset=reset, allow_nd=True)
+        return checked if isinstance(y, str) and y == "no_validation" else checked[0]
 
 
 def pretrain(

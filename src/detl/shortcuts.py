@@ -72,7 +72,7 @@ _DETAIL = 32  # cells along a side of what a linear rival sees of a border or a 
 
 def examine(
     result: CrossValidationResult,
-    transfer: DomainExtensionTransfer,
+    transfer: Any,
     images: Any,
     *,
     region: Region | None = None,
@@ -86,7 +86,7 @@ def examine(
     n_jobs: int | None = None,
     verbose: int = 0,
 ) -> ShortcutReport:
-    """Run every shortcut test that the data allow.
+    """Run every shortcut test that data and classifier allow.
 
     With a region this trains all folds three times more, two of them on a part of each image; with
     collections about twice more. The rivals take seconds.
@@ -95,8 +95,8 @@ def examine(
     ----------
     result : CrossValidationResult
         What :func:`detl.cross_validate` found: the classifier under examination.
-    transfer : DomainExtensionTransfer
-        The one that was cross-validated.
+    transfer : DomainExtensionTransfer, or another classifier of scikit-learn
+        The one that was cross-validated. Only a transfer has heatmaps, and the test of attention.
     images : numpy.ndarray of shape (n, height, width, channels)
         Those that were cross-validated.
     region : (top, left, bottom, right), numpy.ndarray of bool, or callable, optional
@@ -143,7 +143,7 @@ def examine(
     _ask_rivals(examination, hidden, sizes, fill)
     _ask_blanked(examination, trainer, hidden, fill)
     _ask_outlines(examination, hidden)
-    if "region" in hidden:
+    if "region" in hidden and isinstance(trainer.transfer, DomainExtensionTransfer):
         _ask_heatmaps(examination, trainer, hidden["region"], attention_threshold, "gradcam")
     if collections is not None:
         ask_collections(examination, trainer, collections)
@@ -152,7 +152,7 @@ def examine(
 
 def region_test(
     result: CrossValidationResult,
-    transfer: DomainExtensionTransfer,
+    transfer: Any,
     images: Any,
     *,
     region: Region | None = None,
@@ -255,7 +255,7 @@ def rivals(
 
 def collection_test(
     result: CrossValidationResult,
-    transfer: DomainExtensionTransfer,
+    transfer: Any,
     images: Any,
     collections: Any,
     *,
@@ -299,7 +299,7 @@ def collection_test(
 
 def attention(
     result: CrossValidationResult,
-    transfer: DomainExtensionTransfer,
+    transfer: Any,
     images: Any,
     *,
     region: Region,

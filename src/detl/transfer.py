@@ -6,13 +6,13 @@ import hashlib
 from dataclasses import dataclass
 from numbers import Real
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol
 
 import keras
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
+from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from detl import _graphs, features
 from detl._batches import ClassWeight, integer_seed, seed_sequence
@@ -20,7 +20,6 @@ from detl._checks import (
     check_choice,
     check_classes,
     check_count,
-    check_images,
     check_labels,
     check_positive,
 )
@@ -29,10 +28,8 @@ from detl._normalization import fused_layers, with_plain_layers
 from detl._precision import Precision, dtype_policy
 from detl.augmentation import Augmentation
 from detl.backbones import entrance_of
-from detl.pretraining import SourceModel, load_source
+from detl.pretraining import SharesSource, Source, source_network
 from detl.tail import Tail, weights_digest
-
-Source: TypeAlias = "SourceModel | keras.Model | str | Path"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -62,7 +59,7 @@ class Trunk(Protocol):
         """Return the features of the images, then of their augmented views."""
 
 
-class DomainExtensionTransfer(ClassifierMixin, BaseEstimator):
+class DomainExtensionTransfer(ClassifierMixin, SharesSource):
     """Extend a source network to the classes of a small target set: a scikit-learn classifier.
 
     The last fully connected layer is replaced, everything below the last convolutional block is
@@ -244,7 +241,7 @@ class DomainExtensionTransfer(ClassifierMixin, BaseEstimator):
         y = None if y is None else np.asarray(y)
         if y is not None and y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)  # as every classifier of scikit-learn does
-        X = self._check_images(X, self._source_model(), reset=True, y=y, name=names[0])
+        X = self._check_images(X, source_network(self.source), reset=True, y=y, name=names[0])
         y = check_labels(y, len(X), name=names[1], of=f"rows of {names[0]}")
         check_classification_targets(y)
         return X, y
@@ -275,7 +272,7 @@ class DomainExtensionTransfer(ClassifierMixin, BaseEstimator):
             raise ValueError("augmentation is given, but augmented_views=0; try augmented_views=8.")
         policy = dtype_policy(self.precision)
         network = _graphs.copy_model(
-            self._source_model(), dtype_policy=policy, replacing=fused_layers()
+            source_network(self.source), dtype_policy=policy, replacing=fused_layers()
         )
         network = with_logits(network, n_classes, integer_seed(seed_sequence(self.random_state)))
         entrance = entrance_of(network, self.trainable_from)
@@ -332,53 +329,6 @@ class DomainExtensionTransfer(ClassifierMixin, BaseEstimator):
             "n_views": 1 + int(self.augmented_views),
             "verbose": self.verbose,
         }
-
-    def _source_model(self) -> keras.Model:
-        source = self.source
-        if isinstance(source, (str, Path)):
-            source = load_source(source)
-        if isinstance(source, SourceModel):
-            source = source.model
-        if not _graphs.is_graph(source):
-            raise TypeError(
-                f"source is {type(source).__name__}; expected what detl.pretrain returned, the "
-                "path of a saved source, or a functional or built Sequential keras.Model."
-            )
-        if len(source.inputs) != 1:
-            raise ValueError(
-                f"The source {source.name!r} has {len(source.inputs)} inputs; expected one, images."
-            )
-        return source
-
-    def _check_images(
-        self,
-        X: Any,
-        model: keras.Model,
-        *,
-        reset: bool,
-        y: Any = "no_validation",
-        name: str = "X",
-    ) -> np.ndarray:
-        shape = model.inputs[0].shape[1:]
-        if len(shape) == 3:
-            X = check_images(X, name=name, shape=shape)
-            if reset:
-                self.n_features_in_ = X.shape[1]
-            return X
-        # Not images: scikit-learn's own checks, with the messages that its users know.
-        checked = validate_data(self, X, y, reset=reset, allow_nd=True)
-        return checked if isinstance(y, str) and y == "no_validation" else checked[0]
-
-    def __sklearn_clone__(self) -> DomainExtensionTransfer:
-        """Return an unfitted estimator of equal parameters that shares the source.
-
-        scikit-learn would copy the source's weights for every fold and grid point.
-        """
-        shell = BaseEstimator.__new__(type(self))
-        shell.__dict__.update(self.__dict__, source=None)
-        clone = BaseEstimator.__sklearn_clone__(shell)
-        clone.source = self.source
-        return clone
 
 
 def _in_order(class_weight: dict[Any, float], classes: np.ndarray) -> np.ndarray:

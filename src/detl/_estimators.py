@@ -1,0 +1,109 @@
+"""Any classifier of scikit-learn in a cross-validation: what it is, seeded, fitted on one fold."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from typing import Any
+
+import joblib
+import keras
+import numpy as np
+from sklearn.base import BaseEstimator, clone, is_classifier
+
+from detl import _graphs
+from detl._classifiers import probabilities_by_class
+from detl.pretraining import SourceModel, load_source, source_network
+from detl.results import FoldResult
+from detl.tail import weights_digest
+
+# Parameters that do not decide what comes out, and seeds, of which each fold has its own.
+_NOT_DECISIVE = ("verbose", "cache_dir", "random_state", "n_jobs", "memory")
+
+
+def check_classifier(classifier: Any, *, name: str) -> None:
+    """Refuse what is no classifier, or gives neither probabilities nor decisions."""
+    if isinstance(classifier, type):
+        raise TypeError(
+            f"{name} is the class {classifier.__name__}; expected an object of it, "
+            f"{classifier.__name__}(...)."
+        )
+    if not (isinstance(classifier, BaseEstimator) and is_classifier(classifier)):
+        raise TypeError(
+            f"{name} is {type(classifier).__name__}; expected a DomainExtensionTransfer or another "
+            "classifier of scikit-learn, such as "
+            "make_pipeline(FeatureExtractor(source), LogisticRegression())."
+        )
+    if not any(hasattr(classifier, what) for what in ("predict_proba", "decision_function")):
+        raise TypeError(
+            f"{name} is {type(classifier).__name__}, which gives neither probabilities nor "
+            "decisions; wrap it in sklearn.calibration.CalibratedClassifierCV, or choose another."
+        )
+
+
+def described(classifier: Any) -> dict[str, Any]:
+    """Return the parameters that decide the result, in JSON's terms."""
+    found = {}
+    for name, value in sorted(classifier.get_params(deep=True).items()):
+        last = name.rsplit("__", 1)[-1]
+        if last == "source" and str(value).endswith(".keras"):
+            value = load_source(value)  # a file may change under its name
+        if last not in _NOT_DECISIVE:
+            found[name] = _in_words(value)
+    return {"classifier": type(classifier).__name__, **found}
+
+
+def fit_fold(
+    classifier: Any,
+    images: np.ndarray,
+    labels: np.ndarray,
+    classes: np.ndarray,
+    train: np.ndarray,
+    test: np.ndarray,
+    seed: int,
+) -> FoldResult:
+    """Fit a clone on the training images of a fold, and ask it for the test images."""
+    started = time.perf_counter()
+    fitted = seeded(classifier, seed).fit(images[train], labels[train])
+    probabilities = probabilities_by_class(fitted, images[test], classes)
+    if not np.isfinite(probabilities).all():
+        raise ValueError(f"{type(classifier).__name__} gives NaN or infinity.")
+    return FoldResult(
+        train=train,
+        test=test,
+        probabilities=probabilities.astype("float32"),
+        history={},
+        seed=seed,
+        start="",
+        seconds=time.perf_counter() - started,
+    )
+
+
+def seeded(classifier: Any, seed: int) -> Any:
+    """Return an unfitted clone in which every ``random_state`` is the seed."""
+    classifier = clone(classifier)
+    names = [
+        name
+        for name in classifier.get_params(deep=True)
+        if name.rsplit("__", 1)[-1] == "random_state"
+    ]
+    return classifier.set_params(**dict.fromkeys(names, seed))
+
+
+def _in_words(value: Any) -> Any:
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, keras.Model | SourceModel):
+        network = source_network(value)
+        digest = weights_digest(network) + _graphs.graph_digest(network)
+        return hashlib.sha256(digest.encode()).hexdigest()
+    if isinstance(value, BaseEstimator):
+        return type(value).__name__
+    if isinstance(value, list | tuple):
+        return [_in_words(part) for part in value]
+    if isinstance(value, dict):
+        return {str(key): _in_words(part) for key, part in value.items()}
+    # An object of somebody else: what it is made of, since its repr may be an address.
+    return f"{type(value).__name__} {joblib.hash(value)}"

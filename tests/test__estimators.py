@@ -1,0 +1,270 @@
+"""Any classifier of scikit-learn is cross-validated as a transfer is, and examined likewise."""
+
+from typing import ClassVar
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+from scipy.special import softmax
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from sklearn.svm import LinearSVC
+
+from detl import (
+    CrossValidationResult,
+    DomainExtensionTransfer,
+    FeatureExtractor,
+    FoldError,
+    SourceModel,
+    compare,
+    cross_validate,
+    shortcuts,
+)
+
+SHAPE = (16, 16, 1)
+N = 36
+LABELS = np.array(["lung", "heart", "bone"] * (N // 3))
+PATIENTS = np.repeat(np.arange(N // 3), 3)
+
+
+def network():
+    pixels = keras.Input(SHAPE)
+    x = layers.Rescaling(1 / 127.5, offset=-1)(pixels)
+    for seed, block in enumerate(("block1", "block2")):
+        initializer = keras.initializers.HeNormal(seed=seed)
+        x = layers.Conv2D(4, 3, 2, kernel_initializer=initializer, name=f"{block}_conv")(x)
+        x = layers.ReLU(name=f"{block}_relu")(x)
+    return keras.Model(pixels, layers.GlobalAveragePooling2D()(x))
+
+
+@pytest.fixture(scope="module")
+def images():
+    return np.random.default_rng(0).integers(0, 256, (N, *SHAPE)).astype("uint8")
+
+
+class Remembers(ClassifierMixin, BaseEstimator):
+    """Say how often each class was seen, and keep what came in."""
+
+    seen: ClassVar[list] = []
+
+    def __init__(self, random_state=None, flavour="plain"):
+        self.random_state, self.flavour = random_state, flavour
+
+    def fit(self, X, y):
+        self.seen.append((X.shape, self.random_state))
+        if self.flavour == "broken" and len(self.seen) == 2:
+            raise RuntimeError("no more")
+        self.classes_, counts = np.unique(y, return_counts=True)
+        self.shares_ = counts / counts.sum()
+        return self
+
+    def predict_proba(self, X):
+        return np.tile(self.shares_ * (np.nan if self.flavour == "nan" else 1), (len(X), 1))
+
+    def predict(self, X):
+        return np.repeat(self.classes_[self.shares_.argmax()], len(X))
+
+
+class Mute(ClassifierMixin, BaseEstimator):
+    """Name classes, and nothing else."""
+
+    def fit(self, X, y):
+        return self
+
+
+@pytest.fixture
+def remembers():
+    Remembers.seen = []
+    return Remembers()
+
+
+def on_pixels(*steps):
+    return make_pipeline(FunctionTransformer(as_rows), StandardScaler(), *steps)
+
+
+def as_rows(images):
+    return np.reshape(images, (len(images), -1))
+
+
+def test_any_classifier_of_scikit_learn_is_fitted_on_each_fold_anew(images):
+    classifier = on_pixels(LogisticRegression(max_iter=500))
+    result = cross_validate(classifier, images, LABELS, groups=PATIENTS, n_splits=3, random_state=0)
+    for fold in result.folds:
+        expected = clone(classifier).fit(images[fold.train], LABELS[fold.train])
+        np.testing.assert_allclose(
+            fold.probabilities, expected.predict_proba(images[fold.test]), rtol=1e-5
+        )
+    assert not hasattr(classifier[-1], "coef_")
+    assert "accuracy" in str(result)
+
+
+def test_it_has_the_folds_of_a_transfer_and_can_be_compared_with_one(images):
+    features_of_block = FeatureExtractor(network(), layers="block1", grid=2)
+    transfers = {
+        "network": DomainExtensionTransfer(network(), epochs=1),
+        "features": make_pipeline(features_of_block, StandardScaler(), LogisticRegression()),
+    }
+    found = compare(transfers, images, LABELS, groups=PATIENTS, n_splits=3, random_state=0)
+    alone = cross_validate(
+        transfers["features"], images, LABELS, groups=PATIENTS, n_splits=3, random_state=0
+    )
+    np.testing.assert_array_equal(found.results["features"].probabilities, alone.probabilities)
+    for mine, its in zip(found.results["network"].indices, alone.indices, strict=True):
+        np.testing.assert_array_equal(mine[1], its[1])
+
+
+def test_the_softmax_of_decisions_stands_for_probabilities(images):
+    classifier = on_pixels(LinearSVC(random_state=0))
+    result = cross_validate(classifier, images, LABELS, groups=PATIENTS, n_splits=3, random_state=0)
+    fold = result.folds[0]
+    fitted = clone(classifier).set_params(linearsvc__random_state=fold.seed)
+    fitted.fit(images[fold.train], LABELS[fold.train])
+    decisions = fitted.decision_function(images[fold.test])
+    np.testing.assert_allclose(fold.probabilities, softmax(decisions, axis=1), rtol=1e-5)
+
+
+def test_each_fold_of_a_classifier_has_a_seed_of_its_own(images, remembers):
+    result = cross_validate(remembers, images, LABELS, n_splits=3, on_leak="ignore", random_state=0)
+    assert [seed for _, seed in remembers.seen] == result.fold_seeds
+    assert len(set(result.fold_seeds)) == 3
+
+
+def test_a_class_that_a_fold_lacks_has_no_probability(images, remembers):
+    heart = np.flatnonzero(LABELS == "heart")
+    rest = np.flatnonzero(LABELS != "heart")
+    result = cross_validate(
+        remembers,
+        images,
+        LABELS,
+        cv=[(rest, heart), (np.r_[heart, rest[4:]], rest[:4])],
+        on_leak="ignore",
+        random_state=0,
+    )
+    column = result.classes.tolist().index("heart")
+    assert (result.folds[0].probabilities[:, column] == 0).all()
+    np.testing.assert_allclose(result.folds[0].probabilities.sum(axis=1), 1)
+
+
+def test_finished_folds_of_a_classifier_are_found_again(images, remembers, tmp_path):
+    options = {"n_splits": 3, "on_leak": "ignore", "random_state": 0, "checkpoint_dir": tmp_path}
+    broken = Remembers(flavour="broken")
+    with pytest.raises(FoldError, match="Fold 1 failed with RuntimeError: no more") as caught:
+        cross_validate(broken, images, LABELS, **options)
+    assert sorted(caught.value.finished) == [0, 2]
+    Remembers.seen = [None, None]  # not broken the second time
+    cross_validate(broken, images, LABELS, **options)
+    assert len(Remembers.seen) == 3
+    with pytest.raises(
+        ValueError, match=r"another run: transfer.flavour is 'broken' there, 'plain'"
+    ):
+        cross_validate(remembers, images, LABELS, **options)
+
+
+def test_a_source_of_other_weights_is_another_run(images, tmp_path):
+    def classifier(source):
+        return make_pipeline(FeatureExtractor(source, layers="block1"), LogisticRegression())
+
+    options = {"n_splits": 3, "on_leak": "ignore", "random_state": 0, "checkpoint_dir": tmp_path}
+    first = network()
+    cross_validate(classifier(first), images, LABELS, **options)
+    cross_validate(classifier(first), images, LABELS, **options)
+    other = network()
+    other.set_weights([weight + 1 for weight in other.get_weights()])
+    with pytest.raises(ValueError, match=r"other transfer\.featureextractor__source"):
+        cross_validate(classifier(other), images, LABELS, **options)
+
+
+def test_a_source_file_is_known_by_its_weights(images, tmp_path):
+    path = str(tmp_path / "source.keras")
+    options = {"n_splits": 3, "on_leak": "ignore", "random_state": 0}
+    digests = []
+    for shift in (0, 1):
+        model = network()
+        model.set_weights([weight + shift for weight in model.get_weights()])
+        SourceModel(model=model, classes=np.array(["a", "b"]), history={}, best_epoch=0).save(path)
+        classifier = make_pipeline(FeatureExtractor(path, layers="block1"), LogisticRegression())
+        found = cross_validate(classifier, images, LABELS, **options)
+        digests.append(found.settings["transfer"]["featureextractor__source"])
+    assert len(set(digests)) == 2
+
+
+def test_the_result_of_a_classifier_is_read_back(images, remembers, tmp_path):
+    result = cross_validate(remembers, images, LABELS, n_splits=3, on_leak="ignore", random_state=0)
+    back = CrossValidationResult.load(result.save(tmp_path / "result.json"))
+    np.testing.assert_allclose(back.probabilities, result.probabilities)
+    assert back.settings["transfer"] == {"classifier": "Remembers", "flavour": "plain"}
+
+
+@pytest.mark.parametrize(
+    ("classifier", "message"),
+    [
+        (LogisticRegression, "transfer is the class LogisticRegression; expected an object of it"),
+        (StandardScaler(), "transfer is StandardScaler; expected a DomainExtensionTransfer or"),
+        (None, "transfer is NoneType; expected a DomainExtensionTransfer or another classifier"),
+        (Mute(), "Mute, which gives neither probabilities nor decisions; wrap it in"),
+    ],
+)
+def test_what_is_no_classifier_is_refused(images, classifier, message):
+    with pytest.raises(TypeError, match=message):
+        cross_validate(classifier, images, LABELS, n_splits=3)
+    with pytest.raises(TypeError, match=message.replace("transfer", r"transfers\['b'\]")):
+        compare({"a": Remembers(), "b": classifier}, images, LABELS, n_splits=3)
+
+
+def test_pixels_and_labels_are_checked_for_every_classifier(images, remembers):
+    with pytest.raises(ValueError, match="images contains NaN"):
+        cross_validate(remembers, np.where(images > 250, np.nan, images), LABELS, n_splits=3)
+    with pytest.raises(ValueError, match="35 labels for 36 images"):
+        cross_validate(remembers, images, LABELS[:-1], n_splits=3)
+    assert not remembers.seen
+
+
+def test_probabilities_that_are_none_are_refused(images, remembers):
+    with pytest.raises(FoldError, match="Remembers gives NaN or infinity"):
+        cross_validate(
+            Remembers(flavour="nan"), images, LABELS, n_splits=3, on_leak="ignore", random_state=0
+        )
+
+
+# ----------------------------------------------------------------------------- under examination
+
+
+@pytest.fixture(scope="module")
+def examined():
+    generator = np.random.default_rng(0)
+    labels = np.array(["bright", "dim"] * 30)
+    images = generator.integers(0, 120, (60, *SHAPE)).astype("uint8")
+    images[labels == "bright", 4:12, 4:12] += 60
+    classifier = on_pixels(LogisticRegression(C=0.01, max_iter=500))
+    result = cross_validate(
+        classifier, images, labels, n_splits=3, on_leak="ignore", random_state=0
+    )
+    return classifier, images, result
+
+
+def test_shortcut_tests_train_any_classifier_once_more(examined):
+    classifier, images, result = examined
+    report = shortcuts.examine(
+        result, classifier, images, region=(4, 4, 12, 12), collections=["a", "b", "b", "a"] * 15
+    )
+    assert report.passed
+    assert report.tests["region blanked"].verdict == "no shortcut found"
+    assert "attention" not in report.tests
+    worth = report.results["region blanked"].scores["roc_auc"].mean
+    assert worth < 0.7 < 0.95 < result.scores["roc_auc"].mean
+
+
+def test_another_classifier_than_was_cross_validated_is_refused(examined):
+    classifier, images, result = examined
+    other = clone(classifier).set_params(logisticregression__C=1)
+    with pytest.raises(ValueError, match="was cross-validated; give the same classifier"):
+        shortcuts.region_test(result, other, images, region=(4, 4, 12, 12))
+
+
+def test_there_are_no_heatmaps_of_what_is_no_network(examined):
+    classifier, images, result = examined
+    with pytest.raises(TypeError, match=r"Pipeline, which is no network .* or use region_test"):
+        shortcuts.attention(result, classifier, images, region=(4, 4, 12, 12))
