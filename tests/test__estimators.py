@@ -18,9 +18,11 @@ from detl import (
     DomainExtensionTransfer,
     FeatureExtractor,
     FoldError,
+    GradCAM,
     SourceModel,
     compare,
     cross_validate,
+    plots,
     shortcuts,
 )
 
@@ -268,3 +270,14 @@ def test_there_are_no_heatmaps_of_what_is_no_network(examined):
     classifier, images, result = examined
     with pytest.raises(TypeError, match=r"Pipeline, which is no network .* or use region_test"):
         shortcuts.attention(result, classifier, images, region=(4, 4, 12, 12))
+
+
+def test_no_network_and_no_history_are_said_in_words(examined):
+    classifier, images, result = examined
+    fitted = clone(classifier).fit(images, result.labels)
+    with pytest.raises(TypeError, match=r"model is Pipeline; expected a keras\.Model"):
+        GradCAM(fitted)
+    with pytest.raises(ValueError, match="Pipeline is not fitted; call fit first"):
+        GradCAM(classifier)
+    with pytest.raises(ValueError, match="These folds have no histories: only what is trained"):
+        plots.learning_curves(result)

@@ -1,9 +1,12 @@
+import dataclasses
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from benchmarks import honest
+from detl import backbones
+from detl.folds import stratified_folds
 from examples.covid_chest_xray import material
 
 
@@ -77,3 +80,36 @@ def test_two_that_err_differently_share_the_selected_average(make_result):
     assert shares == {"x": pytest.approx(0.5), "y": pytest.approx(0.5), "wrong": 0.0}
     expected = [0.695, 0.305, 0.695, 0.305]
     np.testing.assert_allclose(average.folds[1].probabilities[:, 0], expected, rtol=1e-6)
+
+
+def test_a_lever_of_features_trains_a_classifier_and_nothing_else(tmp_path):
+    target = part(24)
+    generator = np.random.default_rng(0)
+    images = generator.integers(0, 100, target.images.shape).astype("uint8")
+    images[target.labels == "b"] += 100
+    target = dataclasses.replace(target, images=images)
+    network = backbones.vgg16((32, 32, 1), width=0.0625)
+    before = [weight.copy() for weight in network.get_weights()]
+    folds = stratified_folds(target.labels, groups=target.patients, n_splits=3, random_state=0)
+    lever = {"source": "given", "layers": "block3", "grid": 2, "classifier": "SVM"}
+    found = honest.cross_validated(
+        lever, lambda name, seed: network, target, folds, tmp_path, seed=0
+    )
+    assert found.accuracy > 0.9
+    settings = found.settings["transfer"]
+    assert settings["featureextractor__layers"] == "block3"
+    assert settings["featureextractor__grid"] == 2
+    assert settings["calibratedclassifiercv__estimator"] == "SVC"
+    for weight, other in zip(before, network.get_weights(), strict=True):
+        np.testing.assert_array_equal(weight, other)
+    (folder,) = tmp_path.iterdir()
+    assert len(list(folder.glob("fold_*.npz"))) == 3
+
+
+def test_levers_of_features_name_what_they_are():
+    for name, lever in honest.FEATURES.items():
+        source, rest = name.split(": ")
+        assert rest == f"{lever['classifier']} on {lever['layers']}, grid {lever['grid']}"
+        assert lever["source"] == ("given" if source == "AlexNet" else source)
+        assert lever["classifier"] in honest.CLASSIFIERS
+    assert len({tuple(lever.values()) for lever in honest.FEATURES.values()}) == 24

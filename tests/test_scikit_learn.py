@@ -28,7 +28,7 @@ from sklearn.utils.estimator_checks import (
     parametrize_with_checks,
 )
 
-from detl import DomainExtensionTransfer, SourceModel, cross_validate
+from detl import DomainExtensionTransfer, FeatureExtractor, SourceModel, cross_validate
 from detl.augmentation import Augmentation
 from detl.tail import weights_digest
 
@@ -92,6 +92,15 @@ def expected_failures(_):
     xfail_strict=False,  # within one second the pickles may be equal
 )
 def test_every_check_of_scikit_learn_passes(estimator, check):
+    check(estimator)
+
+
+@parametrize_with_checks(
+    [FeatureExtractor(table_source(), layers="hidden")],
+    expected_failed_checks=expected_failures,
+    xfail_strict=False,
+)
+def test_every_check_of_scikit_learn_passes_for_features(estimator, check):
     check(estimator)
 
 

@@ -9,6 +9,8 @@ from typing import Any
 import keras
 import numpy as np
 from scipy.special import softmax
+from sklearn.exceptions import NotFittedError
+from sklearn.utils.validation import check_is_fitted
 
 from detl._checks import check_images
 
@@ -21,7 +23,12 @@ def network_of(model: Any) -> keras.Model:
         if isinstance(candidate, keras.Model):
             return candidate
     if hasattr(model, "fit"):
-        raise ValueError(f"This {type(model).__name__} is not fitted; call fit first.")
+        try:
+            check_is_fitted(model)
+        except NotFittedError:
+            raise ValueError(
+                f"This {type(model).__name__} is not fitted; call fit first."
+            ) from None
     raise TypeError(
         f"model is {type(model).__name__}; expected a keras.Model, a SourceModel or a fitted "
         "DomainExtensionTransfer."

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 from keras import ops
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from detl import _graphs, features
@@ -101,6 +102,11 @@ class FeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Shares
         self.precision = precision
         self.cache_dir = cache_dir
         self.verbose = verbose
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = []  # float32, whatever the images are
+        return tags
 
     def fit(self, X: Any, y: Any = None) -> FeatureExtractor:
         """Check that images, source and layers fit each other; nothing is learned.

@@ -731,6 +731,11 @@ def _histories(history: Any) -> list[History]:
             f"history is {type(history).__name__}; expected a dict of lists, several of "
             "them, or a result that carries them (a transfer: after fit)."
         )
+    if not any(histories):
+        raise ValueError(
+            "These folds have no histories: only what is trained epoch by epoch has one, and no "
+            "average, rival or other classifier of scikit-learn."
+        )
     for one in histories:
         if not isinstance(one, Mapping) or not one.get("loss"):
             known = list(one) if isinstance(one, Mapping) else type(one).__name__
