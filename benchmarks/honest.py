@@ -141,6 +141,9 @@ COMPARED: dict[str, dict[str, Any]] = {
 # weights the inner split finds (Caruana et al. 2004, "Ensemble Selection from Libraries of Models",
 # ICML: one after another what lowers the log loss most, with replacement).
 SELECTED, ROUNDS = "average selected in each fold", 20
+# The same without one of the two kinds. Added with the features; never what is reported first.
+TRAINED_ALONE = "average selected in each fold, trained networks alone"
+FEATURES_ALONE = "average selected in each fold, features alone"
 # Without any choice: all levers and from scratch with equal weights. Added when part of seed 1 had
 # been seen; never chosen.
 ALL = "all averaged, nothing chosen"
@@ -206,6 +209,13 @@ def main() -> None:
     shares, average = selected(members, found["outer"])
     found["outer"][ALL] = detl.average_results([found["outer"][name] for name in members])
     nests = {"chosen in each fold": result, SELECTED: average}
+    parts = {
+        TRAINED_ALONE: [name for name in members if name not in FEATURES],
+        FEATURES_ALONE: [name for name in members if name in FEATURES],
+    }
+    if all(parts.values()):
+        for title, names in parts.items():
+            nests[title] = selected(of(dict.fromkeys(names), members), found["outer"])[1]
     write(parsed.output, found, nests, chosen, shares, rivals, target, parsed)
 
 

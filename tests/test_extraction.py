@@ -234,3 +234,11 @@ def test_other_images_than_the_source_takes_are_refused(source, images):
 def test_images_of_any_size_are_averaged_whole():
     images = np.random.default_rng(0).integers(0, 256, (3, 9, 7, 1)).astype("uint8")
     assert FeatureExtractor(any_size()).fit_transform(images).shape == (3, 2)
+
+
+def test_the_order_of_layers_is_not_mistaken(source, images):
+    one = FeatureExtractor(source, layers=["block1", "block2"]).fit_transform(images)
+    other = FeatureExtractor(source, layers=["block2", "block1"]).fit_transform(images)
+    np.testing.assert_array_equal(np.roll(one, 4, axis=1), other)  # block2 has four channels
+    twice = FeatureExtractor(source, layers=["block1", "block1"]).fit_transform(images)
+    np.testing.assert_array_equal(twice[:, :3], twice[:, 3:])

@@ -97,6 +97,9 @@ def graph_digest(model: keras.Model) -> str:
             [number[id(tensor)] for tensor in node.input_tensors],
         ]
         digest.update(json.dumps(record, sort_keys=True).encode())
+    outputs = [number[id(tensor)] for tensor in model.outputs]
+    if outputs != [len(tensors) - 1]:  # what is computed last is what most networks give
+        digest.update(json.dumps(outputs).encode())
     return digest.hexdigest()
 
 
