@@ -165,6 +165,13 @@ def test_finished_folds_of_a_classifier_are_found_again(images, remembers, tmp_p
         cross_validate(remembers, images, LABELS, **options)
 
 
+def test_a_parameter_that_is_nan_is_the_same_the_next_time(images, tmp_path):
+    options = {"n_splits": 3, "on_leak": "ignore", "random_state": 0, "checkpoint_dir": tmp_path}
+    first = cross_validate(Remembers(flavour=float("nan")), images, LABELS, **options)
+    again = cross_validate(Remembers(flavour=float("nan")), images, LABELS, **options)
+    np.testing.assert_array_equal(first.probabilities, again.probabilities)
+
+
 def test_a_source_of_other_weights_is_another_run(images, tmp_path):
     def classifier(source):
         return make_pipeline(FeatureExtractor(source, layers="block1"), LogisticRegression())

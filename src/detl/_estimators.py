@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 from typing import Any
 
@@ -91,6 +92,8 @@ def seeded(classifier: Any, seed: int) -> Any:
 
 
 def _in_words(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)  # NaN, which some take for a missing value, is not equal to itself
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, np.generic):
