@@ -91,7 +91,7 @@ def test_seconds_are_summed_and_no_history_or_start_is_claimed(one):
     assert [fold.seconds for fold in average.folds] == [3.0] * 3
     assert {fold.start for fold in average.folds} == {""}
     assert average.histories == [{}] * 3
-    with pytest.raises(ValueError, match="history"):
+    with pytest.raises(ValueError, match="no histories"):
         plots.learning_curves(average)
 
 
