@@ -56,6 +56,8 @@ class Remembers(ClassifierMixin, BaseEstimator):
         self.random_state, self.flavour = random_state, flavour
 
     def fit(self, X, y):
+        if hasattr(self, "classes_"):
+            raise RuntimeError("fitted before")
         self.seen.append((X.shape, self.random_state))
         if self.flavour == "broken" and len(self.seen) == 2:
             raise RuntimeError("no more")
@@ -229,6 +231,9 @@ def test_pixels_and_labels_are_checked_for_every_classifier(images, remembers):
     with pytest.raises(ValueError, match="35 labels for 36 images"):
         cross_validate(remembers, images, LABELS[:-1], n_splits=3)
     assert not remembers.seen
+    with pytest.warns(UserWarning, match="rescaling is inside the model") as warned:
+        cross_validate(remembers, images / 255, LABELS, n_splits=3, on_leak="ignore")
+    assert len(warned) == 1
 
 
 def test_probabilities_that_are_none_are_refused(images, remembers):
