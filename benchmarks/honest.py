@@ -149,6 +149,7 @@ FEATURES_ALONE = "average selected in each fold, features alone"
 # part, so for seed 2 it was made the first figure, before any of its averages and features was
 # looked at.
 ALL = "all averaged, nothing chosen"
+AGAINST = (ALL, SELECTED, "chosen in each fold")
 NIH_EPOCHS, NIH_RATE = 10, 1e-3  # of the ImageNet network on the NIH's images, decided beforehand
 
 
@@ -209,8 +210,8 @@ def main() -> None:
         rivals["from scratch, chosen in each fold"] = nested(scratch, found["outer"])[1]
     members = of(LEVERS | SCRATCH, found["inner"])
     shares, average = selected(members, found["outer"])
-    found["outer"][ALL] = detl.average_results([found["outer"][name] for name in members])
-    nests = {"chosen in each fold": result, SELECTED: average}
+    everything = detl.average_results([found["outer"][name] for name in members])
+    nests = {ALL: everything, SELECTED: average, "chosen in each fold": result}
     parts = {
         TRAINED_ALONE: [name for name in members if name not in FEATURES],
         FEATURES_ALONE: [name for name in members if name in FEATURES],
@@ -456,11 +457,11 @@ def write(
         folder / "against.csv",
         [
             {"rival": name, "accuracy": cell(other)}
-            | {f"points more: {nest}": points(nests[nest], other, target) for nest in nests}
+            | {f"points more: {nest}": points(nests[nest], other, target) for nest in AGAINST}
             for name, other in against.items()
         ],
     )
-    axes = detl.plots.confusion_matrix(nests[SELECTED])
+    axes = detl.plots.confusion_matrix(nests[ALL])
     axes.figure.savefig(folder / "confusion_matrix.png", dpi=90)
     record = {
         "base": BASE,
