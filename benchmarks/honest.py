@@ -149,6 +149,12 @@ FEATURES_ALONE = "average selected in each fold, features alone"
 # part, so for seed 2 it was made the first figure, before any of its averages and features was
 # looked at.
 ALL = "all averaged, nothing chosen"
+# The lever in which the last block of the same network is trained; of AlexNet's, the best one.
+TRAINED = {
+    "ImageNet": "ImageNet, rate 1e-2",
+    "ImageNet, then NIH": "ImageNet, then NIH, rate 1e-2",
+    "given": "rate 3e-3",
+}
 AGAINST = (ALL, SELECTED, "chosen in each fold")
 NIH_EPOCHS, NIH_RATE = 10, 1e-3  # of the ImageNet network on the NIH's images, decided beforehand
 
@@ -461,12 +467,28 @@ def write(
             for name, other in against.items()
         ],
     )
+    features = {name: FEATURES[name] for name in FEATURES if name in outer}
+    if features:
+        write_csv(
+            folder / "features.csv",
+            [
+                {
+                    "features": name,
+                    "accuracy": cell(outer[name]),
+                    "its last block trained": TRAINED[lever["source"]],
+                    "points more": points(outer[name], outer[TRAINED[lever["source"]]], target),
+                }
+                for name, lever in features.items()
+                if TRAINED[lever["source"]] in outer
+            ],
+        )
     axes = detl.plots.confusion_matrix(nests[ALL])
     axes.figure.savefig(folder / "confusion_matrix.png", dpi=90)
     record = {
         "base": BASE,
         "levers": LEVERS,
         "averages": AVERAGES,
+        "classifiers on features": {name: repr(model) for name, model in CLASSIFIERS.items()},
         "from scratch": SCRATCH,
         "compared with": COMPARED,
         "ImageNet network on the NIH's": {"epochs": NIH_EPOCHS, "learning_rate": NIH_RATE},
