@@ -27,7 +27,7 @@ import detl
 from detl import DomainExtensionTransfer, FeatureExtractor, backbones
 
 SIZE, WIDTH, N_CLASSES, N_SPLITS, EPOCHS, ROUNDS = 128, 0.25, 4, 5, 30, 3
-BACKBONES = ("alexnet", "resnet50", "vgg16")
+BACKBONES = ("alexnet", "resnet50")
 TRAINED = f"last block trained, {EPOCHS} epochs"
 OTHERS = {
     "SVM on block 3, grid 2": CalibratedClassifierCV(SVC(), ensemble=False),
