@@ -209,6 +209,8 @@ def volumes():
     ("source_of", "options", "error", "message"),
     [
         (None, {"layers": "block9"}, ValueError, "layers='block9' names neither a block nor"),
+        (None, {"layers": 3}, TypeError, "layers is 3; expected the name of a block"),
+        (None, {"layers": ["block1", None]}, TypeError, r"layers is \['block1', None\]; expected"),
         (None, {"layers": []}, ValueError, "layers is empty; name at least one"),
         (None, {"grid": 0}, ValueError, "grid=0"),
         (None, {"grid": 1.5}, TypeError, "grid is float 1.5"),

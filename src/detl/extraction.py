@@ -159,7 +159,12 @@ class FeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Shares
 
     def _exits(self, network: keras.Model) -> list[Any]:
         """Return the tensors in which the named layers end."""
-        names = [self.layers] if isinstance(self.layers, str) else list(self.layers)
+        layers = self.layers
+        names = [layers] if isinstance(layers, str) else layers
+        if not (isinstance(names, Sequence) and all(isinstance(name, str) for name in names)):
+            raise TypeError(
+                f"layers is {layers!r}; expected the name of a block or a layer, or a list of them."
+            )
         if not names:
             raise ValueError("layers is empty; name at least one block or layer.")
         return [exit_of(network, name) for name in names]
