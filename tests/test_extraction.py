@@ -195,6 +195,30 @@ def test_a_real_backbone_has_features_at_every_block():
         )
 
 
+def test_a_sequential_source_has_features(images):
+    stack = [layers.Conv2D(3, 3, name="block1_conv"), layers.ReLU(name="block1_relu")]
+    network = keras.Sequential([keras.Input(SHAPE), *stack, layers.Flatten(), layers.Dense(2)])
+    expected = stack[1](stack[0](images.astype("float32")))
+    found = FeatureExtractor(network, layers="block1").fit_transform(images)
+    np.testing.assert_allclose(
+        found, np.mean(keras.ops.convert_to_numpy(expected), axis=(1, 2)), rtol=1e-4
+    )
+
+
+@pytest.mark.parametrize("outside", ["functional", "sequential"])
+def test_layers_inside_a_nested_network_are_found(source, images, outside):
+    if outside == "sequential":
+        network = keras.Sequential([keras.Input(SHAPE), source, layers.Dense(3)])
+    else:
+        pixels = keras.Input(SHAPE)
+        network = keras.Model(pixels, layers.Dense(3)(source(pixels)))
+    np.testing.assert_allclose(
+        FeatureExtractor(network, layers="block2", grid=2).fit_transform(images),
+        FeatureExtractor(source, layers="block2", grid=2).fit_transform(images),
+        rtol=1e-5,
+    )
+
+
 def any_size():
     pixels = keras.Input((None, None, 1))
     return keras.Model(pixels, layers.Conv2D(2, 3, name="block1_conv")(pixels))

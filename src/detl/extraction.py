@@ -128,7 +128,7 @@ class FeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Shares
         ValueError
             If the images do not fit the source, or it has no layer of that name.
         """
-        network = source_network(self.source)
+        network = _flat(source_network(self.source))
         self._check_images(X, network, reset=True)
         check_count("grid", self.grid)
         self._n_features_out = sum(
@@ -142,9 +142,9 @@ class FeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Shares
         The columns of a layer go through the rows of its grid, then the columns, then the channels.
         """
         check_is_fitted(self)
-        network = source_network(self.source)
+        network = _flat(source_network(self.source))
         X = self._check_images(X, network, reset=False)
-        lower = keras.Model(network.input, self._exits(network))
+        lower = keras.Model(_graphs.input_structure(network), self._exits(network))
         policy = dtype_policy(self.precision)
         key = f"{weights_digest(lower)}{_graphs.graph_digest(lower)}{policy}{self.grid}"
         found = features.known_or_extracted(
@@ -168,6 +168,12 @@ class FeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Shares
         if not names:
             raise ValueError("layers is empty; name at least one block or layer.")
         return [exit_of(network, name) for name in names]
+
+
+def _flat(network: keras.Model) -> keras.Model:
+    """Return the network, or a copy of one that hides layers in a nested model."""
+    nested = any(_graphs.is_graph(node.operation) for node in _graphs.model_nodes(network))
+    return _graphs.copy_model(network) if nested else network
 
 
 class _Averaged:
