@@ -26,7 +26,7 @@ import numpy as np
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
@@ -331,19 +331,14 @@ def cross_validated(
     options = {name: lever[name] for name in lever if name != "models"}
     # By what it is and not by its name: the first of three models is the lever without them.
     folder = hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()[:12]
-    if "layers" in lever:
-        return of_features(lever, sources, target, folds, runs / folder, seed)
     name = options.pop("source")
+    build = on_features if "layers" in options else trained
     results = []
-    for model in range(lever["models"]):
+    for model in range(lever.get("models", 1)):
         its_seed = seed + 1000 * model
-        source = sources(name, seed=its_seed)
-        if options.get("trainable_from") == "previous":
-            network = getattr(source, "model", source)
-            options["trainable_from"] = detl.backbones.block_names(network)[-2]
         results.append(
             detl.cross_validate(
-                detl.DomainExtensionTransfer(source, **options),
+                build(sources(name, seed=its_seed), **options),
                 target.images,
                 target.labels,
                 groups=target.patients,
@@ -356,27 +351,18 @@ def cross_validated(
     return detl.average_results(results)
 
 
-def of_features(
-    lever: Mapping[str, Any],
-    sources: Sources,
-    target: material.Part,
-    folds: list[tuple[np.ndarray, np.ndarray]],
-    folder: Path,
-    seed: int,
-) -> detl.CrossValidationResult:
-    """Cross-validate a classifier on features of a network that is not trained."""
-    source = sources(lever["source"], seed=seed)
-    extractor = detl.FeatureExtractor(source, layers=lever["layers"], grid=lever["grid"])
-    return detl.cross_validate(
-        make_pipeline(extractor, StandardScaler(), CLASSIFIERS[lever["classifier"]]),
-        target.images,
-        target.labels,
-        groups=target.patients,
-        cv=folds,
-        on_leak="ignore",
-        checkpoint_dir=folder,
-        random_state=seed,
-    )
+def trained(source: Any, **options: Any) -> detl.DomainExtensionTransfer:
+    """Return the transfer of a lever."""
+    if options.get("trainable_from") == "previous":
+        network = getattr(source, "model", source)
+        options["trainable_from"] = detl.backbones.block_names(network)[-2]
+    return detl.DomainExtensionTransfer(source, **options)
+
+
+def on_features(source: Any, *, layers: str, grid: int, classifier: str) -> Pipeline:
+    """Return a classifier on features of a network that is not trained."""
+    extractor = detl.FeatureExtractor(source, layers=layers, grid=grid)
+    return make_pipeline(extractor, StandardScaler(), CLASSIFIERS[classifier])
 
 
 def nested(

@@ -96,14 +96,14 @@ def test_a_lever_of_features_trains_a_classifier_and_nothing_else(tmp_path):
         lever, lambda name, seed: network, target, folds, tmp_path, seed=0
     )
     assert found.accuracy > 0.9
-    settings = found.settings["transfer"]
+    settings = found.settings["transfer"]["average_of"][0]["transfer"]
     assert settings["featureextractor__layers"] == "block3"
     assert settings["featureextractor__grid"] == 2
     assert settings["calibratedclassifiercv__estimator"] == "SVC"
     for weight, other in zip(before, network.get_weights(), strict=True):
         np.testing.assert_array_equal(weight, other)
     (folder,) = tmp_path.iterdir()
-    assert len(list(folder.glob("fold_*.npz"))) == 3
+    assert len(list(folder.glob("0/fold_*.npz"))) == 3
 
 
 def test_levers_of_features_name_what_they_are():
