@@ -8,7 +8,9 @@ import pytest
 from keras import layers
 from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.ensemble import AdaBoostClassifier
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold, StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.svm import LinearSVC
@@ -134,6 +136,72 @@ def test_each_fold_of_a_classifier_has_a_seed_of_its_own(images, remembers):
     result = cross_validate(remembers, images, LABELS, n_splits=3, on_leak="ignore", random_state=0)
     assert [seed for _, seed in remembers.seen] == result.fold_seeds
     assert len(set(result.fold_seeds)) == 3
+
+
+class Noticing(StratifiedGroupKFold):
+    """Keep the groups that came in."""
+
+    seen: ClassVar[list] = []
+
+    def split(self, X, y=None, groups=None):
+        self.seen.append(groups)
+        return super().split(X, y, groups)
+
+
+def penalty_searched(inside):
+    return GridSearchCV(LogisticRegression(max_iter=500), {"C": [0.01, 1]}, cv=inside)
+
+
+@pytest.mark.parametrize("where", ["outermost", "in a pipeline", "of a transfer"])
+def test_a_search_inside_gets_the_groups_of_its_training_images(images, where):
+    Noticing.seen = []
+    inside = Noticing(n_splits=2)
+    classifier = {
+        "outermost": GridSearchCV(
+            on_pixels(LogisticRegression(max_iter=500)),
+            {"logisticregression__C": [0.01, 1]},
+            cv=inside,
+        ),
+        "in a pipeline": on_pixels(penalty_searched(inside)),
+        "of a transfer": GridSearchCV(
+            DomainExtensionTransfer(network(), epochs=1),
+            {"learning_rate": [1e-4, 1e-3]},
+            cv=inside,
+        ),
+    }[where]
+    result = cross_validate(classifier, images, LABELS, groups=PATIENTS, n_splits=3, random_state=0)
+    assert len(Noticing.seen) == 3
+    for groups, fold in zip(Noticing.seen, result.folds, strict=True):
+        np.testing.assert_array_equal(groups, PATIENTS[fold.train])
+
+
+def test_a_search_that_wants_groups_and_gets_none_is_refused(images):
+    message = "transfer is Pipeline with inner folds by group, and there are no groups; give groups"
+    classifier = on_pixels(penalty_searched(StratifiedGroupKFold(2)))
+    with pytest.raises(ValueError, match=message):
+        cross_validate(classifier, images, LABELS, n_splits=3, on_leak="ignore")
+
+
+def test_inner_folds_without_a_seed_have_that_of_their_fold(images):
+    classifier = on_pixels(penalty_searched(StratifiedKFold(2, shuffle=True)))
+    first, again = (
+        cross_validate(classifier, images, LABELS, groups=PATIENTS, n_splits=3, random_state=0)
+        for _ in range(2)
+    )
+    fold = first.folds[0]
+    fitted = on_pixels(penalty_searched(StratifiedKFold(2, shuffle=True, random_state=fold.seed)))
+    fitted.fit(images[fold.train], LABELS[fold.train])
+    np.testing.assert_allclose(
+        fold.probabilities, fitted.predict_proba(images[fold.test]), rtol=1e-5
+    )
+    np.testing.assert_array_equal(first.probabilities, again.probabilities)
+    assert classifier[-1].cv.random_state is None
+
+
+def test_a_classifier_that_passes_nothing_on_needs_no_groups(images):
+    classifier = on_pixels(AdaBoostClassifier(LogisticRegression(), n_estimators=2))
+    result = cross_validate(classifier, images, LABELS, groups=PATIENTS, n_splits=3, random_state=0)
+    assert np.isfinite(result.probabilities).all()
 
 
 def test_a_class_that_a_fold_lacks_has_no_probability(images, remembers):

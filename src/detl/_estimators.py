@@ -10,6 +10,7 @@ from typing import Any
 import joblib
 import keras
 import numpy as np
+from sklearn import config_context
 from sklearn.base import BaseEstimator, clone, is_classifier
 
 from detl import _graphs
@@ -42,6 +43,27 @@ def check_classifier(classifier: Any, *, name: str) -> None:
         )
 
 
+def check_groups(classifier: Any, groups: np.ndarray | None, *, name: str) -> None:
+    """Refuse a classifier that splits by groups inside and gets none."""
+    if groups is None and wants_groups(classifier):
+        raise ValueError(
+            f"{name} is {type(classifier).__name__} with inner folds by group, and there are no "
+            "groups; give groups, the patient of each image, or another cv to it."
+        )
+
+
+def wants_groups(classifier: Any) -> bool:
+    """Whether a search or the like in it splits its training images by group.
+
+    As scikit-learn's metadata routing knows it: in a ``GridSearchCV(cv=StratifiedGroupKFold())``,
+    also one in a pipeline.
+    """
+    try:
+        return bool(classifier.get_metadata_routing().consumes("fit", ["groups"]))
+    except NotImplementedError:  # AdaBoost and a few others, which pass on nothing
+        return False
+
+
 def described(classifier: Any) -> dict[str, Any]:
     """Return the parameters that decide the result, in JSON's terms."""
     found = {}
@@ -58,6 +80,7 @@ def fit_fold(
     classifier: Any,
     images: np.ndarray,
     labels: np.ndarray,
+    groups: np.ndarray | None,
     classes: np.ndarray,
     train: np.ndarray,
     test: np.ndarray,
@@ -65,7 +88,12 @@ def fit_fold(
 ) -> FoldResult:
     """Fit a clone on the training images of a fold, and ask it for the test images."""
     started = time.perf_counter()
-    fitted = seeded(classifier, seed).fit(images[train], labels[train])
+    fitted = seeded(classifier, seed)
+    if groups is not None and wants_groups(fitted):
+        with config_context(enable_metadata_routing=True):
+            fitted.fit(images[train], labels[train], groups=groups[train])
+    else:
+        fitted.fit(images[train], labels[train])
     probabilities = probabilities_by_class(fitted, images[test], classes)
     if not np.isfinite(probabilities).all():
         raise ValueError(f"{type(classifier).__name__} gives NaN or infinity.")
@@ -81,13 +109,16 @@ def fit_fold(
 
 
 def seeded(classifier: Any, seed: int) -> Any:
-    """Return an unfitted clone in which every ``random_state`` is the seed."""
+    """Return an unfitted clone in which every ``random_state`` is the seed.
+
+    Inner folds that are shuffled and have no seed get it too.
+    """
     classifier = clone(classifier)
-    names = [
-        name
-        for name in classifier.get_params(deep=True)
-        if name.rsplit("__", 1)[-1] == "random_state"
-    ]
+    parameters = classifier.get_params(deep=True)
+    for name, value in parameters.items():
+        if name.rsplit("__", 1)[-1] == "cv" and getattr(value, "random_state", seed) is None:
+            value.random_state = seed  # the clone's own, for clones copy what is no estimator
+    names = [name for name in parameters if name.rsplit("__", 1)[-1] == "random_state"]
     return classifier.set_params(**dict.fromkeys(names, seed))
 
 

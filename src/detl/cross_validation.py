@@ -30,7 +30,7 @@ from detl._checks import (
     check_images,
     check_labels,
 )
-from detl._estimators import check_classifier, described, fit_fold
+from detl._estimators import check_classifier, check_groups, described, fit_fold
 from detl._precision import dtype_policy
 from detl._progress import progress_bar
 from detl._workers import Said, Work, train_fold, train_in_worker
@@ -92,7 +92,9 @@ def cross_validate(
         Left unfitted. Its ``random_state`` and ``verbose`` play no part. Another classifier is
         fitted on the images of each fold anew, such as
         ``make_pipeline(FeatureExtractor(source), StandardScaler(), LogisticRegression())``; the
-        softmax of its decisions stands for probabilities that it does not give.
+        softmax of its decisions stands for probabilities that it does not give. If it splits its
+        training images by group, as ``GridSearchCV(..., cv=StratifiedGroupKFold())`` does, it is
+        given their ``groups``.
     images : numpy.ndarray of shape (n, height, width, channels)
         Pixels in [0, 255]; may be a memory map.
     labels : array-like of shape (n,)
@@ -245,6 +247,7 @@ def prepare(
     check_classes(labels)
     if groups is not None:
         groups = check_labels(groups, len(images), name="groups")
+    check_groups(transfer, groups, name="transfer")
     split_seed, interval_seed, fold_seed = seed_sequence(random_state).spawn(3)
     indices = _indices(labels, groups, n_splits, n_repeats, cv, integer_seed(split_seed))
     *seeds, views_seed = (integer_seed(seed) for seed in fold_seed.spawn(len(indices) + 1))
@@ -530,7 +533,12 @@ class _ClassifierTraining:
             outcome: FoldResult | Exception
             try:
                 outcome = fit_fold(
-                    subject.transfer, subject.images, subject.labels, self.classes, *fold
+                    subject.transfer,
+                    subject.images,
+                    subject.labels,
+                    subject.groups,
+                    self.classes,
+                    *fold,
                 )
             except Exception as error:
                 outcome = error
