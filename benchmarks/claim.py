@@ -271,7 +271,8 @@ def write(
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-    draw(folder / "curves.png", curves, len(target.labels))
+    if figure := draw(curves, len(target.labels)):
+        figure.savefig(folder / "curves.png", dpi=110)
     for seed in seeds:
         same = {name: found[name, n, of] for name, n, of in found if (n, of) == (ALL, seed)}
         if len(same) > 1:
@@ -294,13 +295,16 @@ def write(
 
 
 def draw(
-    path: Path, curves: Mapping[str, Mapping[int, tuple[float, float, float]]], n_images: int
-) -> None:
-    """Draw accuracy, with its interval, against the target's training images per class."""
+    curves: Mapping[str, Mapping[int, tuple[float, float, float]]], n_images: int
+) -> Figure | None:
+    """Draw accuracy, with its interval, against the target's training images per class.
+
+    None if no source has more than one number of images.
+    """
     n_all = n_images * (N_FOLDS - 1) / N_FOLDS / N_CLASSES
     drawn = {name: curve for name, curve in curves.items() if len(curve) > 1}
     if not drawn:
-        return
+        return None
     figure = Figure(figsize=(7.6, 4.4), layout="constrained")
     axis = figure.subplots()
     for i, (name, curve) in enumerate(drawn.items()):
@@ -327,7 +331,7 @@ def draw(
     axis.set_ylabel("accuracy")
     axis.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside right upper", frameon=False, fontsize="small")
-    figure.savefig(path, dpi=110)
+    return figure
 
 
 if __name__ == "__main__":

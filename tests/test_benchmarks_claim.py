@@ -14,10 +14,16 @@ def test_few_target_images_are_so_many_of_each_class_without_repeats():
     np.testing.assert_array_equal(found, again)
 
 
-def test_a_curve_is_drawn_of_sources_with_several_numbers_of_images_only(tmp_path):
+def test_a_curve_shows_accuracy_and_interval_of_sources_with_several_numbers_of_images():
     once = {claim.FROZEN: {claim.ALL: (0.5, 0.4, 0.6)}}
-    claim.draw(tmp_path / "none.png", once, 1000)
-    assert not (tmp_path / "none.png").exists()
-    curves = once | {claim.ADULTS: {claim.ALL: (0.5, 0.4, 0.6), 10: (0.3, 0.2, 0.4)}}
-    claim.draw(tmp_path / "curves.png", curves, 1000)
-    assert (tmp_path / "curves.png").stat().st_size > 1000
+    assert claim.draw(once, 1000) is None
+    curves = once | {claim.ADULTS: {claim.ALL: (0.5, 0.35, 0.6), 10: (0.3, 0.2, 0.45)}}
+    (axis,) = claim.draw(curves, 1000).axes
+    (container,) = axis.containers
+    assert container.get_label() == claim.ADULTS
+    line, _, (bars,) = container
+    # All: of 1000 images in four classes and five folds 200 of each are trained on.
+    np.testing.assert_allclose(line.get_xydata(), [(10, 0.3), (200, 0.5)])
+    ends = [[(10, 0.2), (10, 0.45)], [(200, 0.35), (200, 0.6)]]
+    np.testing.assert_allclose(bars.get_segments(), ends)
+    assert [text.get_text() for text in axis.get_xticklabels()] == ["10", "all (200)"]
