@@ -1,9 +1,14 @@
 """A planted shortcut is found, a clean set passes, and every test runs on the folds it is given."""
 
+from dataclasses import replace
+
 import matplotlib
 import numpy as np
 import pytest
 from sklearn.base import clone
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold
 from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -114,6 +119,36 @@ def test_classifiers_of_your_own_are_held_against_the_network_on_its_folds(clean
             np.testing.assert_array_equal(found.predictions[test], fitted.predict(cells[test]))
         assert report.tests[name].threshold is None
     np.testing.assert_allclose(report.results["SVM"].probabilities.sum(axis=1), 1, atol=1e-6)
+
+
+def test_a_rival_of_your_own_has_the_seed_and_the_groups_of_its_fold(clean):
+    images, result = clean
+    inside = StratifiedGroupKFold(2)
+    search = GridSearchCV(LogisticRegression(max_iter=500), {"C": [1e-6, 1e-3]}, cv=inside)
+    forest = RandomForestClassifier(5)
+    report = shortcuts.rivals(
+        result, images, border=None, classifiers={"search": search, "forest": forest}
+    )
+    cells = images.reshape(len(images), -1)
+    for fold, searched, grown in zip(
+        result.folds, report.results["search"].folds, report.results["forest"].folds, strict=True
+    ):
+        train = fold.train
+        expected = clone(search).fit(cells[train], LABELS[train], groups=PATIENTS[train])
+        of_forest = (
+            clone(forest).set_params(random_state=fold.seed).fit(cells[train], LABELS[train])
+        )
+        for found, model in ((searched, expected), (grown, of_forest)):
+            np.testing.assert_allclose(
+                found.probabilities, model.predict_proba(cells[fold.test]), rtol=1e-5
+            )
+
+
+def test_a_rival_that_wants_groups_is_refused_where_there_are_none(clean):
+    images, result = clean
+    search = GridSearchCV(GaussianNB(), {"var_smoothing": [1e-9]}, cv=StratifiedGroupKFold(2))
+    with pytest.raises(ValueError, match=r"classifiers\['mine'\] is GridSearchCV with inner folds"):
+        shortcuts.rivals(replace(result, groups=None), images, classifiers={"mine": search})
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from sklearn.base import clone
 from detl import _estimators
 from detl._batches import array_digest
 from detl._checks import check_images, check_positive
-from detl._estimators import check_classifier
+from detl._estimators import check_classifier, fit_fold
 from detl._rivals import Predict, linear, on_the_folds_of
 from detl._verdicts import (
     Figure,
@@ -26,7 +26,7 @@ from detl._verdicts import (
 from detl.comparison import compare_results
 from detl.cross_validation import Prepared, cross_validate, train_folds
 from detl.pretraining import load_source
-from detl.results import CrossValidationResult
+from detl.results import CrossValidationResult, FoldResult
 from detl.transfer import DomainExtensionTransfer
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
@@ -120,6 +120,18 @@ class Examination:
             suspicious="below",
             verdict=better.get(figure.lies(0), "no difference shown"),
         )
+
+    def add_classifier(self, name: str, question: str, classifier: Any, features: Array) -> None:
+        """Add a classifier of scikit-learn, which sees the whole image in features ``(n, ...)``."""
+        network = self.network
+
+        def predict(fold: FoldResult) -> Array:
+            labels, groups, classes = network.labels, network.groups, network.classes
+            rows = (fold.train, fold.test)
+            found = fit_fold(classifier, features, labels, groups, classes, *rows, fold.seed)
+            return found.probabilities
+
+        self.add_rival(name, question, predict)
 
 
 class Trainer:

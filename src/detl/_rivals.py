@@ -23,8 +23,8 @@ _PENALTY = 0.01  # scikit-learn's C
 _BINS = 32
 _CHUNK = 256
 
-# Classes are given by their index; from training and test rows to probabilities of the test rows.
-Predict: TypeAlias = Callable[[Array, Array], Array]
+# From a fold of the network's to the probabilities of its test rows.
+Predict: TypeAlias = Callable[[FoldResult], Array]
 
 
 def on_the_folds_of(
@@ -39,7 +39,7 @@ def on_the_folds_of(
             FoldResult(
                 train=fold.train,
                 test=fold.test,
-                probabilities=predict(fold.train, fold.test).astype("float32"),
+                probabilities=predict(fold).astype("float32"),
                 history={},
                 seed=fold.seed,
                 start="",
@@ -56,17 +56,15 @@ def on_the_folds_of(
 
 
 def linear(features: Array, targets: Array, n_classes: int) -> Predict:
-    """Return a logistic regression on standardised features ``(n, n_features)``."""
+    """Return a logistic regression on standardised features ``(n, n_features)``.
+
+    Classes are given by their index.
+    """
     model = make_pipeline(StandardScaler(), LogisticRegression(C=_PENALTY, max_iter=2000))
-    return classifier(model, features, targets, n_classes)
 
-
-def classifier(model: Any, features: Array, targets: Array, n_classes: int) -> Predict:
-    """Return a scikit-learn classifier on features ``(n, n_features)``."""
-
-    def predict(train: Array, test: Array) -> Array:
-        fitted = clone(model).fit(features[train], targets[train])
-        return probabilities_by_class(fitted, features[test], np.arange(n_classes))
+    def predict(fold: FoldResult) -> Array:
+        fitted = clone(model).fit(features[fold.train], targets[fold.train])
+        return probabilities_by_class(fitted, features[fold.test], np.arange(n_classes))
 
     return predict
 
@@ -80,7 +78,8 @@ def class_shares(targets: Array, n_classes: int, kinds: Array | None = None) -> 
     kinds = np.zeros(len(targets), dtype=int) if kinds is None else kinds
     numbers = np.unique(kinds, return_inverse=True)[1]
 
-    def predict(train: Array, test: Array) -> Array:
+    def predict(fold: FoldResult) -> Array:
+        train, test = fold.train, fold.test
         counts = np.zeros((numbers.max() + 1, n_classes))
         np.add.at(counts, (numbers[train], targets[train]), 1)
         counts += counts.sum(axis=0) / len(train)

@@ -39,9 +39,10 @@ from detl import faithfulness
 from detl._attention import out_of_fold_heatmaps
 from detl._checks import check_positive
 from detl._collection_tests import ask_collections, check_collections
+from detl._estimators import check_groups
 from detl._examination import Array, Examination, Trainer
 from detl._regions import Region, blanked, border_mask, region_masks
-from detl._rivals import class_shares, classifier, histograms, linear, shapes, thumbnails
+from detl._rivals import class_shares, histograms, linear, shapes, thumbnails
 from detl._verdicts import LIKELY, UNTOLD, Figure, ShortcutReport, ShortcutTest
 from detl.results import CrossValidationResult
 from detl.transfer import DomainExtensionTransfer
@@ -221,7 +222,8 @@ def rivals(
         As for :func:`examine`.
     classifiers : dict of str to scikit-learn classifier, optional
         Rivals of your own, such as ``{"SVM": make_pipeline(StandardScaler(), SVC())}``. Each is
-        fitted anew in every fold, on the grey levels of 32 × 32 cells of the images.
+        fitted anew in every fold, on the grey levels of 32 × 32 cells of the images, with seeds and
+        groups as in :func:`detl.cross_validate`.
 
     Returns
     -------
@@ -241,14 +243,13 @@ def rivals(
     examination = Examination(result, images, threshold=threshold)
     hidden = _hidden(examination, region, border)
     classifiers = _check_classifiers(classifiers)
+    for name, classifier in classifiers.items():
+        check_groups(classifier, result.groups, name=f"classifiers[{name!r}]")
     _ask_rivals(examination, hidden, sizes, fill)
-    for name, model in classifiers.items():
+    for name, classifier in classifiers.items():
+        question = f"Is it better than {name} on {_DETAIL} × {_DETAIL} cells?"
         cells = thumbnails(examination.images, _DETAIL)
-        examination.add_rival(
-            name,
-            f"Is it better than {name} on {_DETAIL} × {_DETAIL} cells?",
-            classifier(model, cells, examination.targets, len(result.classes)),
-        )
+        examination.add_classifier(name, question, classifier, cells)
     _ask_outlines(examination, hidden)
     return examination.report()
 
