@@ -10,6 +10,7 @@ from keras import layers
 from scipy import ndimage, stats
 
 import detl
+from benchmarks import textures
 from detl import GradCAM, faithfulness
 from detl._estimates import centre_maps, random_maps
 from detl._perturbation import _noisy_linear
@@ -779,70 +780,12 @@ def test_what_cannot_be_scrambled_is_refused():
 
 # -------------------------------------------------------- the truth, where it is known: textures
 
-SIZE, PATCH = 48, 12
-ROWS, COLUMNS = np.indices((PATCH, PATCH))
-TEXTURES = np.stack(
-    [
-        ROWS % 4 < 2,
-        COLUMNS % 4 < 2,
-        (ROWS // 2 + COLUMNS // 2) % 2 == 0,
-        (ROWS + COLUMNS) % 6 < 3,
-    ]
-)
-
-
-def draw(n, seed, n_objects=1):
-    """Draw noise with textures at random places, side by side: images, labels, masks.
-
-    A texture has about the noise's mean and variance: nothing but its pattern gives it away.
-    """
-    generator = np.random.default_rng(seed)
-    images = generator.normal(128, 45, (n, SIZE, SIZE))
-    labels = np.stack([generator.permutation(4)[:n_objects] for _ in range(n)])
-    strip = SIZE // n_objects
-    x = generator.integers(0, strip - PATCH + 1, (n, n_objects)) + strip * np.arange(n_objects)
-    y = generator.integers(0, SIZE - PATCH + 1, (n, n_objects))
-    for i, k in np.ndindex(n, n_objects):
-        rows, columns = slice(y[i, k], y[i, k] + PATCH), slice(x[i, k], x[i, k] + PATCH)
-        contrast = np.where(TEXTURES[labels[i, k]], 48, -48)
-        images[i, rows, columns] = 128 + contrast + generator.normal(0, 14, (PATCH, PATCH))
-    masks = [
-        faithfulness.box_masks([(*corner, PATCH, PATCH) for corner in zip(*corners)], (SIZE, SIZE))
-        for corners in zip(x.T, y.T)
-    ]
-    return np.clip(images, 0, 255).astype("uint8")[..., None], labels.T, np.stack(masks)
-
-
-def train(seed):
-    """Train a small network, in seconds, that tells the textures apart wherever they are."""
-    keras.utils.set_random_seed(seed)
-    model = keras.Sequential(
-        [
-            layers.Input((SIZE, SIZE, 1)),
-            layers.Rescaling(1 / 64, offset=-2),
-            layers.Conv2D(8, 5, strides=2, padding="same", use_bias=False, name="conv1"),
-            layers.BatchNormalization(momentum=0.9),
-            layers.ReLU(),
-            layers.Conv2D(16, 3, padding="same", use_bias=False, name="conv2"),
-            layers.BatchNormalization(momentum=0.9),
-            layers.ReLU(),
-            layers.GlobalAveragePooling2D(),
-            layers.Dense(4, activation="softmax"),
-        ]
-    )
-    images, (labels,), _ = draw(1216, seed)
-    epochs, steps = 8, 1216 // 32
-    rate = keras.optimizers.schedules.CosineDecay(1e-2, epochs * steps)
-    model.compile(keras.optimizers.Adam(rate), "sparse_categorical_crossentropy")
-    model.fit(images, labels, epochs=epochs, batch_size=32, verbose=0)
-    return model
-
 
 @pytest.fixture(scope="module")
 def known():
     """Return a trained model, its Grad-CAM, and images it has not seen with their masks."""
-    model = train(0)
-    images, (labels,), (masks,) = draw(100, 1000)
+    model = textures.train(0)
+    images, (labels,), (masks,) = textures.draw(100, 1000)
     cam = GradCAM(model)
     return SimpleNamespace(
         model=model,
@@ -873,7 +816,7 @@ def test_grad_cam_lies_on_the_texture(known):
 
 
 def test_grad_cam_tells_two_textures_of_one_image_apart(known):
-    images, labels, masks = draw(100, 2000, n_objects=2)
+    images, labels, masks = textures.draw(100, 2000, n_objects=2)
 
     for asked, other in ((0, 1), (1, 0)):
         heatmaps = known.cam(images, class_index=labels[asked])
