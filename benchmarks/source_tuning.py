@@ -235,6 +235,12 @@ def interval(
     diseased: np.ndarray, p: np.ndarray, patients: np.ndarray, n: int = 1000
 ) -> tuple[float, float]:
     """Return the 95 % bootstrap interval of the AUC, patients drawn and not images."""
+    low, high = np.quantile(drawn_aucs(diseased, p, patients, n), [0.025, 0.975])
+    return float(low), float(high)
+
+
+def drawn_aucs(diseased: np.ndarray, p: np.ndarray, patients: np.ndarray, n: int) -> np.ndarray:
+    """Return the AUC in each of n draws of patients, ``(n,)``: the same draws for every ``p``."""
     generator = np.random.default_rng(0)
     _, group = np.unique(patients, return_inverse=True)
     values, place = np.unique(p, return_inverse=True)
@@ -249,8 +255,7 @@ def interval(
         # Pairs in the right order, and half of the ties.
         won = above @ (np.cumsum(below) - below / 2)
         found.append(won / (above.sum() * below.sum()))
-    low, high = np.quantile(found, [0.025, 0.975])
-    return float(low), float(high)
+    return np.array(found)
 
 
 def read(folder: Path) -> dict[str, material.Part]:
@@ -272,6 +277,7 @@ def read(folder: Path) -> dict[str, material.Part]:
 
 # Each changes one lever of the baseline of its backbone; the order is that of the search.
 BASE = Variant()
+STRONGER = {"rotation": 15.0, "scaling": 0.2, "shift": 0.1, "contrast": 0.2, "erase": 0.4}
 LEVERS: dict[str, dict[str, Any]] = {
     "baseline": {},
     "baseline, seed 1": {"seed": 1},
@@ -279,13 +285,7 @@ LEVERS: dict[str, dict[str, Any]] = {
     "further images, 64 px": {"further": "images_64"},
     "half of the patients": {"share": 0.5},
     "quarter of the patients": {"share": 0.25},
-    "stronger augmentation": {
-        "rotation": 15.0,
-        "scaling": 0.2,
-        "shift": 0.1,
-        "contrast": 0.2,
-        "erase": 0.4,
-    },
+    "stronger augmentation": STRONGER,
     "mirrored": {"mirroring": True},
     "no augmentation": {"rotation": 0.0, "scaling": 0.0},
     "classes unweighted": {"class_weight": None},
@@ -299,18 +299,11 @@ LEVERS: dict[str, dict[str, Any]] = {
     "width 0.5": {"width": 0.5},
     "60 epochs": {"epochs": 60},
     "resnet50": {"backbone": "resnet50"},
-    "resnet50, stronger augmentation": {
-        "backbone": "resnet50",
-        "rotation": 15.0,
-        "scaling": 0.2,
-        "shift": 0.1,
-        "contrast": 0.2,
-        "erase": 0.4,
-    },
+    "resnet50, stronger augmentation": {"backbone": "resnet50", **STRONGER},
     "resnet50, learning rate 3e-4": {"backbone": "resnet50", "learning_rate": 3e-4},
     "resnet50, mirrored": {"backbone": "resnet50", "mirroring": True},
-    "vgg16": {"backbone": "vgg16"},
-    "vgg16, learning rate 3e-4": {"backbone": "vgg16", "learning_rate": 3e-4},
+    "vgg16": {"backbone": "vgg16", "width": 0.125},
+    "vgg16, stronger augmentation": {"backbone": "vgg16", "width": 0.125, **STRONGER},
     "vgg16, further images": {
         "width": 0.125,
         "precision": "float32",

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from benchmarks import source_limits
 from examples.covid_chest_xray import material, tables
@@ -61,6 +62,45 @@ def test_each_finding_is_told_from_normal_alone_and_few_images_say_nothing():
     assert "Hernia" not in by_name
     overall = float(by_name["all findings"]["net: check AUC"].split()[0])
     assert overall == pytest.approx(15 / 18, abs=1e-3)
+
+
+def test_a_run_is_paired_with_the_baseline_of_its_network(tmp_path):
+    data = {name: part("ab" * 20) for name in ("validation", "check")}
+    knows = (data["check"].labels == "diseased").astype(float)
+    guesses = np.random.default_rng(0).random(40)
+
+    def keep(name, p):
+        # Of two epochs, the one of the better validation AUC is taken.
+        both = {"validation average": np.stack([1 - knows, p]), "check average": p}
+        np.savez(tmp_path / f"{name}.npz", **both)
+
+    keep("baseline", guesses)
+    keep("mirrored", knows)
+    keep("resnet50", knows)
+    keep("resnet50__mirrored", knows)
+    found = source_limits.differences("mirrored", tmp_path, data)["check: more than the baseline"]
+    value, low = found.split()[0], found.split()[1].strip("(")
+    assert float(value) == pytest.approx(1 - roc_auc_score(knows, guesses), abs=1e-3)
+    assert 0 < float(low) < float(value)
+    same = source_limits.differences("resnet50, mirrored", tmp_path, data)
+    assert set(same.values()) == {"+0.000 (+0.000 to +0.000)"}
+    assert set(source_limits.differences("resnet50", tmp_path, data).values()) == {""}
+
+
+def test_rules_are_compared_with_the_epoch_of_the_best_accuracy():
+    aucs = {"accuracy": (0.6, 0.5), "AUC": (0.7, 0.4), "last": (0.6, 0.6), "average": (0.7, 0.7)}
+    runs = [{f"{rule}: check AUC": str(two[k]) for rule, two in aucs.items()} for k in (0, 1)]
+    rows = source_limits.rules(runs)
+    assert [row["check AUC, mean"] for row in rows] == ["0.550", "0.550", "0.600", "0.700"]
+    assert [row["more than the first row, mean"] for row in rows][1:] == [
+        "+0.000",
+        "+0.050",
+        "+0.150",
+    ]
+    assert [row["better / worse in"] for row in rows] == [
+        f"{some} runs" for some in ("0 / 0", "1 / 1", "1 / 0", "2 / 0")
+    ]
+    assert rows[1]["least to most"] == "-0.100 to +0.100"
 
 
 def test_drawing_patients_of_few_images_leaves_more_to_the_source():
