@@ -321,6 +321,8 @@ LEVERS: dict[str, dict[str, Any]] = {
         "contrast": 0.1,
     },
 }
+# Added when the first ten of AlexNet had been seen.
+LEVERS["stronger augmentation, further images"] = {**STRONGER, "further": "images_64"}
 VARIANTS = {name: dataclasses.replace(BASE, **change) for name, change in LEVERS.items()}
 
 
