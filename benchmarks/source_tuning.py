@@ -32,6 +32,7 @@ from detl.pretraining import _adam
 from examples.covid_chest_xray import material, tables
 
 SIZE = 128
+AUGMENTATION = [field.name for field in dataclasses.fields(detl.Augmentation)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,10 +46,11 @@ class Variant:
     learning_rate: float = 1e-3
     rotation: float = 10.0
     scaling: float = 0.1
-    shift: float = 0.0
-    contrast: float = 0.0
-    erase: float = 0.0
     mirroring: bool = False
+    translation: float = 0.0
+    contrast: float = 0.0
+    brightness: float = 0.0
+    erasing: float = 0.0
     class_weight: str | None = "balanced"
     weight_decay: float = 0.0
     label_smoothing: float = 0.0
@@ -58,34 +60,6 @@ class Variant:
     share: float = 1.0
     precision: str = "auto"
     seed: int = 0
-
-
-@dataclass(frozen=True)
-class Augment:
-    """``detl.Augmentation`` with shifts, changes of contrast and erased boxes on trial."""
-
-    variant: Variant
-
-    def __call__(self, images: np.ndarray, generator: np.random.Generator) -> Any:
-        """Return the images ``(n, height, width, channels)``, each changed anew."""
-        v = self.variant
-        affine = detl.Augmentation(rotation=v.rotation, scaling=v.scaling, mirroring=v.mirroring)
-        n, height, width = images.shape[:3]
-        maps = affine.draw(n, height, width, generator)
-        if v.shift:
-            maps[:, 2] += generator.uniform(-v.shift, v.shift, n) * width
-            maps[:, 5] += generator.uniform(-v.shift, v.shift, n) * height
-        turned = np.array(affine.warp(images.astype("float32"), maps))
-        if v.contrast:
-            gain = generator.uniform(1 - v.contrast, 1 + v.contrast, (n, 1, 1, 1))
-            offset = 128 * generator.uniform(-v.contrast, v.contrast, (n, 1, 1, 1))
-            turned = np.clip((turned - 128) * gain + 128 + offset, 0, 255)
-        if v.erase:
-            for image in turned:
-                h, w = (generator.integers(1, int(v.erase * height) + 1) for _ in range(2))
-                top, left = generator.integers(height - h + 1), generator.integers(width - w + 1)
-                image[top : top + h, left : left + w] = 128
-        return turned.astype("float32")
 
 
 class Epochs(keras.callbacks.Callback):
@@ -190,6 +164,8 @@ def train(
     network = with_logits(network, len(classes), integer_seed(seeds[1]))
     _graphs.seed_noise(network, integer_seed(seeds[3]))
     steps = -(-len(rows) // variant.batch_size)
+    amounts = {name: getattr(variant, name) for name in AUGMENTATION}
+    augmentation = detl.Augmentation(**amounts)
     optimizer = _adam(variant.learning_rate, steps, variant.epochs, 1.0, 1.0)
     if variant.weight_decay:
         optimizer = keras.optimizers.AdamW(
@@ -214,7 +190,7 @@ def train(
             generator=np.random.default_rng(seeds[2]),
             rows=rows,
             weights=balanced_weights(targets, rows) if variant.class_weight else None,
-            augment=Augment(variant),
+            augment=lambda images, generator: augmentation(images.astype("float32"), generator),
         ),
         steps_per_epoch=steps,
         epochs=variant.epochs,
@@ -277,7 +253,14 @@ def read(folder: Path) -> dict[str, material.Part]:
 
 # Each changes one lever of the baseline of its backbone; the order is that of the search.
 BASE = Variant()
-STRONGER = {"rotation": 15.0, "scaling": 0.2, "shift": 0.1, "contrast": 0.2, "erase": 0.4}
+STRONGER = {
+    "rotation": 15.0,
+    "scaling": 0.2,
+    "translation": 0.1,
+    "contrast": 0.2,
+    "brightness": 0.1,
+    "erasing": 0.4,
+}
 LEVERS: dict[str, dict[str, Any]] = {
     "baseline": {},
     "baseline, seed 1": {"seed": 1},
@@ -286,6 +269,8 @@ LEVERS: dict[str, dict[str, Any]] = {
     "half of the patients": {"share": 0.5},
     "quarter of the patients": {"share": 0.25},
     "stronger augmentation": STRONGER,
+    "stronger augmentation, seed 1": {**STRONGER, "seed": 1},
+    "stronger augmentation, seed 2": {**STRONGER, "seed": 2},
     "mirrored": {"mirroring": True},
     "no augmentation": {"rotation": 0.0, "scaling": 0.0},
     "classes unweighted": {"class_weight": None},
@@ -310,15 +295,17 @@ LEVERS: dict[str, dict[str, Any]] = {
         "backbone": "vgg16",
         "epochs": 8,
         "further": "images_64",
-        "shift": 0.05,
+        "translation": 0.05,
         "contrast": 0.1,
+        "brightness": 0.05,
     },
     "resnet50, further images": {
         "backbone": "resnet50",
         "epochs": 8,
         "further": "images_64",
-        "shift": 0.05,
+        "translation": 0.05,
         "contrast": 0.1,
+        "brightness": 0.05,
     },
 }
 # Added when the first ten of AlexNet had been seen.

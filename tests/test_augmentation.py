@@ -1,4 +1,4 @@
-"""Images are turned, scaled and mirrored about their centre, by amounts within the bounds."""
+"""Images are changed by amounts within the bounds, and come out as the drawn changes say."""
 
 import dataclasses
 
@@ -38,10 +38,11 @@ def drawn(n=4000, height=7, width=10, **settings):
     """Return the drawn maps as angles in degrees, scales, and whether mirrored."""
     maps = Augmentation(**settings).draw(n, height, width, np.random.default_rng(0))
     a, b, c, d, e, f = maps[:, :6].T.astype("float64")
+    np.testing.assert_array_equal(maps[:, 8:], [[1, 0, 0, 0, 0, 0]] * n)
     x, y = (width - 1) / 2, (height - 1) / 2
     np.testing.assert_allclose(a * x + b * y + c, x, atol=1e-5)
     np.testing.assert_allclose(d * x + e * y + f, y, atol=1e-5)
-    np.testing.assert_array_equal(maps[:, 6:], 0)
+    np.testing.assert_array_equal(maps[:, 6:8], 0)
     determinant = a * e - b * d
     return np.rad2deg(np.arctan2(-b, e)), 1 / np.sqrt(np.abs(determinant)), determinant < 0
 
@@ -83,7 +84,7 @@ def test_images_are_those_of_scipy_under_the_drawn_map(shape, rotation):
     augmentation = Augmentation(rotation=rotation, scaling=0.4)
     maps = augmentation.draw(len(images), *shape[:2], np.random.default_rng(4))
     found = augmented(augmentation, images, seed=4)
-    for image, result, (a, b, c, d, e, f, _, _) in zip(images, found, maps, strict=True):
+    for image, result, (a, b, c, d, e, f, *_) in zip(images, found, maps, strict=True):
         for channel in range(shape[2]):
             expected = ndimage.affine_transform(
                 image[..., channel], [[e, d], [b, a]], offset=[f, c], order=1, mode="reflect"
@@ -127,6 +128,74 @@ def test_a_constant_image_stays_constant_up_to_its_corners():
     np.testing.assert_allclose(found, 77, atol=1e-4)
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_translation_alone_moves_images_by_whole_and_broken_pixels(dtype):
+    pixels = np.random.default_rng(0).integers(0, 256, (200, 8, 10, 1)).astype(dtype)
+    augmentation = Augmentation(**STILL, translation=0.3)
+    changes = augmentation.draw(200, 8, 10, np.random.default_rng(0))
+    right, down = -changes[:, 2], -changes[:, 5]
+    assert np.abs(right).max() == pytest.approx(3, abs=0.1)
+    assert np.abs(down).max() == pytest.approx(2.4, abs=0.1)
+    assert abs(np.corrcoef(right, down)[0, 1]) < 0.2
+    whole = changes.copy()
+    whole[:, 2], whole[:, 5] = -2, 1
+    found = keras.ops.convert_to_numpy(augmentation.apply(pixels, whole))
+    np.testing.assert_array_equal(found[:, :7, 2:], pixels[:, 1:, :8])
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_contrast_and_brightness_turn_about_the_middle_grey_and_stay_in_range(dtype):
+    ramp = np.tile(np.arange(0, 256, dtype=dtype)[:, None, None, None], (1, 2, 2, 1))
+    for settings, gain, offset in (
+        ({"contrast": 0.5}, 1.5, 0),
+        ({"brightness": 0.2}, 1, 51),
+        ({"contrast": 0.5, "brightness": 0.2}, 1.5, 51),
+    ):
+        found = keras.ops.convert_to_numpy(Augmentation(**STILL, **settings)(ramp, Greatest()))
+        expected = np.clip((np.arange(256) - 128) * gain + 128 + offset, 0, 255)
+        assert found.dtype == dtype
+        np.testing.assert_allclose(
+            found[:, 0, 0, 0], expected, atol=1 if dtype == "uint8" else 1e-3
+        )
+
+
+def test_contrast_and_brightness_are_uniform_within_their_bounds():
+    changes = Augmentation(**STILL, contrast=0.4, brightness=0.1).draw(
+        4000, 8, 8, np.random.default_rng(0)
+    )
+    gain, offset = changes[:, 8], changes[:, 9]
+    quantiles = [0.05, 0.5, 0.95]
+    np.testing.assert_allclose(np.quantile(gain, quantiles), [0.64, 1, 1.36], atol=0.03)
+    np.testing.assert_allclose(np.quantile(offset, quantiles), [-22.95, 0, 22.95], atol=2)
+    assert abs(np.corrcoef(gain, offset)[0, 1]) < 0.08
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_every_image_has_one_erased_box_of_its_own_and_nothing_else_changed(dtype):
+    images = np.full((500, 20, 30, 2), 7, dtype=dtype)
+    found = augmented(Augmentation(**STILL, erasing=0.4), images)
+    assert set(np.unique(found)) == {7, 128}
+    erased = found == 128
+    np.testing.assert_array_equal(erased[..., 0], erased[..., 1])
+    erased = erased[..., 0]
+    heights, widths = erased.any(axis=2).sum(axis=1), erased.any(axis=1).sum(axis=1)
+    np.testing.assert_array_equal(erased.sum(axis=(1, 2)), heights * widths)  # without a hole
+    assert heights.max() == 8  # 0.4 of 20
+    assert widths.max() == 12
+    assert heights.mean() == pytest.approx(4, abs=0.5)
+    assert erased.any(axis=(0, 1)).all()  # every column can be hit
+    assert erased.any(axis=(0, 2)).all()  # and every row
+    assert len(np.unique(erased.reshape(500, -1), axis=0)) > 300
+
+
+def test_what_is_off_leaves_the_other_draws_as_they_are():
+    plain, more = (
+        Augmentation(**settings).draw(5, 9, 9, np.random.default_rng(0))
+        for settings in ({}, {"contrast": 0.2, "brightness": 0.1, "erasing": 0.3})
+    )
+    np.testing.assert_array_equal(plain[:, :8], more[:, :8])
+
+
 def test_bytes_stay_bytes_and_lose_the_fraction_of_what_is_interpolated():
     pixels = np.random.default_rng(0).integers(0, 256, (8, 16, 16, 1)).astype("uint8")
     exact = augmented(Augmentation(), pixels.astype("float32"))
@@ -159,6 +228,10 @@ def test_the_generator_alone_decides_and_every_image_has_a_map_of_its_own():
         ({"rotation": np.nan}, "rotation=nan; expected degrees between 0 and 180"),
         ({"scaling": -0.1}, r"scaling=-0.1; expected a share in \[0, 1\)"),
         ({"scaling": 1}, r"scaling=1; expected a share in \[0, 1\), such as 0.1"),
+        ({"translation": 8}, r"translation=8; expected a share in \[0, 1\)"),
+        ({"contrast": -0.2}, r"contrast=-0.2; expected a share in \[0, 1\)"),
+        ({"brightness": 30}, r"brightness=30; expected a share in \[0, 1\)"),
+        ({"erasing": np.nan}, r"erasing=nan; expected a share in \[0, 1\)"),
     ],
 )
 def test_amounts_out_of_range_are_refused(change, message):

@@ -5,7 +5,7 @@ import pytest
 
 import detl
 from benchmarks import source_tuning
-from benchmarks.source_tuning import Augment, Variant, interval
+from benchmarks.source_tuning import AUGMENTATION, Variant, interval
 from examples.covid_chest_xray import material
 
 PLAIN = Variant(
@@ -120,27 +120,24 @@ def test_standardised_images_have_one_mean_and_one_deviation():
     np.testing.assert_allclose(changed.std(axis=(1, 2, 3)), 64, atol=4)
 
 
-def test_augmentation_on_trial_does_what_it_is_told():
-    images = np.full((20, 32, 32, 1), 50, "uint8")
-    generator = np.random.default_rng(0)
-    still = Augment(PLAIN)(images, generator)
-    np.testing.assert_array_equal(still, images)
-    erased = Augment(dataclasses.replace(PLAIN, erase=0.5))(images, generator)
-    shares = (erased == 128).mean(axis=(1, 2, 3))
-    assert 0 < shares.min()
-    assert shares.max() <= 0.25
-    louder = Augment(dataclasses.replace(PLAIN, contrast=0.2))(images, generator)
-    assert np.ptp(louder, axis=(1, 2, 3)).max() == 0  # one gain and one offset per image
-    assert 50 - 0.2 * (128 + 78) <= louder.min() < louder.max() <= 50 + 0.2 * (128 + 78)
+def test_a_variants_amounts_are_those_of_its_augmentation(data, monkeypatch):
+    stronger = source_tuning.VARIANTS["stronger augmentation"]
+    variant = dataclasses.replace(PLAIN, **{n: getattr(stronger, n) for n in AUGMENTATION})
+    given = {}
 
+    def stop(*_, **options):
+        given.update(options)
+        raise InterruptedError
 
-def test_shifts_move_the_image_and_keep_within_their_share():
-    column = np.zeros((50, 32, 32, 1), "uint8")
-    column[:, :, 16] = 200
-    moved = Augment(dataclasses.replace(PLAIN, shift=0.125))(column, np.random.default_rng(0))
-    where = moved.mean(axis=1)[..., 0] @ np.arange(32) / moved.mean(axis=1)[..., 0].sum(axis=1)
-    assert np.abs(where - 16).max() <= 4.01
-    assert np.abs(where - 16).max() > 2
+    monkeypatch.setattr(source_tuning, "training_batches", stop)
+    with pytest.raises(InterruptedError):
+        source_tuning.train(variant, data, verbose=0)
+    images = data["train"].images
+    found = given["augment"](images, np.random.default_rng(0))
+    expected = detl.Augmentation(mirroring=False, **source_tuning.STRONGER)
+    np.testing.assert_array_equal(
+        found, expected(images.astype("float32"), np.random.default_rng(0))
+    )
 
 
 def test_a_finished_run_is_not_run_again(tmp_path):

@@ -60,12 +60,12 @@ class Views:
         augmented = np.flatnonzero(views)
         if len(augmented):
             height, width = pixels.shape[1:3]
-            maps = [
+            changes = [
                 self.augmentation.draw(1, height, width, self._generator(digests[row], view))
                 for row, view in zip(rows[augmented], views[augmented])
             ]
-            warped = self.augmentation.warp(pixels[augmented], np.concatenate(maps))
-            pixels[augmented] = keras.ops.convert_to_numpy(warped)
+            changed = self.augmentation.apply(pixels[augmented], np.concatenate(changes))
+            pixels[augmented] = keras.ops.convert_to_numpy(changed)
         return pixels
 
     def names(self, digests: Sequence[bytes]) -> list[bytes]:
