@@ -134,8 +134,8 @@ def test_translation_alone_moves_images_by_whole_and_broken_pixels(dtype):
     augmentation = Augmentation(**STILL, translation=0.3)
     changes = augmentation.draw(200, 8, 10, np.random.default_rng(0))
     right, down = -changes[:, 2], -changes[:, 5]
-    assert np.abs(right).max() == pytest.approx(3, abs=0.1)
-    assert np.abs(down).max() == pytest.approx(2.4, abs=0.1)
+    for found, greatest in ((right, 3), (down, 2.4)):
+        assert (found.min(), found.max()) == pytest.approx((-greatest, greatest), abs=0.1)
     assert abs(np.corrcoef(right, down)[0, 1]) < 0.2
     whole = changes.copy()
     whole[:, 2], whole[:, 5] = -2, 1
@@ -194,6 +194,10 @@ def test_what_is_off_leaves_the_other_draws_as_they_are():
         for settings in ({}, {"contrast": 0.2, "brightness": 0.1, "erasing": 0.3})
     )
     np.testing.assert_array_equal(plain[:, :8], more[:, :8])
+    used, three = np.random.default_rng(0), np.random.default_rng(0)
+    Augmentation().draw(5, 9, 9, used)
+    three.random(15)  # an angle, a size and a side for each image
+    assert used.random() == three.random()
 
 
 def test_bytes_stay_bytes_and_lose_the_fraction_of_what_is_interpolated():
