@@ -22,6 +22,7 @@ from detl import (
     FoldError,
     GradCAM,
     SourceModel,
+    _estimators,
     compare,
     cross_validate,
     plots,
@@ -196,6 +197,17 @@ def test_inner_folds_without_a_seed_have_that_of_their_fold(images):
     )
     np.testing.assert_array_equal(first.probabilities, again.probabilities)
     assert classifier[-1].cv.random_state is None
+
+
+def test_inner_folds_that_say_what_they_are_stay_so(images):
+    seeded = _estimators.seeded(
+        on_pixels(penalty_searched(StratifiedKFold(2, shuffle=True, random_state=7))), 5
+    )
+    assert seeded[-1].cv.random_state == 7
+    number = on_pixels(penalty_searched(2))
+    assert _estimators.seeded(number, 5)[-1].cv == 2
+    result = cross_validate(number, images, LABELS, groups=PATIENTS, n_splits=3, random_state=0)
+    assert np.isfinite(result.probabilities).all()
 
 
 def test_a_classifier_that_passes_nothing_on_needs_no_groups(images):
