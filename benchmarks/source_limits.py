@@ -23,6 +23,7 @@ import detl
 from benchmarks.source_tuning import (
     RULES,
     VARIANTS,
+    changes,
     drawn_aucs,
     interval,
     is_diseased,
@@ -35,7 +36,6 @@ from benchmarks.source_tuning import (
 from examples.covid_chest_xray import material, tables
 
 PARTS = ("validation", "check")
-BASELINES = {"resnet50": "resnet50", "vgg16": "vgg16"}  # runs that others of the network change
 N_DRAWS = 1000
 TABLE_FACTS = (("view",), ("age",), ("sex",), ("follow-up",), ("view", "age", "sex", "follow-up"))
 # Decided before: about two thirds of the network are trained, with one augmented view.
@@ -112,7 +112,7 @@ def summary(runs: Rows, more: Mapping[str, dict[str, str]]) -> Rows:
 
 def differences(name: str, models: Path, data: dict[str, material.Part]) -> dict[str, str]:
     """Return how much more AUC a run has than the baseline of its network, paired over patients."""
-    baseline = BASELINES.get(VARIANTS[name].backbone, "baseline")
+    baseline = baseline_of(name)
     row = {}
     for part in PARTS:
         diseased, patients = is_diseased(data[part]), data[part].patients
@@ -124,6 +124,16 @@ def differences(name: str, models: Path, data: dict[str, material.Part]) -> dict
             "" if name == baseline else f"{value:+.3f} ({low:+.3f} to {high:+.3f})"
         )
     return row
+
+
+def baseline_of(name: str) -> str:
+    """Return the run of the same network and seed in which nothing is changed."""
+    variant = VARIANTS[name]
+    return next(
+        other
+        for other, its in VARIANTS.items()
+        if (its.backbone, its.seed) == (variant.backbone, variant.seed) and not changes(its)
+    )
 
 
 def rules(runs: Rows) -> Rows:
