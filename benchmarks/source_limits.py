@@ -78,10 +78,12 @@ def main() -> None:
     found["thumbnail, the further images too"] = thumbnail_rival(more, data)
     if parsed.imagenet:
         found |= ceiling(parsed.imagenet, data)
-    write(parsed.output / "source_limits.csv", [scored(*item, data) for item in found.items()])
-
     with (parsed.output / "source_tuning.csv").open(newline="") as file:
         runs = list(csv.DictReader(file))
+    found[f"mean of the {len(runs)} networks that were tuned"] = averaged(
+        [of_run(parsed.models / f"{stem(run['run'])}.npz", data) for run in runs]
+    )
+    write(parsed.output / "source_limits.csv", [scored(*item, data) for item in found.items()])
     more = {run["run"]: differences(run["run"], parsed.models, data) for run in runs}
     write(parsed.output / "source_tuning_summary.csv", summary(runs, more))
     write(parsed.output / "source_rules.csv", rules(runs))
@@ -254,6 +256,11 @@ def of_run(path: Path, data: dict[str, material.Part]) -> Predictions:
     diseased = is_diseased(data["validation"])
     best = np.argmax([roc_auc_score(diseased, p) for p in kept["validation average"]])
     return {"validation": kept["validation average"][best], "check": kept["check average"]}
+
+
+def averaged(networks: list[Predictions]) -> Predictions:
+    """Return the mean of what several networks say."""
+    return {part: np.mean([network[part] for network in networks], axis=0) for part in PARTS}
 
 
 def scored(name: str, predictions: Predictions, data: dict[str, material.Part]) -> dict[str, str]:

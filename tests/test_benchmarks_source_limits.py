@@ -50,6 +50,18 @@ def test_regression_finds_what_is_in_the_rows_and_judges_parts_it_has_not_seen()
     assert row["check AUC"] == "0.000 (0.000 to 0.000)"
 
 
+def test_networks_are_averaged_part_by_part():
+    networks = [
+        {"validation": np.array([0, 1.0]), "check": np.array([1.0])},
+        {"validation": np.array([1, 1.0]), "check": np.array([0.5])},
+    ]
+    found = source_limits.averaged(networks)
+    assert {part: p.tolist() for part, p in found.items()} == {
+        "validation": [0.5, 1],
+        "check": [0.75],
+    }
+
+
 def test_each_finding_is_told_from_normal_alone_and_few_images_say_nothing():
     names = "a" * 12 + "b" * 12 + "c" * 3 + "d" * 3
     data = {name: part(names) for name in ("validation", "check")}
