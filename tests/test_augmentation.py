@@ -201,14 +201,16 @@ def test_what_is_off_leaves_the_other_draws_as_they_are():
 
 
 def test_bytes_stay_bytes_and_lose_the_fraction_of_what_is_interpolated():
+    # PyTorch rounds it.
+    low, mean = (-0.5, 0) if keras.backend.backend() == "torch" else (0, 0.5)
     pixels = np.random.default_rng(0).integers(0, 256, (8, 16, 16, 1)).astype("uint8")
     exact = augmented(Augmentation(), pixels.astype("float32"))
     found = augmented(Augmentation(), pixels)
     assert found.dtype == np.uint8
     lost = exact - found
-    assert lost.min() > -0.01
-    assert lost.max() < 1.01
-    assert lost.mean() == pytest.approx(0.5, abs=0.05)
+    assert lost.min() > low - 0.01
+    assert lost.max() < low + 1.01
+    assert lost.mean() == pytest.approx(mean, abs=0.05)
 
 
 def test_the_generator_alone_decides_and_every_image_has_a_map_of_its_own():

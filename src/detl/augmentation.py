@@ -42,8 +42,8 @@ class Augmentation:
     -----
     Basu et al. 2020, sec. IV: "random rotation, scaling, mirroring"; amounts are not given there.
     The others are off by default. What comes into view from outside the image is its reflection.
-    Pixels stay in [0, 255]. Images keep their dtype: where ``uint8`` pixels are interpolated, the
-    fraction is dropped (half a grey level in the mean).
+    Pixels stay in [0, 255]. Images keep their dtype: where ``uint8`` pixels are interpolated,
+    TensorFlow drops the fraction (half a grey level in the mean), and PyTorch rounds.
 
     References
     ----------
