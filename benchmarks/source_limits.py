@@ -37,6 +37,7 @@ from examples.covid_chest_xray import material, tables
 
 PARTS = ("validation", "check")
 N_DRAWS = 1000
+FEATURES, GRID = ("block3", "block4", "block5", "block6"), 2
 TABLE_FACTS = (("view",), ("age",), ("sex",), ("follow-up",), ("view", "age", "sex", "follow-up"))
 # Decided before: about two thirds of the network are trained, with one augmented view.
 CEILING = {
@@ -59,6 +60,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder with nih/ and covid/")
     parser.add_argument("--imagenet", type=Path, help="EfficientNet-Lite0 with its weights")
+    parser.add_argument("--fine-tune", action="store_true", help="train it too, which takes hours")
     parser.add_argument("--models", type=Path, default=Path("runs/source_tuning"))
     parser.add_argument("--of", nargs="+", required=True, help="runs whose findings are told")
     parser.add_argument("--output", type=Path, default=Path("docs/results"))
@@ -77,6 +79,8 @@ def main() -> None:
     more = joined(data["train"], data["images_64"])
     found["thumbnail, the further images too"] = thumbnail_rival(more, data)
     if parsed.imagenet:
+        found |= on_features(keras.saving.load_model(parsed.imagenet), data)
+    if parsed.imagenet and parsed.fine_tune:
         found |= ceiling(parsed.imagenet, data)
     with (parsed.output / "source_tuning.csv").open(newline="") as file:
         runs = list(csv.DictReader(file))
@@ -239,15 +243,21 @@ def ceiling(path: Path, data: dict[str, material.Part]) -> dict[str, Predictions
         ("the same on the further images too", joined(data["train"], data["images_64"])),
     ):
         transfer = detl.DomainExtensionTransfer(keras.saving.load_model(path), **CEILING)
-        transfer.fit(rgb(train.images), train.labels)
-        found[name] = {part: transfer.predict_proba(rgb(data[part].images))[:, 0] for part in PARTS}
+        transfer.fit(train.images, train.labels)
+        found[name] = {part: transfer.predict_proba(data[part].images)[:, 0] for part in PARTS}
         print(name, "training accuracy", transfer.history_["accuracy"][-1], flush=True)
     return found
 
 
-def rgb(images: np.ndarray) -> np.ndarray:
-    """Return grey images in three channels."""
-    return np.repeat(images, 3, axis=-1)
+def on_features(imagenet: keras.Model, data: dict[str, material.Part]) -> dict[str, Predictions]:
+    """Learn from what blocks of an ImageNet network see, which is not trained."""
+    found = {}
+    for block in FEATURES:
+        extractor = detl.FeatureExtractor(imagenet, layers=block, grid=GRID, verbose=1)
+        rows = {part: extractor.fit_transform(data[part].images) for part in ("train", *PARTS)}
+        name = f"EfficientNet-Lite0, ImageNet: logistic regression on {block}"
+        found[name] = regression(rows, data, strength=1e-3)
+    return found
 
 
 def of_run(path: Path, data: dict[str, material.Part]) -> Predictions:

@@ -1,3 +1,4 @@
+import keras
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
@@ -48,6 +49,25 @@ def test_regression_finds_what_is_in_the_rows_and_judges_parts_it_has_not_seen()
     row = source_limits.scored("told", found, data)
     assert row["validation AUC"] == "1.000 (1.000 to 1.000)"
     assert row["check AUC"] == "0.000 (0.000 to 0.000)"
+
+
+def test_features_of_blocks_tell_what_a_regression_can_learn_from_them():
+    pixels = keras.Input((64, 64, 1))
+    x = keras.layers.Rescaling(1 / 255)(pixels)
+    for block in source_limits.FEATURES:
+        x = keras.layers.Conv2D(4, 3, 2, padding="same", name=f"{block}_conv")(x)
+        x = keras.layers.ReLU(name=f"{block}_relu")(x)
+    network = keras.Model(pixels, keras.layers.GlobalAveragePooling2D()(x))
+    data = {
+        name: part("ab" * 10, seed) for seed, name in enumerate(("train", "validation", "check"))
+    }
+    for of in data.values():
+        of.images[of.labels == "diseased"] //= 8
+    found = source_limits.on_features(network, data)
+    assert [name.rsplit(" ", 1)[1] for name in found] == list(source_limits.FEATURES)
+    for predictions in found.values():
+        for name, p in predictions.items():
+            assert roc_auc_score(data[name].labels == "diseased", p) == 1
 
 
 def test_networks_are_averaged_part_by_part():
