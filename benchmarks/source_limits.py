@@ -251,12 +251,18 @@ def ceiling(path: Path, data: dict[str, material.Part]) -> dict[str, Predictions
 
 def on_features(imagenet: keras.Model, data: dict[str, material.Part]) -> dict[str, Predictions]:
     """Learn from what blocks of an ImageNet network see, which is not trained."""
+    together = detl.FeatureExtractor(imagenet, layers=FEATURES, grid=GRID, verbose=1)
+    rows = {part: together.fit_transform(data[part].images) for part in ("train", *PARTS)}
+    images = data["train"].images
+    alone = [
+        detl.FeatureExtractor(imagenet, layers=name, grid=GRID).fit(images) for name in FEATURES
+    ]
+    ends = np.cumsum([len(extractor.get_feature_names_out()) for extractor in alone])
     found = {}
-    for block in FEATURES:
-        extractor = detl.FeatureExtractor(imagenet, layers=block, grid=GRID, verbose=1)
-        rows = {part: extractor.fit_transform(data[part].images) for part in ("train", *PARTS)}
+    for block, start, end in zip(FEATURES, [0, *ends], ends):
         name = f"EfficientNet-Lite0, ImageNet: logistic regression on {block}"
-        found[name] = regression(rows, data, strength=1e-3)
+        columns = {part: features[:, start:end] for part, features in rows.items()}
+        found[name] = regression(columns, data, strength=1e-3)
     return found
 
 

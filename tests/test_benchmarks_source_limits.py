@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
+import detl
 from benchmarks import source_limits
 from examples.covid_chest_xray import material, tables
 
@@ -64,6 +65,12 @@ def test_features_of_blocks_tell_what_a_regression_can_learn_from_them():
     for of in data.values():
         of.images[of.labels == "diseased"] //= 8
     found = source_limits.on_features(network, data)
+    one = detl.FeatureExtractor(network, layers="block4", grid=2)
+    rows = {name: one.fit_transform(of.images) for name, of in data.items()}
+    alone = source_limits.regression(rows, data, strength=1e-3)
+    (of_block_4,) = (predictions for name, predictions in found.items() if "block4" in name)
+    for name, p in alone.items():
+        np.testing.assert_allclose(of_block_4[name], p, rtol=1e-4)
     assert [name.rsplit(" ", 1)[1] for name in found] == list(source_limits.FEATURES)
     for predictions in found.values():
         for name, p in predictions.items():
