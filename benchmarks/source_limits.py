@@ -81,7 +81,7 @@ def main() -> None:
     if parsed.imagenet:
         found |= on_features(keras.saving.load_model(parsed.imagenet), data)
     if parsed.imagenet and parsed.fine_tune:
-        found |= ceiling(parsed.imagenet, data)
+        found |= ceiling(parsed.imagenet, data, parsed.models)
     with (parsed.output / "source_tuning.csv").open(newline="") as file:
         runs = list(csv.DictReader(file))
     found[f"mean of the {len(runs)} networks that were tuned"] = averaged(
@@ -235,17 +235,28 @@ def regression(
     return {part: model.predict_proba(rows[part])[:, 1] for part in PARTS}
 
 
-def ceiling(path: Path, data: dict[str, material.Part]) -> dict[str, Predictions]:
-    """Fine-tune an ImageNet network on the same images, and on the further ones as well."""
+def ceiling(path: Path, data: dict[str, material.Part], models: Path) -> dict[str, Predictions]:
+    """Fine-tune an ImageNet network on the same images, and on the further ones as well.
+
+    What it says is kept beside the runs of ``source_tuning.py``, and read where it is there.
+    """
     found = {}
-    for name, train in (
-        ("EfficientNet-Lite0, ImageNet, fine-tuned", data["train"]),
-        ("the same on the further images too", joined(data["train"], data["images_64"])),
+    for name, file, train in (
+        ("EfficientNet-Lite0, ImageNet, fine-tuned", "fine_tuned", data["train"]),
+        (
+            "the same on the further images too",
+            "fine_tuned_further",
+            joined(data["train"], data["images_64"]),
+        ),
     ):
-        transfer = detl.DomainExtensionTransfer(keras.saving.load_model(path), **CEILING)
-        transfer.fit(train.images, train.labels)
-        found[name] = {part: transfer.predict_proba(data[part].images)[:, 0] for part in PARTS}
-        print(name, "training accuracy", transfer.history_["accuracy"][-1], flush=True)
+        kept = models / f"{file}.npz"
+        if not kept.exists():
+            transfer = detl.DomainExtensionTransfer(keras.saving.load_model(path), **CEILING)
+            transfer.fit(train.images, train.labels)
+            print(name, "training accuracy", transfer.history_["accuracy"][-1], flush=True)
+            said = {part: transfer.predict_proba(data[part].images)[:, 0] for part in PARTS}
+            np.savez(kept, **said)
+        found[name] = dict(np.load(kept))
     return found
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from detl import _checkpoints
+from detl import _run_directory
 from detl._checkpoints import FoldStore
 from detl.results import FoldResult
 
@@ -185,7 +185,9 @@ def test_a_full_disk_is_warned_of_and_the_folds_before_it_stay(tmp_path, fold):
     store = FoldStore(tmp_path, RUN)
     store.save(0, fold)
     os.symlink("/dev/full", tmp_path / "fold_001.part")
-    with pytest.warns(RuntimeWarning, match=r"Fold 1 could not be written .*No space left.*memory"):
+    with pytest.warns(
+        RuntimeWarning, match=r"fold_001\.npz could not be written .*No space left.*memory"
+    ):
         store.save(1, fold)
     assert list(store.load()) == [0]
     store.save(1, fold)  # there is room again
@@ -195,7 +197,7 @@ def test_a_full_disk_is_warned_of_and_the_folds_before_it_stay(tmp_path, fold):
 def test_the_file_is_on_the_disk_before_it_has_its_name(tmp_path, fold, monkeypatch):
     order = []
     fsync, replace = os.fsync, Path.replace
-    monkeypatch.setattr(_checkpoints.os, "fsync", lambda n: (order.append("sync"), fsync(n)))
+    monkeypatch.setattr(_run_directory.os, "fsync", lambda n: (order.append("sync"), fsync(n)))
     monkeypatch.setattr(
         Path, "replace", lambda path, to: (order.append(to.name), replace(path, to))[1]
     )

@@ -29,10 +29,10 @@ from detl import (
     cross_validate,
     features,
 )
+from detl._graphs import weights_digest
 from detl._precision import dtype_policy
 from detl.augmentation import Augmentation
 from detl.folds import leave_one_collection_out
-from detl.tail import weights_digest
 
 SHAPE = (16, 16, 1)
 N = 36

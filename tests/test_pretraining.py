@@ -8,6 +8,7 @@ import pickle
 import random
 import weakref
 from collections import Counter
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -19,8 +20,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import log_loss
 
 from detl import SourceModel, load_source, pretrain
+from detl._graphs import weights_digest
 from detl.pretraining import _adam
-from detl.tail import weights_digest
 
 SHAPE = (16, 16, 1)
 LIKE_TINY_SOURCE = {"epochs": 4, "batch_size": 8, "learning_rate": 0.03, "random_state": 0}
@@ -289,6 +290,198 @@ def test_training_in_bfloat16_gives_a_float32_model(train, tiny_source, tiny_ima
 def test_nothing_is_printed_with_verbose_0(train, capfd):
     train(backbone=mean_brightness())
     assert capfd.readouterr().out == ""
+
+
+# ----------------------------------------------------------------- a training that breaks off
+
+LONG = {"epochs": 5, "class_weight": "balanced"}
+
+
+class Break(keras.callbacks.Callback):
+    """Break training off, in the middle of an epoch or at its end."""
+
+    def __init__(self, epoch, batch=None):
+        super().__init__()
+        self.epoch, self.batch, self.seen = epoch, batch, []
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.seen.append(epoch)
+
+    def on_train_batch_end(self, batch, logs=None):
+        if (self.seen[-1], batch) == (self.epoch, self.batch):
+            raise KeyboardInterrupt
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self.epoch == epoch:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("ema_epochs", [None, 0.6])
+@pytest.mark.parametrize("broken", [(0, 1), (2, 1), (4, None)])
+def test_a_training_that_broke_off_goes_on_to_the_same_weights(
+    train, validation, tmp_path, broken, ema_epochs
+):
+    options = {**LONG, "ema_epochs": ema_epochs, "validation_data": validation}
+    whole = train(**options)
+    with pytest.raises(KeyboardInterrupt):
+        train(**options, callbacks=[Break(*broken)], checkpoint_dir=tmp_path / "epochs")
+    watch = Break(None)
+    found = train(**options, callbacks=[watch], checkpoint_dir=tmp_path / "epochs")
+    assert watch.seen == list(range(broken[0], 5))
+    assert weights_digest(found.model) == weights_digest(whole.model)
+    assert found.history == whole.history
+    assert found.best_epoch == whole.best_epoch
+
+
+def test_what_is_kept_may_be_of_an_epoch_before_the_break(train, validation, judged, tmp_path):
+    options = {"epochs": 6, "validation_data": validation, "checkpoint_dir": tmp_path}
+    assert judged.best_epoch < 5
+    with pytest.raises(KeyboardInterrupt):
+        train(**options, callbacks=[Break(5)])
+    found = train(**options)
+    assert found.best_epoch == judged.best_epoch
+    assert weights_digest(found.model) == weights_digest(judged.model)
+
+
+def test_a_finished_training_is_loaded_and_takes_less_room_than_one_that_goes_on(train, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        train(**LONG, checkpoint_dir=tmp_path, callbacks=[Break(4)])
+    size = (tmp_path / "training.npz").stat().st_size
+    watch = Break(None)
+    first = train(**LONG, checkpoint_dir=tmp_path)
+    again = train(**LONG, checkpoint_dir=tmp_path, callbacks=[watch])
+    assert watch.seen == []
+    assert weights_digest(again.model) == weights_digest(first.model)
+    assert again.history == first.history
+    assert len(again.history["loss"]) == 5
+    assert (tmp_path / "training.npz").stat().st_size < size / 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run.json", "training.npz"]
+
+
+def test_a_training_that_a_callback_ended_is_finished(train, tmp_path):
+    class End(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            self.model.stop_training = epoch == 1
+
+    first = train(**LONG, checkpoint_dir=tmp_path, callbacks=[End()])
+    again = train(**LONG, checkpoint_dir=tmp_path)
+    assert again.history == first.history
+    assert len(again.history["loss"]) == 2
+
+
+def plain(batch, generator):
+    return batch
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"epochs": 6}, r"settings\.epochs is 5 there, 6 here"),
+        ({"ema_epochs": 2}, r"settings\.ema_epochs is None there, 2 here"),
+        ({"augmentation": None}, r"settings\.augmentation is 'Augmentation\(.*there, 'None' here"),
+        ({"augmentation": plain}, r"settings\.augmentation is .*test_pretraining\.plain' here"),
+        ({"random_state": 1}, "other initial weights; seeds is"),
+    ],
+)
+def test_another_training_does_not_go_on_from_there(train, tmp_path, changes, message):
+    with pytest.raises(KeyboardInterrupt):
+        train(**LONG, checkpoint_dir=tmp_path, callbacks=[Break(1)])
+    with pytest.raises(ValueError, match=f"belongs to another run: .*{message}"):
+        train(**LONG | changes, checkpoint_dir=tmp_path)
+
+
+@pytest.mark.parametrize("what", ["images", "labels", "validation images", "validation labels"])
+def test_nor_does_one_on_other_images(train, tiny_images, tiny_labels, validation, tmp_path, what):
+    given = {
+        "images": tiny_images,
+        "labels": tiny_labels,
+        "validation images": validation[0],
+        "validation labels": validation[1],
+    }
+
+    def trained(given):
+        return train(
+            images=given["images"],
+            labels=given["labels"],
+            validation_data=(given["validation images"], given["validation labels"]),
+            checkpoint_dir=tmp_path,
+        )
+
+    trained(given)
+    with pytest.raises(ValueError, match=f"other {what}"):
+        trained(given | {what: given[what][::-1]})
+
+
+def test_a_training_that_never_comes_again_is_not_kept(train, tmp_path):
+    with pytest.raises(ValueError, match=r"without random_state.*give random_state=0"):
+        train(checkpoint_dir=tmp_path, random_state=None)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("cut", [0, 100])
+def test_a_damaged_file_is_warned_of_and_training_begins_again(train, tmp_path, cut):
+    with pytest.raises(KeyboardInterrupt):
+        train(**LONG, checkpoint_dir=tmp_path, callbacks=[Break(2)])
+    path = tmp_path / "training.npz"
+    path.write_bytes(path.read_bytes()[:-cut] if cut else b"")
+    watch = Break(None)
+    with pytest.warns(UserWarning, match=r"training\.npz is damaged .* begins again"):
+        found = train(**LONG, checkpoint_dir=tmp_path, callbacks=[watch])
+    assert watch.seen == [0, 1, 2, 3, 4]
+    assert weights_digest(found.model) == weights_digest(train(**LONG).model)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full here")
+def test_training_goes_on_where_the_disk_is_full(train, tmp_path):
+    class Fill(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 1:
+                (tmp_path / "training.part").symlink_to("/dev/full")
+
+    with pytest.warns(RuntimeWarning, match=r"No space left.*the epochs since the last") as warned:
+        found = train(**LONG, checkpoint_dir=tmp_path, callbacks=[Fill()])
+    full = [said for said in warned if said.category is RuntimeWarning]
+    assert len(full) == 1  # there is room again in the next epoch
+    assert weights_digest(found.model) == weights_digest(train(**LONG).model)
+
+
+# ------------------------------------------------------------------------ averaged weights
+
+
+def test_averaged_weights_are_validated_and_kept_and_training_goes_on_without_them(
+    train, tiny_images, validation
+):
+    """Without dropout and statistics, so that all that is random is the order."""
+    weights, ends = [], []
+    watch = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, logs: weights.append(watch.model.get_weights()),
+        on_epoch_end=lambda epoch, logs: ends.append(len(weights)),
+    )
+    options = {"epochs": 4, "validation_data": validation, "augmentation": None}
+    found = train(mean_brightness(), **options, ema_epochs=1.5, callbacks=[watch])
+    plain = train(mean_brightness(), **options)
+    assert found.history["loss"] == plain.history["loss"]
+    assert found.history["val_loss"] != plain.history["val_loss"]
+
+    share = 1 / (1.5 * ends[0])
+    average, averages = weights[0], []
+    for now in weights:
+        average = [mean + share * (new - mean) for mean, new in zip(average, now, strict=True)]
+        averages.append(average)
+    for kept, mean in zip(
+        found.model.get_weights(), averages[ends[found.best_epoch] - 1], strict=True
+    ):
+        np.testing.assert_allclose(kept, mean, rtol=1e-4)
+    loss = log_loss(
+        validation[1], shares(probabilities(found, validation[0])), labels=found.classes
+    )
+    assert loss == pytest.approx(found.history["val_loss"][found.best_epoch], rel=1e-5)
+
+
+def test_an_average_over_less_than_a_step_is_no_average(train, validation):
+    options = {"epochs": 3, "validation_data": validation}
+    plain = train(**options)
+    assert weights_digest(train(**options, ema_epochs=1e-9).model) == weights_digest(plain.model)
 
 
 # ------------------------------------------------------------------------ what is trained on

@@ -29,8 +29,8 @@ from sklearn.utils.estimator_checks import (
 )
 
 from detl import DomainExtensionTransfer, FeatureExtractor, SourceModel, cross_validate
+from detl._graphs import weights_digest
 from detl.augmentation import Augmentation
-from detl.tail import weights_digest
 
 matplotlib.use("Agg")  # scikit-learn's displays go through pyplot
 

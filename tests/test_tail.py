@@ -7,7 +7,8 @@ from keras import layers
 from scipy.special import log_softmax, softmax
 from sklearn.exceptions import ConvergenceWarning
 
-from detl.tail import Tail, weights_digest
+from detl._graphs import weights_digest
+from detl.tail import Tail
 
 N, N_COLUMNS, N_CLASSES = 30, 4, 3
 needs_tensorflow = pytest.mark.skipif(

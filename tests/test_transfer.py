@@ -14,8 +14,8 @@ from keras import layers
 from sklearn.exceptions import ConvergenceWarning, DataConversionWarning, NotFittedError
 
 from detl import DomainExtensionTransfer, SourceModel, backbones, features
+from detl._graphs import weights_digest
 from detl.augmentation import Augmentation
-from detl.tail import weights_digest
 
 SHAPE = (16, 16, 1)
 LABELS = np.array(["lung", "heart", "bone"] * 6)
@@ -275,7 +275,7 @@ def test_dropout_in_the_tail_is_on(images):
 FIT = """
     import numpy as np
     from detl import DomainExtensionTransfer, backbones
-    from detl.tail import weights_digest
+    from detl._graphs import weights_digest
 
     pixels = np.random.default_rng(0).integers(0, 256, (10, 32, 32, 1)).astype("uint8")
     source = backbones.vgg16((32, 32, 1), width=0.0625)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -287,7 +288,10 @@ def source_stage(
         if earlier["settings"] == settings:
             return detl.load_source(path), earlier["seconds"], True
 
-    started = time.perf_counter()
+    # Of other settings it is another folder: what they left is not theirs to go on from.
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
+    epochs_folder = path.with_name(f"{path.stem}_epochs_{digest}")
+    clock = _Clock(epochs_folder / "seconds.json")
     build = getattr(detl.backbones, backbone)
     source = detl.pretrain(
         build((profile.size, profile.size, 1), width=profile.width),
@@ -300,17 +304,35 @@ def source_stage(
         augmentation=None if by_heart else detl.Augmentation(mirroring=profile.mirroring),
         class_weight=profile.class_weight,
         precision=profile.precision,
+        callbacks=[clock],
+        checkpoint_dir=epochs_folder,
         random_state=random_state,
         verbose=2,
     )
     # The settings come last: without them a model of a run that was cut short is not reused.
     settings_path.unlink(missing_ok=True)
     source.save(path)
-    seconds = time.perf_counter() - started
     settings_path.write_text(
-        json.dumps({"settings": settings, "seconds": seconds}, indent=2) + "\n"
+        json.dumps({"settings": settings, "seconds": clock.seconds}, indent=2) + "\n"
     )
-    return source, seconds, False
+    shutil.rmtree(epochs_folder)
+    return source, clock.seconds, False
+
+
+class _Clock(keras.callbacks.Callback):
+    """Wall time of all epochs, those that an earlier process trained included."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path = path
+        self.seconds: float = json.loads(path.read_text()) if path.exists() else 0.0
+        self._now = time.perf_counter()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Add what went by since the last epoch, or since this process began."""
+        before, self._now = self._now, time.perf_counter()
+        self.seconds += self._now - before
+        self.path.write_text(json.dumps(self.seconds))
 
 
 def choose_epochs(

@@ -69,13 +69,15 @@ def training_batches(
     weights: np.ndarray | None = None,
     augment: Callable[[np.ndarray, np.random.Generator], Any] | None = None,
     n_views: int = 1,
+    epoch_ends: list[Any] | None = None,
 ) -> Iterator[tuple[Any, ...]]:
     """Yield shuffled batches without end, every row once per epoch.
 
     Where there are several views of each row, view v of row i is ``inputs[i + v * n]``, and each
     epoch draws one of them. The order depends on ``generator`` alone: Keras's own
     ``fit(shuffle=True)`` would read the global seed. Rows are read as they are needed, so that a
-    memory map is never read whole.
+    memory map is never read whole. The last batch of each epoch appends to ``epoch_ends`` the state
+    of ``generator`` after it, from which another one goes on with the next epoch.
     """
     rows = np.arange(len(targets)) if rows is None else rows
     while True:
@@ -87,6 +89,8 @@ def training_batches(
             batch = inputs[chosen + len(targets) * drawn]
             if augment is not None:
                 batch = augment(batch, generator)
+            if epoch_ends is not None and start + batch_size >= len(order):
+                epoch_ends.append(generator.bit_generator.state)
             if weights is None:
                 yield batch, targets[chosen]
             else:

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import reprlib
-import shutil
 import warnings
-import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -15,99 +11,26 @@ from typing import Any
 
 import numpy as np
 
+from detl._run_directory import DAMAGED, RunDirectory
 from detl.results import FoldResult
 
-_RUN = "run.json"
-# What a broken file can raise: a flipped bit may well name a compression that nobody knows.
-_DAMAGED = (
-    OSError,
-    ValueError,
-    KeyError,
-    TypeError,
-    EOFError,
-    NotImplementedError,
-    zipfile.BadZipFile,
-)
 
-
-def check_repeatable(checkpoint_dir: str | Path | None, random_state: Any) -> None:
-    """Refuse checkpoints of a run whose folds and seeds no other run can have."""
-    if checkpoint_dir is not None and random_state is None:
-        raise ValueError(
-            f"checkpoint_dir={str(checkpoint_dir)!r} without random_state: every run would draw "
-            "other folds and seeds, so that none could go on from there; give random_state=0."
-        )
-
-
-class FoldStore:
-    """Keep the finished folds of one run in a directory, which one run at a time writes to.
-
-    Parameters
-    ----------
-    directory : path
-        Made where it does not exist.
-    run : dict
-        All that decides the result: digests of data and source, settings, versions. A directory
-        that belongs to another run is refused.
-
-    Raises
-    ------
-    OSError
-        If the directory cannot be written to.
-    ValueError
-        If the directory belongs to another run; the message names what differs.
-    """
+class FoldStore(RunDirectory):
+    """Keep the finished folds of one run in a directory of its own."""
 
     def __init__(self, directory: str | Path, run: Mapping[str, Any]) -> None:
-        self.directory = Path(directory)
-        try:
-            self.directory.mkdir(parents=True, exist_ok=True)
-            _write_whole(self.directory / "writable", b" ")  # a full disk still takes empty files
-            (self.directory / "writable").unlink()
-            self._check_run(json.loads(json.dumps(run)))
-        except OSError as error:
-            raise OSError(
-                f"checkpoint_dir={str(directory)!r} cannot be written to ({error.strerror or error}"
-                "); choose a folder that can."
-            ) from error
-        for left in self.directory.glob("work-*"):  # by a run that was killed
-            shutil.rmtree(left, ignore_errors=True)
-
-    def _check_run(self, run: dict[str, Any]) -> None:
-        path = self.directory / _RUN
-        if not path.exists():
-            strangers = sorted(p.name for p in self.directory.glob("fold_*.npz"))
-            if strangers:
-                raise ValueError(
-                    f"checkpoint_dir={str(self.directory)!r} has {strangers[0]} but no {_RUN}, so "
-                    "nobody can tell what it belongs to; choose another folder."
-                )
-            _write_whole(path, json.dumps(run, indent=2).encode())
-            return
-        try:
-            there = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise ValueError(
-                f"{path} is damaged ({error}), so nobody can tell what the folds beside it belong "
-                "to; choose another folder."
-            ) from error
-        differences = list(_differences(there, run))
-        if differences:
-            raise ValueError(
-                f"checkpoint_dir={str(self.directory)!r} belongs to another run: "
-                f"{'; '.join(differences)}. Choose another folder, or remove this one."
-            )
+        super().__init__(directory, run, files="fold_*.npz")
 
     def load(self) -> dict[int, FoldResult]:
         """Return the finished folds by number; a damaged file is warned of and left out."""
         found = {}
-        for path in sorted(self.directory.glob("fold_*.npz")):
+        for path in sorted(self.directory.glob(self.files)):
             try:
                 with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
                     arrays = {name: file[name] for name in ("train", "test", "probabilities")}
                     fold = FoldResult(**arrays, **json.loads(str(file["rest"])))
                 number = int(path.stem.removeprefix("fold_"))
-            except _DAMAGED as error:
+            except DAMAGED as error:
                 warnings.warn(
                     f"{path} is damaged ({error}); its fold is computed again.",
                     UserWarning,
@@ -118,58 +41,8 @@ class FoldStore:
         return found
 
     def save(self, number: int, fold: FoldResult) -> None:
-        """Write one finished fold.
-
-        A full disk is warned of: what has been computed is still in memory, and the run goes on.
-        """
+        """Write one finished fold; a full disk is warned of."""
         rest = {k: v for k, v in asdict(fold).items() if not isinstance(v, np.ndarray)}
-        path = self.directory / f"fold_{number:03d}.npz"
-        part = path.with_suffix(".part")
-        try:
-            with part.open("wb") as file:
-                np.savez(
-                    file,
-                    train=fold.train,
-                    test=fold.test,
-                    probabilities=fold.probabilities,
-                    rest=np.array(json.dumps(rest)),
-                )
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(path)
-        except OSError as error:
-            part.unlink(missing_ok=True)
-            warnings.warn(
-                f"Fold {number} could not be written to {self.directory} "
-                f"({error.strerror or error}); it is kept in memory and the run goes on, but if "
-                "it breaks off this fold has to be computed again.",
-                RuntimeWarning,
-                stacklevel=3,
-            )
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    part = path.with_name(f"{path.name}.part")
-    with part.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
-
-
-def _differences(there: Any, here: Any, name: str = "") -> Any:
-    """Yield a phrase for each entry that is not the same."""
-    if isinstance(there, dict) and isinstance(here, dict):
-        for key in sorted({*there, *here}):
-            yield from _differences(there.get(key), here.get(key), f"{name}.{key}" if name else key)
-    elif there != here:
-        digests = all(isinstance(value, str) and len(value) == 64 for value in (there, here))
-        if digests:
-            yield f"other {name}"
-        else:
-            yield f"{name} is {_shortened(there)} there, {_shortened(here)} here"
-
-
-def _shortened(value: Any) -> str:
-    """Return the value for a message; of the seeds of 50 folds, the first few."""
-    return reprlib.repr(value) if isinstance(value, list) else repr(value)
+        arrays = {name: getattr(fold, name) for name in ("train", "test", "probabilities")}
+        arrays["rest"] = np.array(json.dumps(rest))
+        self.write(f"fold_{number:03d}.npz", arrays, lost=f"fold {number} has to be")

@@ -15,9 +15,9 @@ from sklearn.base import BaseEstimator, clone, is_classifier
 
 from detl import _graphs
 from detl._classifiers import probabilities_by_class
+from detl._graphs import weights_digest
 from detl.pretraining import SourceModel, load_source, source_network
 from detl.results import FoldResult
-from detl.tail import weights_digest
 
 # Parameters that do not decide what comes out, and seeds, of which each fold has its own.
 _NOT_DECISIVE = ("verbose", "cache_dir", "random_state", "n_jobs", "memory")

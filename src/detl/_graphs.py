@@ -103,6 +103,19 @@ def graph_digest(model: keras.Model) -> str:
     return digest.hexdigest()
 
 
+def weights_digest(model: keras.Model, *, but: keras.layers.Layer | None = None) -> str:
+    """Return a SHA-256 digest of all weights and statistics of a model but those of one layer."""
+    digest = hashlib.sha256()
+    left_out = [] if but is None else [id(weight) for weight in but.weights]
+    for weight in model.weights:
+        if id(weight) in left_out:
+            continue
+        value = np.ascontiguousarray(keras.ops.convert_to_numpy(weight))
+        digest.update(f"{value.dtype}{value.shape}".encode())
+        digest.update(value.tobytes())
+    return digest.hexdigest()
+
+
 def _described(value: Any) -> Any:
     """Return part of a layer's configuration in JSON's terms."""
     if isinstance(value, Mapping):

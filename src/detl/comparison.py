@@ -15,9 +15,9 @@ from scipy import stats
 
 from detl import metrics
 from detl._batches import seed_sequence
-from detl._checkpoints import check_repeatable
 from detl._checks import check_choice
 from detl._estimators import check_classifier
+from detl._run_directory import check_repeatable
 from detl.cross_validation import FoldError, leaks_of, prepare, react_to_leaks, train_folds
 from detl.folds import Audit
 from detl.results import CrossValidationResult

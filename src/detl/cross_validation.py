@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import platform
-import sys
 import tempfile
 import time
 import warnings
@@ -11,7 +9,6 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -22,7 +19,7 @@ from sklearn.base import clone
 
 from detl import _graphs, folds
 from detl._batches import array_digest, integer_seed, names_digest, seed_sequence
-from detl._checkpoints import FoldStore, check_repeatable
+from detl._checkpoints import FoldStore
 from detl._checks import (
     check_choice,
     check_classes,
@@ -31,12 +28,13 @@ from detl._checks import (
     check_labels,
 )
 from detl._estimators import check_classifier, check_groups, described, fit_fold
+from detl._graphs import weights_digest
 from detl._precision import dtype_policy
 from detl._progress import progress_bar
+from detl._run_directory import check_repeatable, versions
 from detl._workers import Said, Work, train_fold, train_in_worker
 from detl.pretraining import load_source
 from detl.results import CrossValidationResult, FoldResult
-from detl.tail import weights_digest
 from detl.transfer import DomainExtensionTransfer
 
 
@@ -293,11 +291,10 @@ def train_folds(
         "fold_seeds": seeds,
         "interval_seed": prepared.interval_seed,
     }
-    versions = _versions()
     store = None
     finished: dict[int, FoldResult] = {}
     if checkpoint_dir is not None:
-        store = FoldStore(checkpoint_dir, {**settings, "versions": versions})
+        store = FoldStore(checkpoint_dir, {**settings, "versions": versions()})
         finished = store.load()
 
     open_folds = [number for number in range(len(indices)) if number not in finished]
@@ -333,7 +330,7 @@ def train_folds(
         folds=tuple(finished[number] for number in range(len(indices))),
         audit=prepared.audit,
         settings=settings,
-        versions=versions,
+        versions=versions(),
         seconds=seconds,
     )
 
@@ -408,19 +405,6 @@ def _described(transfer: DomainExtensionTransfer) -> dict[str, Any]:
         parameters["class_weight"] = {str(name): float(w) for name, w in weights.items()}
     # A grid search sets numpy's numbers, which JSON does not know.
     return {k: v.item() if isinstance(v, np.generic) else v for k, v in parameters.items()}
-
-
-def _versions() -> dict[str, str]:
-    backend = keras.backend.backend()
-    return {
-        "python": platform.python_version(),
-        "detl": metadata.version("detl"),
-        "keras": keras.__version__,
-        backend: getattr(sys.modules.get(backend), "__version__", "unknown"),
-        "numpy": np.__version__,
-        "scipy": metadata.version("scipy"),
-        "scikit-learn": metadata.version("scikit-learn"),
-    }
 
 
 def _device() -> str:

@@ -17,12 +17,12 @@ from sklearn.utils.validation import check_is_fitted
 
 from detl import _graphs, features
 from detl._checks import check_count
+from detl._graphs import weights_digest
 from detl._normalization import fused_layers
 from detl._precision import Precision, dtype_policy
 from detl.augmentation import Augmentation
 from detl.backbones import exit_of
 from detl.pretraining import SharesSource, Source, source_network
-from detl.tail import weights_digest
 
 _PLAIN = features.Views(n_augmented=0, augmentation=Augmentation(), seed=0)
 

@@ -23,9 +23,11 @@ from detl import _graphs, folds
 from detl._batches import (
     BatchStream,
     ClassWeight,
+    array_digest,
     balanced_weights,
     in_order,
     integer_seed,
+    names_digest,
     seed_sequence,
     steps_per_epoch,
     training_batches,
@@ -38,9 +40,11 @@ from detl._checks import (
     check_labels,
     check_positive,
 )
+from detl._epochs import KeepBest, SaveEpochs, TrainingStore
 from detl._heads import with_logits, with_probabilities
 from detl._normalization import fused_layers, with_plain_layers
 from detl._precision import Precision, dtype_policy
+from detl._run_directory import check_repeatable, versions
 from detl.augmentation import Augmentation
 
 _logger = logging.getLogger("detl")
@@ -201,7 +205,9 @@ def pretrain(
     augmentation: Augmentation | None = _DEFAULT_AUGMENTATION,
     class_weight: ClassWeight = None,
     precision: Precision = "float32",
+    ema_epochs: float | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
+    checkpoint_dir: str | Path | None = None,
     random_state: Any = None,
     verbose: int = 1,
 ) -> SourceModel:
@@ -245,10 +251,19 @@ def pretrain(
     precision : {"float32", "mixed_bfloat16", "auto"}, default="float32"
         Number format of the computation while training; weights are float32, and so is the model
         that comes back.
+    ema_epochs : float, optional
+        Validate and keep not the weights of a moment but their exponential moving average (EMA)
+        over about so many epochs; try 2. Training itself goes on from the weights. Statistics of
+        batch normalisation, averages already, stay those of the moment.
     callbacks : sequence of keras.callbacks.Callback
         What else is to happen while it trains, such as ``keras.callbacks.CSVLogger("log.csv")``.
         They see the training graph; the weights that come back are those of the best epoch all
         the same.
+    checkpoint_dir : path, optional
+        A directory in which each epoch leaves how far training has come. The same call goes on
+        from there after it was broken off, to the same weights as without a break, and loads the
+        result once it is finished. It takes ``random_state``, and about four times the size of
+        the model; callbacks see the epochs that are left.
     random_state : int, numpy generator or None
         Seeds the initial weights, the held-out images, shuffling, augmentation and dropout. The
         same seed gives the same weights on the same machine, whatever ran before.
@@ -264,17 +279,25 @@ def pretrain(
     ------
     ValueError
         If images, labels, groups or the validation data do not fit each other or the backbone, or
-        a class is too small to hold a part of it out.
+        a class is too small to hold a part of it out, or ``checkpoint_dir`` belongs to another
+        training.
+    OSError
+        If ``checkpoint_dir`` cannot be written to.
 
     Warns
     -----
     sklearn.exceptions.ConvergenceWarning
         If the loss became infinite or NaN.
+    UserWarning
+        If what was left in ``checkpoint_dir`` is damaged; training begins again.
+    RuntimeWarning
+        If the disk is full; training goes on.
 
     References
     ----------
     Basu et al. 2020, sec. III-A and IV. Warm-up and clipping are additions: with them every
-    backbone learns at the paper's rate (documentation, "Backbones").
+    backbone learns at the paper's rate (documentation, "Backbones"). Averaged weights: Polyak &
+    Juditsky 1992, "Acceleration of Stochastic Approximation by Averaging".
     """
     check_count("epochs", epochs)
     check_count("batch_size", batch_size)
@@ -283,6 +306,9 @@ def pretrain(
         raise ValueError(f"warmup_epochs={warmup_epochs!r}; expected 0 or more.")
     if gradient_clip is not None:
         check_positive("gradient_clip", gradient_clip)
+    if ema_epochs is not None:
+        check_positive("ema_epochs", ema_epochs)
+    check_repeatable(checkpoint_dir, random_state)
     check_choice("class_weight", class_weight, (None, "balanced"))
     if not isinstance(callbacks, Sequence) or not all(
         isinstance(callback, keras.callbacks.Callback) for callback in callbacks
@@ -328,44 +354,82 @@ def pretrain(
     _graphs.seed_noise(network, integer_seed(noise_seed))
     steps = steps_per_epoch(len(rows), batch_size)
     network.compile(
-        optimizer=_adam(learning_rate, steps, epochs, warmup_epochs, gradient_clip),
+        optimizer=_adam(learning_rate, steps, epochs, warmup_epochs, gradient_clip, ema_epochs),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
         weighted_metrics=[],
         # Under a global policy of float16 Keras would wrap the optimizer; this model is not.
         auto_scale_loss=False,
     )
-    # Built anew for every call: a reused callback would carry its best value into the next fit.
-    keep_best = keras.callbacks.EarlyStopping(
-        monitor="val_accuracy", mode="max", patience=epochs, restore_best_weights=True
-    )
-    batches = training_batches(
-        images,
-        targets,
-        batch_size=batch_size,
-        generator=np.random.default_rng(batch_seed),
-        rows=rows,
-        weights=None if class_weight is None else balanced_weights(targets, rows),
-        augment=augmentation,
-    )
-    stream = BatchStream()
-    held_out_batches = _InOrder(*validation, rows=held_out, batch_size=batch_size)
-    fitted = stream.fit(
-        network,
-        batches,
-        steps_per_epoch=steps,
-        epochs=epochs,
-        validation_data=in_order(held_out_batches),
-        callbacks=[keep_best, *callbacks],
-        verbose=verbose,
-    )
-    history = {name: [float(v) for v in values] for name, values in fitted.history.items()}
+    store = None
+    if checkpoint_dir is not None:
+        run = {
+            "settings": {
+                "epochs": epochs,
+                "batch_size": batch_size,
+                "learning_rate": learning_rate,
+                "warmup_epochs": warmup_epochs,
+                "gradient_clip": gradient_clip,
+                "augmentation": _named(augmentation),
+                "class_weight": class_weight,
+                "precision": policy,
+                "ema_epochs": ema_epochs,
+            },
+            "network": _graphs.graph_digest(network),
+            "initial weights": _graphs.weights_digest(network),
+            "images": array_digest(images),
+            "labels": names_digest(labels),
+            "validation images": array_digest(validation[0]),
+            "validation labels": names_digest(classes[validation[1]]),
+            "held-out images": array_digest(held_out),
+            "seeds": [integer_seed(seed) for seed in (batch_seed, noise_seed)],
+            "versions": versions(),
+        }
+        store = TrainingStore(checkpoint_dir, run)
+    earlier = None if store is None else store.load()
+    best, history = KeepBest(earlier), {} if earlier is None else earlier.history
+    if earlier is None or not earlier.finished:
+        generator = np.random.default_rng(batch_seed)
+        if earlier is not None:
+            _logger.info("pretrain goes on after epoch %d of %d.", earlier.n_epochs, epochs)
+            earlier.restore(network)
+            generator.bit_generator.state = earlier.generator
+        epoch_ends: list[Any] = []
+        batches = training_batches(
+            images,
+            targets,
+            batch_size=batch_size,
+            generator=generator,
+            rows=rows,
+            weights=None if class_weight is None else balanced_weights(targets, rows),
+            augment=augmentation,
+            epoch_ends=epoch_ends,
+        )
+        stream = BatchStream()
+        held_out_batches = _InOrder(*validation, rows=held_out, batch_size=batch_size)
+        # All built anew for every call: a reused one would carry its best value into the next fit.
+        saving = [] if store is None else [SaveEpochs(store, best, epoch_ends, earlier)]
+        fitted = stream.fit(
+            network,
+            batches,
+            steps_per_epoch=steps,
+            epochs=epochs,
+            initial_epoch=0 if earlier is None else earlier.n_epochs,
+            validation_data=in_order(held_out_batches),
+            callbacks=[best, *callbacks, *saving],
+            verbose=verbose,
+        )
+        history = {
+            name: [*history.get(name, []), *map(float, values)]
+            for name, values in fitted.history.items()
+        }
+    network.set_weights(best.weights)
     _warn_of_divergence(history, learning_rate)
     return SourceModel(
         model=with_plain_layers(with_probabilities(network), dtype_policy="float32"),
         classes=classes,
         history=history,
-        best_epoch=int(keep_best.best_epoch),
+        best_epoch=best.epoch,
     )
 
 
@@ -420,12 +484,21 @@ def _warn_of_divergence(history: dict[str, list[float]], learning_rate: float) -
         )
 
 
+def _named(augmentation: Any) -> str:
+    """Return what tells one augmentation from another in any process, unlike an address does."""
+    if augmentation is None or isinstance(augmentation, Augmentation):
+        return repr(augmentation)
+    kind = augmentation if hasattr(augmentation, "__qualname__") else type(augmentation)
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
 def _adam(
     learning_rate: float,
     steps: int,
     epochs: int,
     warmup_epochs: float,
     gradient_clip: float | None,
+    ema_epochs: float | None = None,
 ) -> keras.optimizers.Adam:
     warmup_steps = min(round(warmup_epochs * steps), steps * epochs - 1)
     schedule = keras.optimizers.schedules.CosineDecay(
@@ -434,7 +507,12 @@ def _adam(
         warmup_target=learning_rate if warmup_steps else None,
         warmup_steps=warmup_steps,
     )
-    return keras.optimizers.Adam(schedule, global_clipnorm=gradient_clip)
+    if ema_epochs is None:
+        return keras.optimizers.Adam(schedule, global_clipnorm=gradient_clip)
+    momentum = max(0.0, 1 - 1 / (ema_epochs * steps))
+    return keras.optimizers.Adam(
+        schedule, global_clipnorm=gradient_clip, use_ema=True, ema_momentum=momentum
+    )
 
 
 def _checked_validation(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -21,19 +20,6 @@ from detl._batches import (
     steps_per_epoch,
     training_batches,
 )
-
-
-def weights_digest(model: keras.Model, *, but: keras.layers.Layer | None = None) -> str:
-    """Return a SHA-256 digest of all weights and statistics of a model but those of one layer."""
-    digest = hashlib.sha256()
-    left_out = [] if but is None else [id(weight) for weight in but.weights]
-    for weight in model.weights:
-        if id(weight) in left_out:
-            continue
-        value = np.ascontiguousarray(keras.ops.convert_to_numpy(weight))
-        digest.update(f"{value.dtype}{value.shape}".encode())
-        digest.update(value.tobytes())
-    return digest.hexdigest()
 
 
 class Tail:
@@ -182,7 +168,7 @@ class Tail:
         for variable, value in zip(optimizer.variables, self._optimizer_start, strict=True):
             variable.assign(value)
         _graphs.seed_noise(self.model, noise_seed)
-        self.start_digest = weights_digest(self.model, but=self._head)
+        self.start_digest = _graphs.weights_digest(self.model, but=self._head)
 
     def probabilities(
         self, features: np.ndarray, *, rows: np.ndarray, batch_size: int

@@ -23,13 +23,14 @@ from detl._checks import (
     check_labels,
     check_positive,
 )
+from detl._graphs import weights_digest
 from detl._heads import with_logits, with_probabilities
 from detl._normalization import fused_layers, with_plain_layers
 from detl._precision import Precision, dtype_policy
 from detl.augmentation import Augmentation
 from detl.backbones import entrance_of
 from detl.pretraining import SharesSource, Source, source_network
-from detl.tail import Tail, weights_digest
+from detl.tail import Tail
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
