@@ -51,6 +51,8 @@ CEILING = {
     "random_state": 0,
 }
 
+DRAWS = ("at random", "fewest diseased images first")
+
 Rows = list[dict[str, str]]
 Predictions = dict[str, np.ndarray]
 
@@ -169,20 +171,11 @@ def draws(nih: tables.Records) -> Rows:
     Data-A gives up all images of every patient in Data-B, so that it costs more to draw a patient
     of whom there are twenty than one of whom there are two.
     """
-    pneumonia = np.char.find(nih.labels.astype(str), "Pneumonia") >= 0
-    normal = nih.labels == tables.NO_FINDING
-    diseased = ~normal & ~pneumonia
-    patients, place = np.unique(nih.patients, return_inverse=True)
-    cost = np.bincount(place, diseased, minlength=len(patients))[place]
-    wanted = {tables.NO_FINDING: tables.PAPER_TARGET[tables.NORMAL]}
-    wanted["Pneumonia"] = tables.PAPER_TARGET[tables.PNEUMONIA]
-    wanted |= dict.fromkeys(tables.OTHER_DISEASES, tables.PAPER_PER_OTHER_DISEASE)
+    normal, diseased = nih.labels == tables.NO_FINDING, has_disease(nih)
     rows = []
-    chance = np.random.default_rng(0).random(len(nih))
-    for rule, order in (("at random", chance), ("fewest diseased images first", cost + chance)):
-        drawn: list[int] = []
-        for name, n in wanted.items():
-            drawn += sorted(np.flatnonzero(nih.labels == name), key=order.__getitem__)[:n]
+    for rule in DRAWS:
+        parts = draw_nih(nih, rule, np.random.default_rng(0))
+        drawn = np.concatenate(list(parts.values()))
         free = ~np.isin(nih.patients, nih.patients[drawn])
         rows.append(
             {
@@ -194,6 +187,42 @@ def draws(nih: tables.Records) -> Rows:
             }
         )
     return rows
+
+
+def draw_nih(nih: tables.Records, rule: str, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Return which rows of the NIH's table each class of Data-B gets by a rule of ``DRAWS``.
+
+    As the experiment has it, images with pneumonia alone come before those with other findings too.
+    """
+    labels, order = nih.labels, rng.random(len(nih))
+    if rule != "at random":
+        patients, place = np.unique(nih.patients, return_inverse=True)
+        order += np.bincount(place, has_disease(nih), minlength=len(patients))[place]
+
+    def first(candidates: np.ndarray, n: int) -> np.ndarray:
+        return np.array(sorted(np.flatnonzero(candidates), key=order.__getitem__)[:n], int)
+
+    wanted = tables.PAPER_TARGET[tables.PNEUMONIA]
+    pneumonia = first(labels == "Pneumonia", wanted)
+    also = has_pneumonia(nih) & (labels != "Pneumonia")
+    others = [
+        first(labels == name, tables.PAPER_PER_OTHER_DISEASE) for name in tables.OTHER_DISEASES
+    ]
+    return {
+        tables.NORMAL: first(labels == tables.NO_FINDING, tables.PAPER_TARGET[tables.NORMAL]),
+        tables.PNEUMONIA: np.concatenate([pneumonia, first(also, wanted - len(pneumonia))]),
+        tables.OTHER: np.concatenate(others),
+    }
+
+
+def has_pneumonia(nih: tables.Records) -> np.ndarray:
+    """Return whether pneumonia is among the findings of each image, ``(n,)``."""
+    return np.char.find(nih.labels.astype(str), "Pneumonia") >= 0
+
+
+def has_disease(nih: tables.Records) -> np.ndarray:
+    """Return whether an image would be a diseased one of Data-A, ``(n,)``."""
+    return (nih.labels != tables.NO_FINDING) & ~has_pneumonia(nih)
 
 
 def facts(

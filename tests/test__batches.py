@@ -263,3 +263,31 @@ def test_every_epoch_draws_one_view_of_each_row():
     counts = np.bincount(np.concatenate([drawn // n for drawn, _ in epochs]))
     # 800 draws of a third each: a standard deviation is 13.
     assert abs(counts - 800 / 3).max() < 4 * 13
+
+
+@pytest.mark.parametrize("batch_size", [3, 4, 10, 16])
+def test_a_generator_in_the_state_after_an_epoch_goes_on_with_the_next(batch_size):
+    def augment(batch, generator):
+        return batch + generator.integers(100)
+
+    def begun(generator, ends=None):
+        return training_batches(
+            np.arange(10),
+            np.arange(10),
+            batch_size=batch_size,
+            generator=generator,
+            augment=augment,
+            epoch_ends=ends,
+        )
+
+    steps, ends = steps_per_epoch(10, batch_size), []
+    stream = begun(np.random.default_rng(0), ends)
+    batches = [next(stream)[0].tolist() for _ in range(3 * steps)]
+    assert len(ends) == 3  # with the last batch of the third epoch, not with the first of a fourth
+    for epoch in (1, 2):
+        generator = np.random.default_rng(99)
+        generator.bit_generator.state = ends[epoch - 1]
+        rest = begun(generator)
+        assert [next(rest)[0].tolist() for _ in range(steps)] == batches[
+            epoch * steps : (epoch + 1) * steps
+        ]

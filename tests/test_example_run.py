@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import json
 from types import SimpleNamespace
 
@@ -252,6 +253,31 @@ def test_a_source_model_is_used_again_only_with_the_same_settings_and_images(
     assert not reused
     weights = zip(again.model.get_weights(), other.model.get_weights(), strict=True)
     assert any(not np.array_equal(a, b) for a, b in weights)
+
+
+def test_a_source_stage_that_broke_off_goes_on_and_its_time_adds_up(drawn, tmp_path, monkeypatch):
+    profile = dataclasses.replace(TINY, source_epochs=3)
+    settings = {"profile": profile, "backbone": "alexnet", "path": tmp_path / "source.keras"}
+    tick = experiment._Clock.on_epoch_end
+
+    def break_off(clock, epoch, logs=None):
+        if epoch == 2:
+            raise KeyboardInterrupt
+        tick(clock, epoch, logs)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(experiment._Clock, "on_epoch_end", break_off)
+        experiment.source_stage(drawn, **settings, random_state=0)
+    (epochs,) = tmp_path.glob("source_epochs_*")
+    spent = json.loads((epochs / "seconds.json").read_text())
+    source, seconds, reused = experiment.source_stage(drawn, **settings, random_state=0)
+    assert (len(source.history["loss"]), reused) == (3, False)
+    assert 0 < spent < seconds
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["source.json", "source.keras"]
+    whole, _, _ = experiment.source_stage(
+        drawn, **settings | {"path": tmp_path / "whole.keras"}, random_state=0
+    )
+    assert source.history == whole.history
 
 
 class Chests:
