@@ -255,9 +255,10 @@ def test_a_source_model_is_used_again_only_with_the_same_settings_and_images(
     assert any(not np.array_equal(a, b) for a, b in weights)
 
 
+@pytest.mark.slow
 def test_a_source_stage_that_broke_off_goes_on_and_its_time_adds_up(drawn, tmp_path, monkeypatch):
     profile = dataclasses.replace(TINY, source_epochs=3)
-    settings = {"profile": profile, "backbone": "alexnet", "path": tmp_path / "source.keras"}
+    settings = {"profile": profile, "backbone": "vgg16", "path": tmp_path / "source.keras"}
     tick = experiment._Clock.on_epoch_end
 
     def break_off(clock, epoch, logs=None):
@@ -265,9 +266,10 @@ def test_a_source_stage_that_broke_off_goes_on_and_its_time_adds_up(drawn, tmp_p
             raise KeyboardInterrupt
         tick(clock, epoch, logs)
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(experiment._Clock, "on_epoch_end", break_off)
+    monkeypatch.setattr(experiment._Clock, "on_epoch_end", break_off)
+    with pytest.raises(KeyboardInterrupt):
         experiment.source_stage(drawn, **settings, random_state=0)
+    monkeypatch.undo()
     (epochs,) = tmp_path.glob("source_epochs_*")
     spent = json.loads((epochs / "seconds.json").read_text())
     source, seconds, reused = experiment.source_stage(drawn, **settings, random_state=0)
