@@ -111,4 +111,4 @@ def test_the_difference_is_to_the_best_of_the_rivals(target):
     assert row["features of ImageNet"].startswith("1.000")
     assert row["points more"].startswith(f"{100 * (1 - max(accuracies)):+.1f}")
     assert row["AUC, normal against the NIH's others"] == "1.000"
-    assert row["training images"] == 96
+    assert row["training images"] == "96"

@@ -7,7 +7,7 @@ import json
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -325,14 +325,17 @@ class _Clock(keras.callbacks.Callback):
     def __init__(self, path: Path) -> None:
         super().__init__()
         self.path = path
-        self.seconds: float = json.loads(path.read_text()) if path.exists() else 0.0
+        self.seconds = 0.0
+        with suppress(OSError, ValueError):  # none there, or of a process that was killed
+            self.seconds = float(path.read_text())
         self._now = time.perf_counter()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Add what went by since the last epoch, or since this process began."""
         before, self._now = self._now, time.perf_counter()
         self.seconds += self._now - before
-        self.path.write_text(json.dumps(self.seconds))
+        with suppress(OSError):  # a full disk is no reason to stop
+            self.path.write_text(repr(self.seconds))
 
 
 def choose_epochs(

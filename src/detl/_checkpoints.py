@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import warnings
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -20,6 +21,8 @@ class FoldStore(RunDirectory):
 
     def __init__(self, directory: str | Path, run: Mapping[str, Any]) -> None:
         super().__init__(directory, run, files="fold_*.npz")
+        for left in self.directory.glob("work-*"):  # by a run that was killed
+            shutil.rmtree(left, ignore_errors=True)
 
     def load(self) -> dict[int, FoldResult]:
         """Return the finished folds by number; a damaged file is warned of and left out."""

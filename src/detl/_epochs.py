@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ class Training:
     variables, optimizer : list of numpy.ndarray
         Values of all variables of the network and of its optimizer; none once it is finished.
     generator : dict
-        State of the generator that draws the batches.
+        State of the generator that draws the batches; empty once it is finished.
     """
 
     history: dict[str, list[float]]
@@ -57,11 +57,12 @@ class Training:
         """Validation accuracy of the weights that are kept."""
         return self.history["val_accuracy"][self.best_epoch]
 
-    def restore(self, model: keras.Model) -> None:
-        """Bring a compiled model to where the training was."""
+    def restored_to(self, model: keras.Model) -> Training:
+        """Bring a compiled model to where the training was; return what is needed from then on."""
         model.optimizer.build(model.trainable_variables)
         _assign(model.variables, self.variables)
         _assign(model.optimizer.variables, self.optimizer)
+        return replace(self, variables=[], optimizer=[])
 
 
 class TrainingStore(RunDirectory):
@@ -144,6 +145,7 @@ class KeepBest(keras.callbacks.Callback):
             self.weights = self.model.get_weights()
         if self.model.optimizer.use_ema:
             _assign(self.model.trainable_variables, self._of_the_moment)
+            self._of_the_moment = []
 
 
 class SaveEpochs(keras.callbacks.Callback):
@@ -155,6 +157,8 @@ class SaveEpochs(keras.callbacks.Callback):
     best : KeepBest
     epoch_ends : list
         States of the generator of batches, see :func:`detl._batches.training_batches`.
+    epochs : int
+        How many there are to be.
     earlier : Training, optional
         Goes on from there.
     """
@@ -164,10 +168,12 @@ class SaveEpochs(keras.callbacks.Callback):
         store: TrainingStore,
         best: KeepBest,
         epoch_ends: list[Any],
+        *,
+        epochs: int,
         earlier: Training | None = None,
     ) -> None:
         super().__init__()
-        self._store, self._best, self._epoch_ends = store, best, epoch_ends
+        self._store, self._best, self._epoch_ends, self._epochs = store, best, epoch_ends, epochs
         self._first = 0 if earlier is None else earlier.n_epochs
         history = {} if earlier is None else earlier.history
         self._history = {name: list(values) for name, values in history.items()}
@@ -176,7 +182,8 @@ class SaveEpochs(keras.callbacks.Callback):
         """Write, without what only a training that goes on needs once it does not."""
         for name, value in logs.items():
             self._history.setdefault(name, []).append(float(value))
-        finished = self.model.stop_training or epoch + 1 == self.params["epochs"]
+        # One that a callback has stopped within an epoch never drew the last batch of it.
+        finished = bool(self.model.stop_training) or epoch + 1 == self._epochs
         self._store.save(
             Training(
                 history=self._history,
@@ -185,7 +192,7 @@ class SaveEpochs(keras.callbacks.Callback):
                 best=self._best.weights,
                 variables=[] if finished else _values(self.model.variables),
                 optimizer=[] if finished else _values(self.model.optimizer.variables),
-                generator=self._epoch_ends[epoch - self._first],
+                generator={} if finished else self._epoch_ends[epoch - self._first],
             )
         )
 

@@ -6,7 +6,6 @@ import json
 import os
 import platform
 import reprlib
-import shutil
 import sys
 import warnings
 import zipfile
@@ -87,8 +86,6 @@ class RunDirectory:
                 f"checkpoint_dir={str(directory)!r} cannot be written to ({error.strerror or error}"
                 "); choose a folder that can."
             ) from error
-        for left in self.directory.glob("work-*"):  # by a run that was killed
-            shutil.rmtree(left, ignore_errors=True)
 
     def _check_run(self, run: dict[str, Any]) -> None:
         path = self.directory / _RUN

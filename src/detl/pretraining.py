@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import math
+import pickle
 import warnings
 import zipfile
 from collections.abc import Sequence
@@ -13,6 +15,7 @@ from numbers import Real
 from pathlib import Path
 from typing import Any, Self, TypeAlias
 
+import joblib
 import keras
 import numpy as np
 from sklearn.base import BaseEstimator
@@ -260,10 +263,13 @@ def pretrain(
         They see the training graph; the weights that come back are those of the best epoch all
         the same.
     checkpoint_dir : path, optional
-        A directory in which each epoch leaves how far training has come. The same call goes on
-        from there after it was broken off, to the same weights as without a break, and loads the
-        result once it is finished. It takes ``random_state``, and about four times the size of
-        the model; callbacks see the epochs that are left.
+        A directory in which each epoch leaves how far training has come. The same call with the
+        same ``random_state``, an integer, goes on from there after it was broken off, to the same
+        weights as without a break; once training is finished, or was stopped by a callback, it
+        loads the result. Callbacks and augmentations with a state of their own begin anew, and
+        see the epochs that are left (``CSVLogger("log.csv", append=True)``); a function that
+        augments is known by its name. While an epoch is written it takes eight to ten times the
+        size of the model.
     random_state : int, numpy generator or None
         Seeds the initial weights, the held-out images, shuffling, augmentation and dropout. The
         same seed gives the same weights on the same machine, whatever ran before.
@@ -296,8 +302,8 @@ def pretrain(
     References
     ----------
     Basu et al. 2020, sec. III-A and IV. Warm-up and clipping are additions: with them every
-    backbone learns at the paper's rate (documentation, "Backbones"). Averaged weights: Polyak &
-    Juditsky 1992, "Acceleration of Stochastic Approximation by Averaging".
+    backbone learns at the paper's rate (documentation, "Backbones"). Averaged weights, there all
+    alike: Polyak & Juditsky 1992, "Acceleration of Stochastic Approximation by Averaging".
     """
     check_count("epochs", epochs)
     check_count("batch_size", batch_size)
@@ -363,36 +369,48 @@ def pretrain(
     )
     store = None
     if checkpoint_dir is not None:
+        settings = {
+            "epochs": epochs,
+            "batch_size": batch_size,
+            "learning_rate": learning_rate,
+            "warmup_epochs": warmup_epochs,
+            "gradient_clip": gradient_clip,
+            "augmentation": _described(augmentation),
+            "class_weight": class_weight,
+            "precision": policy,
+            "ema_epochs": ema_epochs,
+        }
+        digest = array_digest(images)
         run = {
             "settings": {
-                "epochs": epochs,
-                "batch_size": batch_size,
-                "learning_rate": learning_rate,
-                "warmup_epochs": warmup_epochs,
-                "gradient_clip": gradient_clip,
-                "augmentation": _named(augmentation),
-                "class_weight": class_weight,
-                "precision": policy,
-                "ema_epochs": ema_epochs,
+                name: value.item() if isinstance(value, np.generic) else value
+                for name, value in settings.items()
             },
             "network": _graphs.graph_digest(network),
             "initial weights": _graphs.weights_digest(network),
-            "images": array_digest(images),
+            "images": digest,
             "labels": names_digest(labels),
-            "validation images": array_digest(validation[0]),
+            "validation images": digest if validation[0] is images else array_digest(validation[0]),
             "validation labels": names_digest(classes[validation[1]]),
-            "held-out images": array_digest(held_out),
+            "split": array_digest(np.concatenate([rows, [-1], held_out])),
             "seeds": [integer_seed(seed) for seed in (batch_seed, noise_seed)],
             "versions": versions(),
         }
         store = TrainingStore(checkpoint_dir, run)
     earlier = None if store is None else store.load()
+    if earlier is not None:
+        _logger.info(
+            "pretrain %s: %s has %d of %d epochs.",
+            "loads what is finished" if earlier.finished else "goes on",
+            checkpoint_dir,
+            earlier.n_epochs,
+            epochs,
+        )
     best, history = KeepBest(earlier), {} if earlier is None else earlier.history
     if earlier is None or not earlier.finished:
         generator = np.random.default_rng(batch_seed)
         if earlier is not None:
-            _logger.info("pretrain goes on after epoch %d of %d.", earlier.n_epochs, epochs)
-            earlier.restore(network)
+            earlier = earlier.restored_to(network)
             generator.bit_generator.state = earlier.generator
         epoch_ends: list[Any] = []
         batches = training_batches(
@@ -408,7 +426,11 @@ def pretrain(
         stream = BatchStream()
         held_out_batches = _InOrder(*validation, rows=held_out, batch_size=batch_size)
         # All built anew for every call: a reused one would carry its best value into the next fit.
-        saving = [] if store is None else [SaveEpochs(store, best, epoch_ends, earlier)]
+        saving = (
+            []
+            if store is None
+            else [SaveEpochs(store, best, epoch_ends, epochs=epochs, earlier=earlier)]
+        )
         fitted = stream.fit(
             network,
             batches,
@@ -420,8 +442,8 @@ def pretrain(
             verbose=verbose,
         )
         history = {
-            name: [*history.get(name, []), *map(float, values)]
-            for name, values in fitted.history.items()
+            name: [*history.get(name, []), *map(float, fitted.history.get(name, []))]
+            for name in {**history, **fitted.history}
         }
     network.set_weights(best.weights)
     _warn_of_divergence(history, learning_rate)
@@ -484,12 +506,18 @@ def _warn_of_divergence(history: dict[str, list[float]], learning_rate: float) -
         )
 
 
-def _named(augmentation: Any) -> str:
+def _described(augmentation: Any) -> str:
     """Return what tells one augmentation from another in any process, unlike an address does."""
-    if augmentation is None or isinstance(augmentation, Augmentation):
+    if augmentation is None or type(augmentation) is Augmentation:
         return repr(augmentation)
-    kind = augmentation if hasattr(augmentation, "__qualname__") else type(augmentation)
-    return f"{kind.__module__}.{kind.__qualname__}"
+    try:
+        return hashlib.sha256(joblib.hash(augmentation).encode()).hexdigest()
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise ValueError(
+            f"augmentation={augmentation!r} cannot be pickled, so that nothing would tell it from "
+            "another one when the training goes on; give a function that is defined in a module, "
+            "or leave checkpoint_dir out."
+        ) from error
 
 
 def _adam(
