@@ -3,7 +3,8 @@
 Data-B is drawn at random, as the experiment draws it, and from the patients of whom Data-A would
 lose the fewest images, as ``source_limits.py`` counts it. The classifiers are those of
 ``honest.py`` on features of ImageNet, with equal weights; the rivals its own. Folds by patient;
-fewer images are fewer of the training patients, all test folds stay. Nothing is chosen.
+fewer images are fewer of the training patients, all test folds stay. Nothing is chosen. A row that
+the table has is not computed again.
 
 Run: ``python -m benchmarks.target_draws --data FOLDER --imagenet LITE0.keras``
 """
@@ -11,11 +12,12 @@ Run: ``python -m benchmarks.target_draws --data FOLDER --imagenet LITE0.keras``
 from __future__ import annotations
 
 import argparse
+import csv
 import dataclasses
+import itertools
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
@@ -34,7 +36,7 @@ from examples.covid_chest_xray import experiment, material, tables
 
 SIZE = 128
 SEEDS = (0, 1, 2)
-SHARES = (0.25, 0.5, 1.0)
+SHARES = (1.0, 0.5, 0.25)
 MEMBERS = {name: of for name, of in FEATURES.items() if of["source"] == "ImageNet"}
 # The thumbnail's rivals of honest.py.
 RIVALS = {
@@ -42,6 +44,8 @@ RIVALS = {
     "SVM, C=1": SVC(C=1),
     "SVM, C=10": SVC(C=10),
 }
+KEYS = ("Data-B drawn", "seed", "share of training patients")
+
 Columns = Mapping[str, np.ndarray]
 
 
@@ -50,26 +54,38 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder with nih/ and covid/")
     parser.add_argument("--imagenet", type=Path, required=True, help="EfficientNet-Lite0")
+    parser.add_argument("--draw", nargs="+", choices=DRAWS, default=DRAWS)
+    parser.add_argument("--seed", nargs="+", type=int, default=SEEDS)
     parser.add_argument("--output", type=Path, default=Path("docs/results"))
     parsed = parser.parse_args()
     nih, covid = parsed.data / "nih", parsed.data / "covid"
     of_nih = tables.read_nih(nih / "Data_Entry_2017.csv", nih / "images_128", on_missing="skip")
     of_covid = tables.read_covid(covid / "metadata.csv", covid / "images_128", on_missing="skip")
     network = keras.saving.load_model(parsed.imagenet, compile=False)
-    rows: list[dict[str, Any]] = []
-    for draw in DRAWS:
-        for seed in SEEDS:
-            drawn = data_b(of_nih, of_covid, draw=draw, seed=seed)
-            target = material.load_part(drawn, SIZE)
-            columns = features(network, target.images)
-            result = folds_of(target, seed)
-            for share in SHARES:
-                fewer = with_fewer_patients(result, target.patients, share, seed)
-                row = judged(fewer, columns, target)
-                row = {"Data-B drawn": draw, "seed": str(seed), "share of patients": share} | row
-                print(row, flush=True)
-                rows.append(row)
-    write_csv(parsed.output / "target_draws.csv", rows)
+    path = parsed.output / "target_draws.csv"
+    rows: list[dict[str, str]] = []
+    if path.exists():
+        with path.open(newline="") as file:
+            rows = list(csv.DictReader(file))
+    for draw, seed in itertools.product(parsed.draw, parsed.seed):
+        keys = [dict(zip(KEYS, (draw, str(seed), f"{share:.0%}"))) for share in SHARES]
+        missing = [key for key in keys if not any(key.items() <= row.items() for row in rows)]
+        if not missing:
+            continue
+        drawn = data_b(of_nih, of_covid, draw=draw, seed=seed)
+        target = material.load_part(drawn, SIZE)
+        columns = features(network, target.images)
+        result = folds_of(target, seed)
+        for key in missing:
+            share = SHARES[keys.index(key)]
+            fewer = with_fewer_patients(result, target.patients, share, seed)
+            rows.append(key | judged(fewer, columns, target))
+            print(rows[-1], flush=True)
+            order = {rule: number for number, rule in enumerate(DRAWS)}
+            rows.sort(
+                key=lambda row: (order[row[KEYS[0]]], row[KEYS[1]], -float(row[KEYS[2]].strip("%")))
+            )
+            write_csv(path, rows)
 
 
 def data_b(nih: tables.Records, covid: tables.Records, *, draw: str, seed: int) -> tables.Records:
@@ -134,7 +150,7 @@ def with_fewer_patients(
 
 def judged(
     result: detl.CrossValidationResult, columns: Columns, target: material.Part
-) -> dict[str, Any]:
+) -> dict[str, str]:
     """Return how good the features are, and the best of the rivals beside them."""
     ours = detl.average_results(
         [
@@ -149,8 +165,8 @@ def judged(
     diseased = 1 - ours.probabilities[:, result.classes.tolist().index(tables.NORMAL)]
     auc = roc_auc_score(target.labels[of_nih] != tables.NORMAL, diseased[of_nih])
     return {
-        "training images": round(np.mean([len(fold.train) for fold in result.folds])),
-        "patients of all": len(set(target.patients.tolist())),
+        "training images": f"{np.mean([len(fold.train) for fold in result.folds]):.0f}",
+        "patients of all": str(len(set(target.patients.tolist()))),
         "features of ImageNet": cell(ours),
         "best rival": f"{rivals[best].accuracy:.3f}, {best}",
         "points more": "{:+.1f} ({:+.1f} to {:+.1f})".format(*(100 * v for v in more.values())),
