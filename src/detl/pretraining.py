@@ -369,33 +369,23 @@ def pretrain(
     )
     store = None
     if checkpoint_dir is not None:
-        settings = {
-            "epochs": epochs,
-            "batch_size": batch_size,
-            "learning_rate": learning_rate,
-            "warmup_epochs": warmup_epochs,
-            "gradient_clip": gradient_clip,
-            "augmentation": _described(augmentation),
-            "class_weight": class_weight,
-            "precision": policy,
-            "ema_epochs": ema_epochs,
-        }
-        digest = array_digest(images)
-        run = {
-            "settings": {
-                name: value.item() if isinstance(value, np.generic) else value
-                for name, value in settings.items()
+        run = _described_run(
+            network,
+            settings={
+                "epochs": epochs,
+                "batch_size": batch_size,
+                "learning_rate": learning_rate,
+                "warmup_epochs": warmup_epochs,
+                "gradient_clip": gradient_clip,
+                "augmentation": _described(augmentation),
+                "class_weight": class_weight,
+                "precision": policy,
+                "ema_epochs": ema_epochs,
             },
-            "network": _graphs.graph_digest(network),
-            "initial weights": _graphs.weights_digest(network),
-            "images": digest,
-            "labels": names_digest(labels),
-            "validation images": digest if validation[0] is images else array_digest(validation[0]),
-            "validation labels": names_digest(classes[validation[1]]),
-            "split": array_digest(np.concatenate([rows, [-1], held_out])),
-            "seeds": [integer_seed(seed) for seed in (batch_seed, noise_seed)],
-            "versions": versions(),
-        }
+            training=(images, labels, rows),
+            validation=(validation[0], classes[validation[1]], held_out),
+            seeds=[integer_seed(seed) for seed in (batch_seed, noise_seed)],
+        )
         store = TrainingStore(checkpoint_dir, run)
     earlier = None if store is None else store.load()
     if earlier is not None:
@@ -504,6 +494,34 @@ def _warn_of_divergence(history: dict[str, list[float]], learning_rate: float) -
             ConvergenceWarning,
             stacklevel=3,
         )
+
+
+def _described_run(
+    network: keras.Model,
+    *,
+    settings: dict[str, Any],
+    training: tuple[np.ndarray, np.ndarray, np.ndarray],
+    validation: tuple[np.ndarray, np.ndarray, np.ndarray],
+    seeds: list[int],
+) -> dict[str, Any]:
+    """Return all that decides a training, each of the two sets given as (images, labels, rows)."""
+    (images, labels, rows), (held_out_images, held_out_labels, held_out) = training, validation
+    digest = array_digest(images)
+    return {
+        "settings": {
+            name: value.item() if isinstance(value, np.generic) else value
+            for name, value in settings.items()
+        },
+        "network": _graphs.graph_digest(network),
+        "initial weights": _graphs.weights_digest(network),
+        "images": digest,
+        "labels": names_digest(labels),
+        "validation images": digest if held_out_images is images else array_digest(held_out_images),
+        "validation labels": names_digest(held_out_labels),
+        "split": array_digest(np.concatenate([rows, [-1], held_out])),
+        "seeds": seeds,
+        "versions": versions(),
+    }
 
 
 def _described(augmentation: Any) -> str:
