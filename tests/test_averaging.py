@@ -95,6 +95,30 @@ def test_seconds_are_summed_and_no_history_or_start_is_claimed(one):
         plots.learning_curves(average)
 
 
+@pytest.mark.parametrize("order", [slice(None), slice(None, None, -1)])
+def test_an_average_is_as_leaky_as_its_leakiest_part(one, order):
+    audits = [folds.audit(INDICES, LABELS, groups=GROUPS, source_groups=of) for of in ([99], [3])]
+    parts = [dataclasses.replace(one(k), audit=audit) for k, audit in enumerate(audits)]
+    average = average_results(parts[order])
+    assert average.audit.source_shared_groups == (3,)
+    assert average.audit.leaks == audits[1].leaks
+    assert "LEAKS" in str(average)
+
+
+def test_leaks_of_all_parts_are_kept_once(one):
+    audits = [folds.audit(INDICES, LABELS, groups=GROUPS, source_groups=of) for of in ([3], [4, 5])]
+    parts = [
+        dataclasses.replace(one(k), audit=audits[number]) for k, number in enumerate([0, 1, 0])
+    ]
+    assert set(average_results(parts).audit.leaks) == {*audits[0].leaks, *audits[1].leaks}
+    assert len(average_results(parts).audit.leaks) == 2
+
+
+def test_the_versions_of_all_parts_are_listed(one):
+    parts = [dataclasses.replace(one(k), versions={"keras": f"3.{15 + k}"}) for k in (0, 1, 0)]
+    assert average_results(parts).versions == {"keras": "3.15, 3.16"}
+
+
 def test_the_average_is_saved_printed_and_compared_like_any_result(one, tmp_path):
     parts = [one(0), one(1)]
     average = average_results(parts)

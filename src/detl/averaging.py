@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from detl._audit import Audit
 from detl.results import CrossValidationResult, FoldResult
 
 _SEEDS = ("fold_seeds", "views_seed", "interval_seed")
@@ -34,7 +35,8 @@ def average_results(results: Sequence[CrossValidationResult]) -> CrossValidation
     -------
     CrossValidationResult
         ``settings["transfer"]["average_of"]`` has the settings of the parts. Histories are empty;
-        seeds, and the draws of the intervals, are those of the first.
+        seeds, and the draws of the intervals, are those of the first. Its audit has the leaks of
+        all parts.
 
     Raises
     ------
@@ -78,7 +80,9 @@ def average_results(results: Sequence[CrossValidationResult]) -> CrossValidation
     return replace(
         first,
         folds=tuple(_average(folds) for folds in zip(*(r.folds for r in results), strict=True)),
+        audit=_worst([result.audit for result in results]),
         settings=shared | {"transfer": {"average_of": parts}},
+        versions=_listed([result.versions for result in results]),
         seconds=_summed([result.seconds for result in results]),
     )
 
@@ -93,6 +97,22 @@ def _average(folds: tuple[FoldResult, ...]) -> FoldResult:
         start="",
         seconds=sum(fold.seconds for fold in folds),
     )
+
+
+def _worst(audits: list[Audit]) -> Audit:
+    """Return an audit with the leaks of all: one part that has seen the test images is enough."""
+    leaks = tuple(dict.fromkeys(leak for audit in audits for leak in audit.leaks))
+    # Of those with as many leaks, one whose source was not looked at.
+    worst = max(audits, key=lambda audit: (len(audit.leaks), audit.source_shared_groups is None))
+    return replace(worst, leaks=leaks)
+
+
+def _listed(versions: list[dict[str, str]]) -> dict[str, str]:
+    names = dict.fromkeys(name for part in versions for name in part)
+    return {
+        name: ", ".join(dict.fromkeys(part[name] for part in versions if name in part))
+        for name in names
+    }
 
 
 def _summed(seconds: list[dict[str, float]]) -> dict[str, float]:
