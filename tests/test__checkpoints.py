@@ -96,7 +96,7 @@ def test_of_long_lists_the_message_shows_the_first_few(tmp_path):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full here")
-@pytest.mark.parametrize("name", ["writable", "run.json"])
+@pytest.mark.parametrize("name", ["detl-probe", "run.json"])
 def test_a_full_disk_is_said_before_anything_is_trained(tmp_path, name):
     os.symlink("/dev/full", tmp_path / f"{name}.part")
     with pytest.raises(OSError, match=r"cannot be written to \(No space left on device\)"):
@@ -105,10 +105,21 @@ def test_a_full_disk_is_said_before_anything_is_trained(tmp_path, name):
 
 def test_what_workers_of_a_killed_run_shared_is_removed(tmp_path, fold):
     FoldStore(tmp_path, RUN).save(0, fold)
-    (tmp_path / "work-x1").mkdir()
-    (tmp_path / "work-x1" / "features.npy").write_bytes(b"large")
+    (tmp_path / "detl-work-x1").mkdir()
+    (tmp_path / "detl-work-x1" / "features.npy").write_bytes(b"large")
     FoldStore(tmp_path, RUN)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["fold_000.npz", "run.json"]
+
+
+def test_what_else_is_in_the_directory_is_left_alone(tmp_path):
+    (tmp_path / "work-2024").mkdir()
+    (tmp_path / "work-2024" / "thesis.txt").write_text("a year")
+    (tmp_path / "writable").write_text("mine")
+    for _ in range(2):
+        FoldStore(tmp_path, RUN)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["run.json", "work-2024", "writable"]
+    assert (tmp_path / "work-2024" / "thesis.txt").read_text() == "a year"
+    assert (tmp_path / "writable").read_text() == "mine"
 
 
 def test_a_directory_that_cannot_be_written_to_is_refused_at_once(tmp_path):

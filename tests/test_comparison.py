@@ -297,6 +297,24 @@ def test_a_generator_of_folds_serves_every_transfer(transfers, tiny_images, tiny
     assert {len(result.folds) for result in found.results.values()} == {2}
 
 
+class DrawsAnew:
+    """A splitter of one's own that never splits alike."""
+
+    def __init__(self):
+        self.generator = np.random.default_rng(0)
+
+    def split(self, X, y, groups=None):
+        seed = int(self.generator.integers(1000))
+        return StratifiedKFold(2, shuffle=True, random_state=seed).split(X, y)
+
+
+@pytest.mark.parametrize("splitter", [DrawsAnew, lambda: StratifiedKFold(2, shuffle=True)])
+def test_a_splitter_that_draws_anew_is_asked_once(transfers, tiny_images, tiny_labels, splitter):
+    found = compare(transfers, tiny_images, tiny_labels, cv=splitter(), random_state=0)
+    trained, scratch = found.results.values()
+    assert trained.fold_of.tolist() == scratch.fold_of.tolist()
+
+
 def test_leaks_are_said_once_and_stand_below_the_table(transfers, tiny_images, tiny_labels):
     with pytest.warns(UserWarning, match="The folds leak") as warned:
         found = compare(

@@ -377,6 +377,44 @@ def test_any_splitter_of_scikit_learn_or_any_folds_will_do(images, cv):
         np.testing.assert_array_equal(test, list(of_test))
 
 
+def test_a_splitter_without_a_seed_draws_from_the_random_state(images, tmp_path):
+    cv = StratifiedKFold(3, shuffle=True)
+    first, second, other = (
+        cross_validate(
+            transfer(epochs=1), images, LABELS, cv=cv, random_state=seed, checkpoint_dir=folder
+        )
+        for seed, folder in ((0, tmp_path), (0, tmp_path), (1, None))
+    )
+    assert first.fold_of.tolist() == second.fold_of.tolist() != other.fold_of.tolist()
+    assert cv.random_state is None
+
+
+def test_a_splitter_with_a_seed_keeps_it(images):
+    cv = StratifiedKFold(3, shuffle=True, random_state=7)
+    found = cross_validate(transfer(epochs=1), images, LABELS, cv=cv, random_state=0)
+    for (_, test), (_, expected) in zip(found.indices, cv.split(images, LABELS), strict=True):
+        np.testing.assert_array_equal(test, expected)
+
+
+def test_a_result_does_not_change_with_the_arrays_it_was_made_from(images):
+    labels, patients = LABELS.copy(), PATIENTS.copy()
+    found = cross_validate(
+        transfer(epochs=1), images, labels, groups=patients, n_splits=3, random_state=0
+    )
+    labels[:], patients[:] = np.roll(LABELS, 1), 0
+    assert found.labels.tolist() == LABELS.tolist()
+    assert found.groups.tolist() == PATIENTS.tolist()
+
+
+def test_views_are_those_of_the_views_seed_in_every_fold(images):
+    viewed = transfer(augmented_views=2)
+    found = cross_validate(viewed, images, LABELS, n_splits=3, random_state=0)
+    train, _ = found.indices[1]
+    by_hand = clone(viewed).set_params(random_state=found.fold_seeds[1])
+    by_hand.fit(images[train], LABELS[train])
+    assert by_hand.history_["loss"] != pytest.approx(found.histories[1]["loss"], rel=1e-5)
+
+
 def test_n_splits_beside_cv_is_refused(images):
     with pytest.raises(ValueError, match="n_splits=3 is given together with cv"):
         cross_validate(transfer(), images, LABELS, cv=StratifiedKFold(3), n_splits=3)
@@ -458,7 +496,7 @@ def test_a_worker_that_dies_takes_no_finished_fold_with_it(images, tmp_path):
             broken(Killed), images, LABELS, n_splits=3, random_state=0, n_jobs=2,
             checkpoint_dir=tmp_path,
         )  # fmt: skip
-    assert not list(tmp_path.glob("work-*"))
+    assert not list(tmp_path.glob("*work-*"))
 
 
 @pytest.mark.parametrize("n_jobs", [None, 2])

@@ -344,8 +344,14 @@ def test_classes_that_a_fold_lacks_are_named():
     report = folds.audit([([0, 60, 61], [1, 62, 90]), ([0, 60, 90], [1, 62])], LABELS)
     assert report.missing_from_train == (("c",), ())
     assert report.missing_from_test == ((), ("c",))
-    assert "class 'c': 1 fold (0) without images to train on" in str(report)
-    assert "class 'c': 1 fold (1) without images to test" in str(report)
+    assert (
+        "class 'c': 1 fold (0) without images to train on; those that are tested there count as "
+        "wrong" in str(report)
+    )
+    assert (
+        "class 'c': 1 fold (1) without images to test; scores that need them are left out"
+        in str(report)
+    )
     assert report.n_untested == 97
     assert "100 images, 97 never tested" in str(report)
 

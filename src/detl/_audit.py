@@ -172,7 +172,11 @@ class Audit:
     def _absences(self) -> list[str]:
         """Return which classes are in no part of which folds, one line per class and part."""
         lines = []
-        for verb, counts in (("train on", self.train_counts), ("test", self.test_counts)):
+        parts = (
+            ("train on", self.train_counts, "those that are tested there count as wrong"),
+            ("test", self.test_counts, "scores that need them are left out"),
+        )
+        for verb, counts, so in parts:
             for name, count in zip(self.classes, counts.T):
                 absent = np.flatnonzero(count == 0).tolist()
                 if absent:
@@ -180,7 +184,7 @@ class Audit:
                     more = ", ..." if len(absent) > _COLUMNS_SHOWN else ""
                     lines.append(
                         f"class {name!r}: {_number(len(absent), 'fold')} ({folds}{more}) "
-                        f"without images to {verb}; scores that need them are left out"
+                        f"without images to {verb}; {so}"
                     )
         return lines
 

@@ -15,13 +15,16 @@ import numpy as np
 from detl._run_directory import DAMAGED, RunDirectory
 from detl.results import FoldResult
 
+# How the folders begin that workers read from. What else is in the directory is the user's.
+WORK = "detl-work-"
+
 
 class FoldStore(RunDirectory):
     """Keep the finished folds of one run in a directory of its own."""
 
     def __init__(self, directory: str | Path, run: Mapping[str, Any]) -> None:
         super().__init__(directory, run, files="fold_*.npz")
-        for left in self.directory.glob("work-*"):  # by a run that was killed
+        for left in self.directory.glob(f"{WORK}*"):  # by a run that was killed
             shutil.rmtree(left, ignore_errors=True)
 
     def load(self) -> dict[int, FoldResult]:

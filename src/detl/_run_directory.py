@@ -18,6 +18,7 @@ import keras
 import numpy as np
 
 _RUN = "run.json"
+_PROBE = "detl-probe"
 # What a broken file can raise: a flipped bit may well name a compression that nobody knows.
 DAMAGED = (
     OSError,
@@ -78,8 +79,8 @@ class RunDirectory:
         self.directory, self.files = Path(directory), files
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
-            _write_whole(self.directory / "writable", b" ")  # a full disk still takes empty files
-            (self.directory / "writable").unlink()
+            _write_whole(self.directory / _PROBE, b" ")  # a full disk still takes empty files
+            (self.directory / _PROBE).unlink()
             self._check_run(json.loads(json.dumps(run)))
         except OSError as error:
             raise OSError(

@@ -18,7 +18,14 @@ from detl._batches import seed_sequence
 from detl._checks import check_choice
 from detl._estimators import check_classifier
 from detl._run_directory import check_repeatable
-from detl.cross_validation import FoldError, leaks_of, prepare, react_to_leaks, train_folds
+from detl.cross_validation import (
+    FoldError,
+    Prepared,
+    leaks_of,
+    prepare,
+    react_to_leaks,
+    train_folds,
+)
 from detl.folds import Audit
 from detl.results import CrossValidationResult
 
@@ -254,11 +261,10 @@ def compare(
     if checkpoint_dir is not None and len(set(folders.values())) < len(folders):
         raise ValueError(f"Two of the names {list(transfers)} make the same folder; rename one.")
     root = seed_sequence(random_state)
-    if cv is not None and not hasattr(cv, "split"):
-        cv = list(cv)  # a generator would be used up by the first
     audits: dict[str | None, Audit] = {}
-    prepared = {
-        str(name): prepare(
+    prepared: dict[str, Prepared] = {}
+    for name, transfer in transfers.items():
+        of_one = prepared[str(name)] = prepare(
             transfer,
             images,
             labels,
@@ -272,8 +278,8 @@ def compare(
             random_state=copy.copy(root),  # one that is spawned from is used up
             audits=audits,
         )
-        for name, transfer in transfers.items()
-    }
+        if cv is not None:
+            cv = of_one.indices  # a generator is used up by now, a splitter would draw anew
     react_to_leaks({name: of_one.audit for name, of_one in prepared.items()}, on_leak)
     results: dict[str, CrossValidationResult] = {}
     for name, of_one in prepared.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import tempfile
 import time
 import warnings
@@ -19,7 +20,7 @@ from sklearn.base import clone
 
 from detl import _graphs, folds
 from detl._batches import array_digest, integer_seed, names_digest, seed_sequence
-from detl._checkpoints import FoldStore
+from detl._checkpoints import WORK, FoldStore
 from detl._checks import (
     check_choice,
     check_classes,
@@ -106,8 +107,9 @@ def cross_validate(
         How often all images are split anew into ``n_splits`` folds.
     cv : scikit-learn splitter or iterable of (train, test), optional
         Folds of your own in place of ``n_splits`` and ``n_repeats``, such as
-        ``StratifiedKFold(5, shuffle=True, random_state=0)`` or what
-        :func:`detl.folds.leave_one_collection_out` returns.
+        ``StratifiedKFold(5, shuffle=True)`` or what
+        :func:`detl.folds.leave_one_collection_out` returns. A splitter without a seed of its own
+        draws from ``random_state``.
     source_groups : array-like of shape (n_source,), optional
         Groups (patients) of the images that the source was trained on, so that the audit can tell
         which of them are also tested on here.
@@ -243,8 +245,9 @@ def prepare(
         images = check_images(images)
         labels = check_labels(labels, len(images))
     check_classes(labels)
+    labels = labels.copy()  # the result is read long after the caller may have changed his
     if groups is not None:
-        groups = check_labels(groups, len(images), name="groups")
+        groups = check_labels(groups, len(images), name="groups").copy()
     check_groups(transfer, groups, name="transfer")
     split_seed, interval_seed, fold_seed = seed_sequence(random_state).spawn(3)
     indices = _indices(labels, groups, n_splits, n_repeats, cv, integer_seed(split_seed))
@@ -354,6 +357,9 @@ def _indices(
     for name, value in (("n_splits", n_splits), ("n_repeats", n_repeats)):
         if value is not None:
             raise ValueError(f"{name}={value!r} is given together with cv; leave one of them out.")
+    if getattr(cv, "random_state", seed) is None:
+        cv = copy.copy(cv)  # the caller's own is not to be seeded
+        cv.random_state = seed
     return folds.from_splitter(cv, labels, groups=groups)
 
 
@@ -393,7 +399,7 @@ def react_to_leaks(audits: Mapping[str, folds.Audit], on_leak: str) -> None:
     warnings.warn(message, UserWarning, stacklevel=3)
 
 
-def _described(transfer: DomainExtensionTransfer) -> dict[str, Any]:
+def described_transfer(transfer: DomainExtensionTransfer) -> dict[str, Any]:
     """Return the parameters that decide the result, in JSON's terms."""
     parameters = transfer.get_params(deep=False)
     for name in ("source", "random_state", "verbose", "cache_dir"):
@@ -459,7 +465,7 @@ class _NetworkTraining:
         self.classes, self.targets = classes, targets
         self.n_jobs, self.folder = n_jobs, folder
         self.steps = self.transfer.epochs
-        described = _described(self.transfer)
+        described = described_transfer(self.transfer)
         # Not by each worker: machines may differ in what "auto" is.
         self.transfer.set_params(precision=dtype_policy(self.transfer.precision))
         self.training = self.transfer.training(classes)
@@ -610,15 +616,13 @@ def _say_again(said: Said, number: int, outcome: FoldResult | Exception) -> Fold
 def _shared_folder(parent: str | Path | None) -> Iterator[Path]:
     """Make a folder for what workers read; in ``checkpoint_dir``, which a cluster can share."""
     # What a network disk does not let go of at once must not cost the result.
-    with tempfile.TemporaryDirectory(
-        prefix="work-" if parent else "detl-", dir=parent, ignore_cleanup_errors=True
-    ) as folder:
+    with tempfile.TemporaryDirectory(prefix=WORK, dir=parent, ignore_cleanup_errors=True) as folder:
         yield Path(folder).absolute()
 
 
 def _n_workers(n_jobs: int | None) -> int:
     if n_jobs is not None:
-        check_count("n_jobs", abs(n_jobs) if isinstance(n_jobs, int) else n_jobs)
+        check_count("n_jobs", abs(n_jobs) if isinstance(n_jobs, int | np.integer) else n_jobs)
     n_workers = joblib.effective_n_jobs(n_jobs)
     backend = joblib.parallel.get_active_backend()[0]
     if n_workers > 1 and type(backend).__name__ in ("ThreadingBackend", "MultiprocessingBackend"):

@@ -43,7 +43,8 @@ class FoldResult:
     history : dict of str to list of float
         Course of the training, one entry per epoch.
     seed : int
-        ``random_state`` with which a fit on ``train`` repeats the fold.
+        ``random_state`` with which a fit on ``train`` repeats the fold. Augmented views are drawn
+        once for all folds, from ``settings["views_seed"]``, so that with them it draws others.
     start : str
         SHA-256 digest of the weights that training began with, the new layer left out: the same
         in every fold, or the folds would not be independent.
@@ -83,8 +84,9 @@ class CrossValidationResult:
     versions : dict of str to str
         Of Python and the packages that computed the result.
     seconds : dict of str to float
-        Wall time of this run: ``features`` (trunk, once; 0 if no fold was left to train),
-        ``total``. Of a run that went on from ``checkpoint_dir``, the folds before are not in it.
+        Wall time of this run: ``features`` (all that comes before the first fold, the trunk above
+        all; 0 if no fold was left to train), ``total``. Of a run that went on from
+        ``checkpoint_dir``, the folds before are not in it.
     """
 
     classes: np.ndarray

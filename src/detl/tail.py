@@ -161,7 +161,9 @@ class Tail:
 
     def _reset(self, head_seed: int, noise_seed: int) -> None:
         self.model.set_weights(self._start)
-        kernel = keras.initializers.GlorotUniform(seed=head_seed)(self._head.kernel.shape)
+        draw = keras.initializers.GlorotUniform(seed=head_seed)
+        # Not in the global type: the same seed is to give the same layer under each.
+        kernel = draw(self._head.kernel.shape, dtype="float32")
         self._head.kernel.assign(kernel)
         self._head.bias.assign(np.zeros(self._head.bias.shape))
         optimizer = self.model.optimizer

@@ -239,10 +239,10 @@ class DomainExtensionTransfer(ClassifierMixin, SharesSource):
 
         ``names`` are what the messages call them.
         """
-        y = None if y is None else np.asarray(y)
-        if y is not None and y.ndim == 2 and y.shape[1] == 1:
-            y = column_or_1d(y, warn=True)  # as every classifier of scikit-learn does
-        X = self._check_images(X, source_network(self.source), reset=True, y=y, name=names[0])
+        array = None if y is None else np.asarray(y)
+        if array is not None and array.ndim == 2 and array.shape[1] == 1:
+            y = array = column_or_1d(array, warn=True)  # as every classifier of scikit-learn does
+        X = self._check_images(X, source_network(self.source), reset=True, y=array, name=names[0])
         y = check_labels(y, len(X), name=names[1], of=f"rows of {names[0]}")
         check_classification_targets(y)
         return X, y
@@ -258,6 +258,11 @@ class DomainExtensionTransfer(ClassifierMixin, SharesSource):
         check_positive("learning_rate", self.learning_rate)
         if self.head_learning_rate is not None:
             check_positive("head_learning_rate", self.head_learning_rate)
+        if not isinstance(self.class_weight, str | dict | None):
+            raise TypeError(
+                f"class_weight is {type(self.class_weight).__name__}; expected None, 'balanced', "
+                "or a dict of each class and its weight."
+            )
         if not isinstance(self.class_weight, dict):
             check_choice("class_weight", self.class_weight, (None, "balanced"))
         for name in ("momentum", "label_smoothing"):
