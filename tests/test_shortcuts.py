@@ -14,8 +14,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
-from detl import DomainExtensionTransfer, GradCAM, cross_validate, plots, shortcuts
+from detl import DomainExtensionTransfer, GradCAM, cross_validate, folds, plots, shortcuts
 from detl._attention import out_of_fold_heatmaps
+from detl._collection_tests import _lost
 
 REGION = (4, 4, 12, 12)
 INSIDE = np.zeros((16, 16), dtype=bool)
@@ -230,6 +231,46 @@ def test_heatmaps_that_all_lie_elsewhere_are_suspicious(planted, transfer):
     assert report.tests["attention"].verdict == "shortcut likely"
 
 
+def test_blank_heatmaps_are_left_out_and_counted(clean, transfer, monkeypatch):
+    images, result = clean
+    said = np.zeros((120, 16, 16), dtype="float32")
+    said[:, INSIDE] = 1
+    said[::3] = 0
+    predicted = np.searchsorted(result.classes, LABELS)
+    monkeypatch.setattr(shortcuts, "out_of_fold_heatmaps", lambda *a, **k: (said, predicted))
+    test = shortcuts.attention(result, transfer, images, region=REGION).tests["attention"]
+    assert {figure.value for figure in test.figures.values()} == {4.0}  # a quarter of the area
+    assert "40 of 120 are blank, and not counted" in test.note
+    said[:] = 0
+    test = shortcuts.attention(result, transfer, images, region=REGION).tests["attention"]
+    assert (test.figures, test.verdict) == ({}, "cannot be told")
+
+
+def test_tests_of_classes_with_alike_names_have_folders_of_their_own(clean, transfer, tmp_path):
+    images, _ = clean
+    labels = np.where(LABELS == "bright", "T+", "T-")
+    result = cross_validate(
+        transfer, images, labels, groups=PATIENTS, n_splits=3, on_leak="ignore", random_state=0
+    )
+    halves = PATIENTS // 2 % 2 == 0
+    collections = np.where(halves, "Turin", np.where(labels == "T+", "Oslo", "Rome"))
+    report = shortcuts.collection_test(
+        result, transfer, images, collections, checkpoint_dir=tmp_path
+    )
+    assert set(report.tests["collection from image"].figures) == {"T+", "T-"}
+
+
+def test_collections_of_several_classes_are_judged_at_once(clean, transfer):
+    images, result = clean
+    halves = PATIENTS // 2 % 2 == 0
+    collections = np.where(halves, "Turin", np.where(LABELS == "bright", "Oslo", "Rome"))
+    report = shortcuts.collection_test(result, transfer, images, collections)
+    for label, figure in report.tests["collection from image"].figures.items():
+        alone = report.results[f"collection from image, {label}"].scores["roc_auc"].interval
+        assert figure.low < 2 * alone.low - 1
+        assert figure.high > 2 * alone.high - 1
+
+
 def test_a_run_goes_on_from_its_checkpoints(clean, transfer, tmp_path):
     images, result = clean
     for _ in range(2):
@@ -270,6 +311,38 @@ def test_collections_that_say_nothing_are_not_sought_in_the_images(clean, transf
     assert len(report.results["collection held out"].folds) == 2
 
 
+@pytest.mark.parametrize(("said", "lost"), [("truth", 0), ("well", 1), ("opposite", 2)])
+def test_what_is_lost_is_of_the_mean_sensitivity(make_result, said, lost):
+    labels = np.array(["ill", "well", "well", "well", "well"])[np.arange(200) % 5]
+    truth = np.stack([labels == "ill", labels == "well"], axis=1).astype("float32")
+    answers = {"truth": truth, "well": np.tile([0.0, 1.0], (200, 1)), "opposite": 1 - truth}
+    indices = folds.stratified_folds(labels, n_splits=2, random_state=0)
+    network, held_out = (
+        make_result(
+            labels, groups=None, indices=indices, probabilities=[of[test] for _, test in indices]
+        )
+        for of in (truth, answers[said])
+    )
+    figure = _lost(held_out, network)
+    assert (figure.value, figure.low, figure.high) == (lost, lost, lost)
+    assert figure.units == 40  # of the rarer class
+
+
+def test_what_a_network_that_knows_nothing_loses_is_not_judged(clean, transfer):
+    images, _ = clean
+    noise = np.random.default_rng(0).integers(0, 255, images.shape).astype("uint8")
+    blind = cross_validate(
+        transfer, noise, LABELS, groups=PATIENTS, n_splits=3, on_leak="ignore", random_state=0
+    )
+    collections = np.where(PATIENTS // 2 % 2, "Turin", "Rome")
+    test = shortcuts.collection_test(blind, transfer, noise, collections).tests[
+        "collection held out"
+    ]
+    assert test.verdict == "cannot be told"
+    assert test.figures == {}
+    assert "the network does not tell the classes" in test.note
+
+
 def test_where_collection_and_class_are_one_nothing_more_can_be_told(clean, transfer):
     images, result = clean
     report = shortcuts.collection_test(result, transfer, images, LABELS)
@@ -298,8 +371,18 @@ def test_another_transfer_is_refused(clean, transfer):
     other = clone(transfer).set_params(epochs=7)
     with pytest.raises(ValueError, match="epochs=7, but 6 was cross-validated"):
         shortcuts.examine(result, other, images)
+    weighted = clone(transfer).set_params(class_weight={"dim": 1.0, "bright": 9.0})
+    with pytest.raises(ValueError, match=r"class_weight=.*, but None was cross-validated"):
+        shortcuts.examine(result, weighted, images)
     with pytest.raises(TypeError, match="transfer is str"):
         shortcuts.examine(result, "transfer", images)
+
+
+def test_another_source_is_refused(clean, transfer, tiny_backbone):
+    images, result = clean
+    other = clone(transfer).set_params(source=tiny_backbone)
+    with pytest.raises(ValueError, match="source with other weights than"):
+        shortcuts.region_test(result, other, images)
 
 
 def test_what_is_no_result_is_refused(clean, transfer):
@@ -335,6 +418,14 @@ def test_the_picture_names_tests_verdicts_and_classes(clean_report):
         if line.get_linestyle() == "--"
     ]
     assert thresholds == [shortcuts.THRESHOLD, shortcuts.ATTENTION_THRESHOLD]
+
+
+def test_tests_of_another_measure_have_a_panel_that_names_it(clean, transfer):
+    images, result = clean
+    collections = np.where(PATIENTS // 2 % 2, "Turin", "Rome")
+    report = shortcuts.collection_test(result, transfer, images, collections)
+    labels = [axis.get_xlabel().replace("\n", " ") for axis in plots.shortcut_report(report).axes]
+    assert labels[1:] == [report.tests[name].measure for name in report.tests]
 
 
 def test_a_report_without_attention_has_no_panel_for_it(clean):

@@ -14,6 +14,7 @@ from detl._rivals import class_shares, on_the_folds_of
 from detl._verdicts import (
     FEW_PER_CLASS,
     NONE_FOUND,
+    SMALLEST,
     Figure,
     ShortcutTest,
     listed,
@@ -56,21 +57,17 @@ def _class_from_collection(examination: Examination, collections: Array) -> None
 
 def _collection_from_image(examination: Examination, trainer: Trainer, collections: Array) -> None:
     """Tell collections of one class from each other: there the class itself is no help."""
-    figures, left_out = {}, []
+    told: dict[Any, CrossValidationResult] = {}
+    left_out = []
     for label in examination.network.classes.tolist():
         rows = _rows_of_common(examination, collections, label)
         if rows is None:
             left_out.append(label)
             continue
         name = f"collection from image, {label}"
-        told = trainer.on_labels(name, collections, rows=rows)
-        examination.results[name] = told
-        area = told.scores["roc_auc"]
-        value, low, high = (
-            2 * end - 1 for end in (area.mean, area.interval.low, area.interval.high)
-        )
-        units = min(units_per_class(told).values())
-        figures[label] = Figure(value=value, low=low, high=high, units=units)
+        told[label] = trainer.on_labels(name, collections, rows=rows)
+        examination.results[name] = told[label]
+    figures = {label: _told(result, of=len(told)) for label, result in told.items()}
     note = ""
     if left_out:
         note = (
@@ -84,6 +81,21 @@ def _collection_from_image(examination: Examination, trainer: Trainer, collectio
         threshold=examination.threshold,
         verdict=verdict_of(figures, threshold=examination.threshold, suspicious="above"),
         note=note,
+    )
+
+
+def _told(result: CrossValidationResult, *, of: int) -> Figure:
+    """Return how well collections are told apart, one of several classes that are judged."""
+    draws, _ = metrics.redrawn_scores(
+        result.fold_predictions, unit=result.unit, random_state=result.settings["interval_seed"]
+    )
+    area = draws[[metrics.OVERALL.index("roc_auc")]]
+    low, high = metrics.quantiles(2 * area - 1, 0.05 / of)[:, 0]
+    return Figure(
+        value=2 * result.scores["roc_auc"].mean - 1,
+        low=float(low),
+        high=float(high),
+        units=min(units_per_class(result).values()),
     )
 
 
@@ -112,10 +124,15 @@ def _held_out(examination: Examination, trainer: Trainer, collections: Array) ->
     if indices:
         result = trainer.on_labels("collection held out", network.labels, cv=indices)
         examination.results["collection held out"] = result
-        figures["all"] = _lost(result, network)
+        lost = _lost(result, network)
+        if lost is None:
+            note = f"Not judged, for the network does not tell the classes there. {note}".strip()
+        else:
+            figures["all"] = lost
     examination.tests["collection held out"] = ShortcutTest(
         question="How much is lost on a collection that was not trained on?",
-        measure="share of the network's accuracy above chance that is lost on the same images",
+        measure="share of the network's mean sensitivity above chance that is lost on the same "
+        "images",
         figures=figures,
         threshold=threshold,
         verdict=verdict_of(figures, threshold=threshold, suspicious="above"),
@@ -123,29 +140,41 @@ def _held_out(examination: Examination, trainer: Trainer, collections: Array) ->
     )
 
 
-def _lost(held_out: CrossValidationResult, network: CrossValidationResult) -> Figure:
-    """Return the share of the accuracy above chance that is lost, on images that both tested."""
+def _lost(held_out: CrossValidationResult, network: CrossValidationResult) -> Figure | None:
+    """Return what is lost on images that both tested; None if the network tells nothing there.
+
+    Of the mean sensitivity, not of the accuracy: a network that falls back to the largest class
+    keeps as much accuracy as that class is large.
+    """
     tested = np.flatnonzero((held_out.fold_of >= 0) & (network.fold_of >= 0))
     targets = np.searchsorted(network.classes, network.labels)[tested]
     units = np.arange(len(network.labels)) if network.groups is None else network.groups
-    numbers = np.unique(units[tested], return_inverse=True)[1]
-    accuracy = metrics.OVERALL.index("accuracy")
+    units = np.unique(units[tested], return_inverse=True)[1]
+    there = np.unique(targets)
+    first = len(metrics.OVERALL) + metrics.PER_CLASS.index("sensitivity")
+    rows = first + len(metrics.PER_CLASS) * there
     draws, means = [], []
     for result in (network, held_out):
         pooled = metrics.Predictions(
-            targets=targets, probabilities=result.probabilities[tested], units=numbers
+            targets=targets, probabilities=result.probabilities[tested], units=units
         )
         drawn, _ = metrics.redrawn_scores(
             [pooled], unit=network.unit, random_state=network.settings["interval_seed"]
         )
-        draws.append(drawn[accuracy])
-        means.append(metrics.weighted_scores(pooled)[0, accuracy])
+        # A draw that lacks a class is the mean of the others.
+        draws.append(np.nanmean(drawn[rows], axis=0))
+        means.append(metrics.weighted_scores(pooled)[0, rows].mean())
     chance = 1 / len(network.classes)
+    if not np.nanquantile(draws[0], 0.025) > chance + SMALLEST:
+        return None
 
     def lost(before: Any, after: Any) -> Any:
-        return (before - after) / np.maximum(before - chance, 0.01)
+        return (before - after) / np.maximum(before - chance, SMALLEST)
 
     low, high = np.nanquantile(lost(*draws), (0.025, 0.975))
     return Figure(
-        value=float(lost(*means)), low=float(low), high=float(high), units=int(numbers.max()) + 1
+        value=float(lost(*means)),
+        low=float(low),
+        high=float(high),
+        units=min(len(np.unique(units[targets == name])) for name in there),
     )

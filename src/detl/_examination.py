@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -10,9 +11,10 @@ import numpy as np
 from sklearn.base import clone
 
 from detl import _estimators
-from detl._batches import array_digest
+from detl._batches import array_digest, names_digest
 from detl._checks import check_images, check_positive
 from detl._estimators import check_classifier, fit_fold
+from detl._graphs import weights_digest
 from detl._rivals import Predict, linear, on_the_folds_of
 from detl._verdicts import (
     Figure,
@@ -24,7 +26,7 @@ from detl._verdicts import (
     verdict_of,
 )
 from detl.comparison import compare_results
-from detl.cross_validation import Prepared, cross_validate, train_folds
+from detl.cross_validation import Prepared, cross_validate, described_transfer, train_folds
 from detl.pretraining import load_source
 from detl.results import CrossValidationResult, FoldResult
 from detl.transfer import DomainExtensionTransfer
@@ -163,6 +165,7 @@ class Trainer:
             transfer.set_params(verbose=0, random_state=int(network.settings["views_seed"]))
             if isinstance(transfer.source, str | Path):
                 transfer.set_params(source=load_source(transfer.source))
+            _check_same_source(transfer, network)
         self.transfer = transfer
         self._subject = Prepared(
             transfer=transfer,
@@ -214,7 +217,10 @@ class Trainer:
     def _folder(self, name: str) -> Path | None:
         if self._checkpoint_dir is None:
             return None
-        return Path(self._checkpoint_dir) / "".join(c if c.isalnum() else "_" for c in name)
+        folder = "".join(c if c.isalnum() else "_" for c in name)
+        if folder != name.replace(" ", "_"):  # "T+" and "T-" are not to share one
+            folder += f"_{names_digest(np.array([name]))[:8]}"
+        return Path(self._checkpoint_dir) / folder
 
 
 def _check_same(transfer: Any, described: dict[str, Any]) -> None:
@@ -227,15 +233,26 @@ def _check_same(transfer: Any, described: dict[str, Any]) -> None:
                 "classifier."
             )
         return
-    for name, value in described.items():
+    parameters = json.loads(json.dumps(described_transfer(transfer)))
+    for name, value in json.loads(json.dumps(described)).items():
         if not hasattr(transfer, name):  # of an average, of a rival, or of another classifier
             raise ValueError(
                 f"The result's settings have {name!r}, which is no parameter of a transfer: it is "
                 "not of one transfer alone; give the result that cross_validate returned for it."
             )
-        given = getattr(transfer, name)
-        if isinstance(value, str | int | float | None) and given != value:
+        if parameters.get(name) != value:
             raise ValueError(
-                f"transfer has {name}={given!r}, but {value!r} was cross-validated; give the same "
-                "transfer."
+                f"transfer has {name}={getattr(transfer, name)!r}, but {value!r} was "
+                "cross-validated; give the same transfer."
             )
+
+
+def _check_same_source(transfer: DomainExtensionTransfer, network: CrossValidationResult) -> None:
+    """Refuse a network with other weights than the one that was cross-validated."""
+    copied = clone(transfer).set_params(precision=network.settings["precision"])
+    extended = copied.extend(len(network.classes)).network
+    if weights_digest(extended, but=extended.layers[-1]) != network.settings["source"]:
+        raise ValueError(
+            "transfer has a source with other weights than the one that was cross-validated; give "
+            "the same source."
+        )

@@ -31,8 +31,8 @@ class Figure:
     value : float
         NaN where nothing could be measured.
     low, high : float
-        Its 95 % interval; where several classes are judged together, 95 % for all at once
-        (Bonferroni).
+        Its 95 % interval; where one class of several is enough for a finding, 95 % for all at
+        once (Bonferroni).
     units : int
         Groups, or images, of the class. Of fewer than 10 nothing is concluded.
     """
@@ -224,11 +224,13 @@ class ShortcutReport:
         found = "No test found a shortcut, which is no proof that there is none."
         if self.findings:
             found = f"SHORTCUT LIKELY: {', '.join(self.findings)}."
+        alone = " (attention: for each)" * ("attention" in self.tests)
         rule = (
             f'"{LIKELY}": the whole interval of one class at least is beyond the threshold; '
             f'"{NONE_FOUND}": those of all classes are on its other side; else, or with fewer than '
             f'{FEW_PER_CLASS} groups or images of a class, "{UNTOLD}". Intervals: '
-            f"{self.results['network'].interval.method}, 95 % for all classes of a test at once."
+            f"{self.results['network'].interval.method}, 95 % for all classes of a test at once"
+            f"{alone}."
         )
         return [found, *textwrap.wrap(rule, _WIDTH), "For research, not for clinical use."]
 
@@ -237,7 +239,7 @@ class ShortcutReport:
 
 # What a network knows of a class is how far its AUC is above 1/2. Shares of less than this are
 # not formed: the network does not tell that class itself.
-_SMALLEST = 0.01
+SMALLEST = 0.01
 
 
 def shares(part: Any, whole: Any) -> tuple[dict[Any, Figure], list[Any]]:
@@ -264,7 +266,7 @@ def shares(part: Any, whole: Any) -> tuple[dict[Any, Figure], list[Any]]:
     figures: dict[Any, Figure] = {}
     untold: list[Any] = []
     for row, label in enumerate(classes):
-        if not np.nanquantile(wholes[row], level / 2) > 0.5 + _SMALLEST:
+        if not np.nanquantile(wholes[row], level / 2) > 0.5 + SMALLEST:
             untold.append(label)
             continue
         drawn = _share(parts[row], wholes[row])
@@ -280,7 +282,7 @@ def shares(part: Any, whole: Any) -> tuple[dict[Any, Figure], list[Any]]:
 
 
 def _share(part: Array, whole: Array) -> Array:
-    return np.maximum(part - 0.5, 0) / np.maximum(whole - 0.5, _SMALLEST)
+    return np.maximum(part - 0.5, 0) / np.maximum(whole - 0.5, SMALLEST)
 
 
 def _class_areas(result: Any) -> Array:

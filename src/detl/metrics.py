@@ -330,14 +330,14 @@ def _mean_over_folds(values: Any, weights: Any = None) -> np.ndarray:
         return (known * np.nan_to_num(values)).sum(axis=0) / known.sum(axis=0)
 
 
-def quantiles(drawn: np.ndarray) -> np.ndarray:
-    """Return the ends of the 95 % interval of each row of draws, NaN where all are.
+def quantiles(drawn: np.ndarray, level: float = 0.05) -> np.ndarray:
+    """Return the ends of the interval of each row of draws, by default of 95 %, NaN where all are.
 
     A draw can miss a class altogether; such draws say nothing about that class's scores.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
-        return np.nanquantile(drawn, (0.025, 0.975), axis=1)
+        return np.nanquantile(drawn, (level / 2, 1 - level / 2), axis=1)
 
 
 def weighted_scores(fold: Predictions, weights: np.ndarray | None = None) -> np.ndarray:

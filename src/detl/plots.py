@@ -42,6 +42,7 @@ History: TypeAlias = Mapping[str, Sequence[float]]
 
 _SIDE = 1.6  # of an image in a grid, inches
 _WIDE = 2.3  # of one with a title of three lines
+_LABEL_WIDTH = 44  # of an axis, characters
 
 
 def overlay(images: Any, heatmaps: Any, *, alpha: float = 0.5, colormap: str = "inferno") -> Array:
@@ -502,8 +503,8 @@ def shortcut_report(report: ShortcutReport) -> Figure:
     -------
     matplotlib.figure.Figure
         On the left the ROC AUC of the network and of all that it is held against; then the figure
-        of each test and class with its interval. The line is the threshold; red is beyond it, blue
-        on its other side, grey neither.
+        of each test and class with its interval, tests of one measure together. The line is the
+        threshold; red is beyond it, blue on its other side, grey neither.
 
     Raises
     ------
@@ -520,15 +521,10 @@ def shortcut_report(report: ShortcutReport) -> Figure:
             f"report is {type(report).__name__}; expected a ShortcutReport, as "
             "detl.shortcuts.examine returns it."
         )
-    judged = [(name, test) for name, test in report.tests.items() if test.threshold is not None]
-    panels = {
-        title: found
-        for title, side in (
-            ("share that is left without the object", "above"),
-            ("heatmap on the region, over its area", "below"),
-        )
-        if (found := [(name, test) for name, test in judged if test.suspicious == side])
-    }
+    panels: dict[str, list[tuple[str, ShortcutTest]]] = {}
+    for name, test in report.tests.items():
+        if test.threshold is not None:
+            panels.setdefault(test.measure, []).append((name, test))
     n_rows = [len(report.results)] + [
         sum(1 + len(test.figures) for _, test in found) for found in panels.values()
     ]
@@ -541,11 +537,11 @@ def shortcut_report(report: ShortcutReport) -> Figure:
     )
     axes[0].axvline(0.5, color="grey", linestyle=":", linewidth=1)
     axes[0].set_xlabel("ROC AUC, mean over classes")
-    for axis, (title, found) in zip(axes[1:], panels.items(), strict=True):
+    for axis, (measure, found) in zip(axes[1:], panels.items(), strict=True):
         draw_intervals(axis, [row for name, test in found for row in _rows_of_test(name, test)])
         for threshold in {test.threshold for _, test in found}:
             axis.axvline(threshold, color="tab:red", linestyle="--", linewidth=1)
-        axis.set_xlabel(title)
+        axis.set_xlabel(textwrap.fill(measure, _LABEL_WIDTH))
     return figure
 
 

@@ -282,7 +282,7 @@ def collection_test(
         trained to tell the collections of one class from each other, so that the class is no help;
         its figure is how far the ROC AUC is above 1/2, as a share of the most there could be.
         ``"collection held out"``: each collection is tested by a network that saw none of it; its
-        figure is the share of the accuracy above chance that is lost on the same images.
+        figure is the share of the mean sensitivity above chance that is lost on the same images.
 
     Raises
     ------
@@ -329,7 +329,8 @@ def attention(
     -------
     ShortcutReport
         With the test ``"attention"``, and a figure for each class that was predicted, see
-        :func:`detl.faithfulness.energy`. A shortcut is likely if those of all classes are below the
+        :func:`detl.faithfulness.energy`; blank heatmaps are left out, and counted in the note. A
+        shortcut is likely if those of all classes are below the
         threshold: a class that is known by what it lacks, such as normal, may look anywhere. It
         can accuse, but not acquit: the verdict is never ``"no shortcut found"``.
 
@@ -474,9 +475,10 @@ def _ask_heatmaps(
         network, trainer.transfer, examination.images, method=method, verbose=trainer.verbose
     )
     figures, spoken = {}, []
-    there = masks.any(axis=(1, 2))
+    asked = masks.any(axis=(1, 2)) & (predicted >= 0)
+    blank = asked & ~heatmaps.any(axis=(1, 2))  # nothing spoke for the class
     for number, label in enumerate(network.classes.tolist()):
-        rows = np.flatnonzero(there & (predicted == number))
+        rows = np.flatnonzero(asked & ~blank & (predicted == number))
         if not len(rows):
             continue
         energy = faithfulness.energy(
@@ -495,6 +497,7 @@ def _ask_heatmaps(
         spoken.append(f"{label} {share:.0%} on {energy.area.mean():.0%} of the area")
     # Heatmaps can accuse, but not acquit: on phantoms with a marker that gave a class away they lay
     # on the lungs as well. And a class that is known by what it lacks may look anywhere.
+    not_counted = f"{blank.sum()} of {asked.sum()} are blank, and not counted. " * bool(blank.any())
     elsewhere = [figure.lies(threshold) == "below" for figure in figures.values()]
     examination.tests["attention"] = ShortcutTest(
         question="Do the heatmaps of the predicted class lie on the region?",
@@ -503,6 +506,6 @@ def _ask_heatmaps(
         threshold=threshold,
         suspicious="below",
         verdict=LIKELY if elsewhere and all(elsewhere) else UNTOLD,
-        note=f"By predicted class: {'; '.join(spoken)}. Heatmaps on the region are no proof that "
-        "there is no shortcut.",
+        note=f"By predicted class: {'; '.join(spoken) or 'none'}. {not_counted}Heatmaps on the "
+        "region are no proof that there is no shortcut.",
     )
