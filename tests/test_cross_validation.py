@@ -415,6 +415,13 @@ def test_views_are_those_of_the_views_seed_in_every_fold(images):
     assert by_hand.history_["loss"] != pytest.approx(found.histories[1]["loss"], rel=1e-5)
 
 
+def test_n_jobs_may_be_a_number_of_numpy(images):
+    found = cross_validate(
+        transfer(epochs=1), images, LABELS, n_splits=2, n_jobs=np.int64(-1), random_state=0
+    )
+    assert len(found.folds) == 2
+
+
 def test_n_splits_beside_cv_is_refused(images):
     with pytest.raises(ValueError, match="n_splits=3 is given together with cv"):
         cross_validate(transfer(), images, LABELS, cv=StratifiedKFold(3), n_splits=3)

@@ -393,6 +393,14 @@ def test_scores_that_some_folds_lack_are_marked(make_result):
         assert normal[head.index(label) :][:20].endswith("*")
 
 
+def test_a_class_that_a_fold_tests_without_training_on_it_is_named(make_result):
+    without = np.flatnonzero(LABELS[:30] != "other")
+    indices = [(without, np.arange(30, 60)), (np.arange(30, 60), np.arange(30))]
+    notes = parts_of(make_result(LABELS, indices=indices))[4]
+    assert "Not trained on in every fold that tests it, and there counted as wrong: other." in notes
+    assert not any("Not trained on" in line for line in str(make_result(LABELS)).splitlines())
+
+
 def test_a_class_that_no_fold_tests_has_dashes(make_result):
     indices = [(np.arange(30, 60), np.arange(0, 30, 3)), (np.arange(30), np.arange(30, 59, 3))]
     result = make_result(LABELS, indices=indices)

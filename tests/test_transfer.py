@@ -9,6 +9,7 @@ import textwrap
 
 import keras
 import numpy as np
+import pandas
 import pytest
 from keras import layers
 from sklearn.exceptions import ConvergenceWarning, DataConversionWarning, NotFittedError
@@ -382,6 +383,16 @@ def test_a_second_fit_and_a_folder_give_the_same_as_the_first(source, images, fi
 # ------------------------------------------------------------------------ what is left as it was
 
 
+def test_the_global_type_of_keras_does_not_change_the_new_layer(source, images, fitted):
+    before = keras.config.floatx()
+    try:
+        keras.config.set_floatx("float64")
+        again = transfer(source).fit(images, LABELS)
+    finally:
+        keras.config.set_floatx(before)
+    np.testing.assert_allclose(again.predict_proba(images), fitted.predict_proba(images), atol=1e-6)
+
+
 def test_global_seeds_are_neither_read_nor_moved(images):
     noisy = backbone(dropout=0.5)
     random.seed(3)
@@ -660,6 +671,7 @@ def test_predict_before_fit_is_refused(source, images, method):
         ({"head_learning_rate": 0}, ValueError, "head_learning_rate=0; expected a number above 0"),
         ({"momentum": "0.9"}, ValueError, r"momentum='0.9'; expected a number in \[0, 1\)"),
         ({"class_weight": "even"}, ValueError, "'even'; expected one of None, 'balanced'"),
+        ({"class_weight": pandas.Series({"lung": 1.0})}, TypeError, "class_weight is Series; exp"),
         (
             {"class_weight": {"lung": 1, "haert": 2, "bone": 1}},
             ValueError,

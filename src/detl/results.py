@@ -474,6 +474,16 @@ class CrossValidationResult:
                 "* mean over the folds that have the score: others lack a class, or never predict "
                 "it."
             )
+        untrained = [
+            str(name)
+            for number, name in enumerate(self.classes)
+            if ((self.audit.train_counts == 0) & (self.audit.test_counts > 0))[:, number].any()
+        ]
+        if untrained:
+            lines.append(
+                f"Not trained on in every fold that tests it, and there counted as wrong: "
+                f"{', '.join(untrained)}."
+            )
         if (self._times_tested > 1).any():
             lines.append("An image counts as often as it was tested, in several folds here.")
         if any(score.interval.low == score.interval.high for score in self._every_score()):
