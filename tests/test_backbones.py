@@ -196,6 +196,17 @@ def test_pixels_are_rescaled_inside_to_minus_one_and_one(build):
 
 
 @pytest.mark.parametrize("build", OURS)
+def test_the_axis_of_channels_is_ours_whatever_keras_is_set_to(build):
+    before = keras.config.image_data_format()
+    try:
+        keras.config.set_image_data_format("channels_first")
+        network = build((64, 64, 1), width=0.05)
+    finally:
+        keras.config.set_image_data_format(before)
+    assert _graphs.graph_digest(network) == _graphs.graph_digest(small(build))
+
+
+@pytest.mark.parametrize("build", OURS)
 def test_graphs_are_flat(build):
     assert not any(_graphs.is_graph(layer) for layer in small(build).layers)
 

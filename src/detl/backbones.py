@@ -34,6 +34,7 @@ Normalization = Literal["batch"] | None
 
 # He et al. 2015 for ReLU: without it the deep networks start with vanishing activations.
 _HE = "he_normal"
+_LAST = "channels_last"  # whatever keras.json says: images are (height, width, channels)
 
 
 def alexnet(
@@ -75,7 +76,7 @@ def alexnet(
         x = _convolution(x, _scaled(channels, width), 3, strides, normalization, name)
         x = layers.ReLU(name=f"{name}_relu")(x)
         if pooled:
-            x = layers.MaxPooling2D(3, strides=2, name=f"block{block}_pool")(x)
+            x = layers.MaxPooling2D(3, strides=2, data_format=_LAST, name=f"block{block}_pool")(x)
     return keras.Model(images, _fully_connected(x, width, normalization, dropout), name="alexnet")
 
 
@@ -118,7 +119,7 @@ def vgg16(
             name = f"block{block}_conv{index}"
             x = _convolution(x, _scaled(channels, width), 3, 1, normalization, name)
             x = layers.ReLU(name=f"{name}_relu")(x)
-        x = layers.MaxPooling2D(2, name=f"block{block}_pool")(x)
+        x = layers.MaxPooling2D(2, data_format=_LAST, name=f"block{block}_pool")(x)
     return keras.Model(images, _fully_connected(x, width, normalization, dropout), name="vgg16")
 
 
@@ -171,14 +172,14 @@ def resnet50(
     images, x = _pixels(input_shape)
     x = convolution(x, 64, 3, 2, "block1_conv")
     x = layers.ReLU(name="block1_relu")(x)
-    x = layers.MaxPooling2D(3, strides=2, padding="same", name="block1_pool")(x)
+    x = layers.MaxPooling2D(3, strides=2, padding="same", data_format=_LAST, name="block1_pool")(x)
     plan = ((64, 3, 1), (128, 4, 2), (256, 6, 2), (512, 3, 2))
     for block, (channels, depth, strides) in enumerate(plan, start=2):
         for index in range(1, depth + 1):
             first = index == 1
             name = f"block{block}_unit{index}"
             x = unit(x, channels, strides if first else 1, name, projected=first)
-    x = layers.GlobalAveragePooling2D(name="pool")(x)
+    x = layers.GlobalAveragePooling2D(data_format=_LAST, name="pool")(x)
     return keras.Model(images, x, name="resnet50")
 
 
@@ -347,6 +348,7 @@ def _convolution(
         kernel,
         strides=strides,
         padding="same",
+        data_format=_LAST,
         use_bias=normalization is None,
         kernel_initializer=_HE,
         name=name,
@@ -355,7 +357,7 @@ def _convolution(
 
 
 def _fully_connected(x: Any, width: float, normalization: Normalization, dropout: float) -> Any:
-    x = layers.Flatten(name="flatten")(x)
+    x = layers.Flatten(data_format=_LAST, name="flatten")(x)
     for index in (1, 2):
         name = f"fc{index}"
         x = layers.Dense(
