@@ -38,8 +38,8 @@ def class_folders(folder, names):
     return folder
 
 
-def sixteen_bit_png(path, pixels, *, colour):
-    """Write what Pillow cannot: 16-bit colour."""
+def sixteen_bit_png(path, pixels, *, colour, transparent=None):
+    """Write what Pillow cannot: 16-bit colour, and a level or colour that is transparent."""
 
     def chunk(kind, data):
         return (
@@ -52,8 +52,43 @@ def sixteen_bit_png(path, pixels, *, colour):
     path.write_bytes(
         b"\x89PNG\r\n\x1a\n"
         + chunk(b"IHDR", header)
+        + (b"" if transparent is None else chunk(b"tRNS", np.array(transparent, ">u2").tobytes()))
         + chunk(b"IDAT", zlib.compress(rows))
         + chunk(b"IEND", b"")
+    )
+    return path
+
+
+def tiff(path, data, *, width, height, bits, samples=1, **tags):
+    """Write an uncompressed TIFF of these bytes, tags by number as ``t284=2``."""
+    entries = {
+        256: [width],
+        257: [height],
+        258: [bits] * samples,
+        259: [1],
+        262: [2 if samples == 3 else 1],
+        277: [samples],
+        278: [height],
+        **{int(name[1:]): values for name, values in tags.items()},
+    }
+    planes = samples if entries.get(284) == [2] else 1
+    counts = [len(data) // planes] * planes
+    offsets = [8 + len(data) // planes * plane for plane in range(planes)]
+    entries |= {273: offsets, 279: counts}
+    end = 8 + len(data) + 2 + 12 * len(entries) + 4
+    directory, beyond = b"", b""
+    for tag, values in sorted(entries.items()):
+        packed = struct.pack(f"<{len(values)}H", *values)
+        if len(packed) > 4:
+            packed, beyond = struct.pack("<I", end + len(beyond)), beyond + packed
+        directory += struct.pack("<HHI", tag, 3, len(values)) + packed.ljust(4, b"\0")
+    path.write_bytes(
+        struct.pack("<2sHI", b"II", 42, 8 + len(data))
+        + data
+        + struct.pack("<H", len(entries))
+        + directory
+        + struct.pack("<I", 0)
+        + beyond
     )
     return path
 
@@ -195,6 +230,30 @@ def test_a_sixteen_bit_negative_is_inverted_as_an_eight_bit_one_is(tmp_path):
     assert load_one(path, (1, 4)).ravel().tolist() == [255, 254, 99, 0]
 
 
+def test_twelve_bit_grey_is_scaled_by_its_bits(tmp_path, caplog):
+    levels = [0, 16, 2048, 4095]
+    packed = sum(level << 12 * (3 - place) for place, level in enumerate(levels)).to_bytes(6)
+    path = tiff(tmp_path / "twelve.tiff", packed, width=4, height=1, bits=12)
+    with caplog.at_level(logging.WARNING, logger="detl"):
+        assert load_one(path, (1, 4)).ravel().tolist() == [0, 1, 128, 255]
+    assert not caplog.records
+
+
+def test_eight_bit_colour_plane_by_plane_is_colour_pixel_by_pixel(tmp_path):
+    colour = pixels_of(4, 5, 3)
+    planes = np.moveaxis(colour, -1, 0).tobytes()
+    form = {"width": 5, "height": 4, "bits": 8, "samples": 3}
+    path = tiff(tmp_path / "planes.tiff", planes, t284=[2], **form)
+    np.testing.assert_array_equal(load_one(path, (4, 5), channels=3), colour)
+
+
+def test_sixteen_bit_colour_pixel_by_pixel_is_read(tmp_path):
+    wide = np.random.default_rng(0).integers(0, 65536, (4, 5, 3)).astype("<u2")
+    form = {"width": 5, "height": 4, "bits": 16, "samples": 3}
+    path = tiff(tmp_path / "pixels.tiff", wide.tobytes(), t284=[1], **form)
+    np.testing.assert_array_equal(load_one(path, (4, 5), channels=3), wide >> 8)
+
+
 def test_a_palette_is_resolved_before_resizing(tmp_path):
     colours = [(250, 0, 0), (0, 0, 250)]
     palette = Image.fromarray(np.array([[0, 1]], dtype=np.uint8).repeat(2, axis=0))
@@ -234,6 +293,19 @@ def test_grey_with_alpha_and_a_transparent_level_are_mixed_with_black_too(tmp_pa
     assert (load_one(tmp_path / "half.png", (2, 2)) == 100).all()
     path = save(tmp_path / "key.png", np.array([[70, 200]], dtype=np.uint8), transparency=200)
     assert load_one(path, (1, 2)).ravel().tolist() == [70, 0]
+
+
+def test_a_transparent_level_or_colour_of_sixteen_bits_turns_black(tmp_path):
+    wide = np.array([[0x1234, 0x1335, 0x5634, 0x3456]], dtype=np.uint16)
+    grey = sixteen_bit_png(tmp_path / "grey.png", wide, colour=False, transparent=[0x1234])
+    assert load_one(grey, (1, 4)).ravel().tolist() == [0, 0x13, 0x56, 0x34]
+    colours = np.stack([wide, wide, wide[:, ::-1]], axis=-1)
+    colour = sixteen_bit_png(
+        tmp_path / "colour.png", colours, colour=True, transparent=[0x1335, 0x1335, 0x5634]
+    )
+    expected = colours >> 8
+    expected[0, 1] = 0
+    np.testing.assert_array_equal(load_one(colour, (1, 4), channels=3), expected)
 
 
 @pytest.mark.parametrize("suffix", ["png", "tiff", "jpg"])
@@ -325,6 +397,10 @@ def broken_files(folder):
     frames[0].save(pages, save_all=True, append_images=frames[1:])
     floats = save(folder / "floats.tiff", np.ones((4, 4), dtype=np.float32))
     integers = save(folder / "integers.tiff", np.ones((4, 4), dtype=np.int32))
+    form = {"width": 4, "height": 4}
+    eight = tiff(folder / "eight.tiff", bytes(16), bits=8, t339=[2], **form)
+    sixteen = tiff(folder / "sixteen.tiff", bytes(32), bits=16, t339=[2], **form)
+    planes = tiff(folder / "planes.tiff", bytes(96), bits=16, samples=3, t284=[2], **form)
     return good, {
         truncated: "truncated",
         jpeg: "truncated",
@@ -336,6 +412,9 @@ def broken_files(folder):
         pages: "holds 3 pages or frames; expected one image",
         floats: "32-bit pixels, whose range is not known",
         integers: "32-bit pixels, whose range is not known",
+        eight: "has signed 8-bit pixels, whose black is not known; save it with unsigned",
+        sixteen: "has signed 16-bit pixels, whose black is not known; save it with unsigned",
+        planes: "has 16-bit colours plane by plane, uncompressed, which would be read wrongly",
         folder / "missing.png": "No such file",
         folder: "directory|denied",
     }

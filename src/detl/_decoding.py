@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
@@ -12,7 +12,12 @@ from detl import _dicom
 
 # Pillow's other decoders stay closed: a stray EPS file would start Ghostscript.
 _FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "GIF", "WEBP")
-_PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0  # a tag of TIFF and its value for negatives
+# Tags of TIFF, and their values that matter.
+_BITS = 258
+_COMPRESSION, _UNCOMPRESSED = 259, 1
+_PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0
+_PLANES, _SEPARATE = 284, 2
+_SAMPLES, _UNSIGNED = 339, 1
 
 
 def read_image(path: Path, *, height: int, width: int, channels: int, aspect: str) -> np.ndarray:
@@ -57,6 +62,7 @@ def _from_dicom(stream: IO[bytes]) -> Image.Image:
 def _from_pillow(stream: IO[bytes]) -> Image.Image:
     with Image.open(stream, formats=_FORMATS) as file:
         _check_file(file)
+        _shorten_transparency(file)
         # No file.draft: it halves the time of large JPEGs, but then the same picture has other
         # pixels as JPEG than as PNG, by which a network can tell two collections apart.
         ImageOps.exif_transpose(file, in_place=True)
@@ -79,17 +85,51 @@ def _check_file(file: ImageFile.ImageFile) -> None:
         raise ValueError(
             f"holds {getattr(file, 'n_frames', 'several')} pages or frames; expected one image"
         )
-    if file.mode == "F" or (file.mode == "I" and file.format != "PNG"):
+    if file.format == "TIFF":
+        _check_tiff(file)
+
+
+def _check_tiff(file: Any) -> None:
+    bits = _bits_of_tiff(file)
+    if file.mode in ("F", "I") and bits == 32:
         raise ValueError(
             "has 32-bit pixels, whose range is not known; save it with 8 or 16 bits a channel"
         )
+    if file.tag_v2.get(_SAMPLES, (_UNSIGNED,))[0] != _UNSIGNED:
+        raise ValueError(
+            f"has signed {bits}-bit pixels, whose black is not known; save it with unsigned ones, "
+            "of 8 or 16 bits"
+        )
+    is_planar = file.tag_v2.get(_PLANES) == _SEPARATE
+    is_uncompressed = file.tag_v2.get(_COMPRESSION, _UNCOMPRESSED) == _UNCOMPRESSED
+    # Pillow takes their bytes for pixels; compressed ones it leaves to libtiff, which does not.
+    if is_planar and is_uncompressed and bits > 8:
+        raise ValueError(
+            f"has {bits}-bit colours plane by plane, uncompressed, which would be read wrongly; "
+            "save it pixel by pixel (PlanarConfiguration 1)"
+        )
+
+
+def _bits_of_tiff(file: Any) -> int:
+    return int(file.tag_v2.get(_BITS, (1,))[0])
+
+
+def _shorten_transparency(file: ImageFile.ImageFile) -> None:
+    """Give the transparent colour of a PNG 8 bits, where Pillow gives the pixels 8 of 16."""
+    key = file.info.get("transparency")
+    if file.format == "PNG" and isinstance(key, tuple) and file.tile[0][3] == "RGB;16B":
+        file.info["transparency"] = tuple(level >> 8 for level in key)
 
 
 def _to_eight_bits(file: ImageFile.ImageFile) -> Image.Image:
     """Return an opaque picture of mode "L" or "RGB"."""
     if file.mode.startswith("I"):  # "I;16" and its byte orders; of a PNG, Pillow < 11 makes an "I"
         # convert("L") would clip at 255. The high byte is also what Pillow takes of 16-bit colour.
-        levels = (np.asarray(file) >> 8).astype(np.uint8)
+        wide = np.asarray(file)
+        bits = _bits_of_tiff(file) if file.format == "TIFF" else 16
+        levels = (wide >> bits - 8).astype(np.uint8)
+        if "transparency" in file.info:
+            levels[wide == file.info["transparency"]] = 0
         if file.format == "TIFF" and file.tag_v2.get(_PHOTOMETRIC) == _WHITE_IS_ZERO:
             levels = 255 - levels  # Pillow does so for 8 bits, not for 16
         return Image.fromarray(levels)

@@ -6,7 +6,9 @@ becomes of it:
 - Colour becomes luminance (ITU-R 601, ``0.299 R + 0.587 G + 0.114 B``) where one channel is wanted;
   grey is repeated where three are. Palettes and CMYK are resolved; colour profiles are ignored.
 - 16 bits a channel become 8 by their high byte: 0..65535 is 0..255 in every file alike, whatever
-  range the file makes use of. 32-bit pixels have no range to go by, and are reported.
+  range the file makes use of; so do the 12 of a 12-bit TIFF, 0..4095. 32-bit pixels have no range
+  to go by, nor signed ones a black: they are reported. So is 16-bit colour in an uncompressed TIFF
+  that holds it plane by plane, which Pillow cannot read.
 - Transparent pixels are mixed with black, so that colours hidden beneath them stay hidden.
 - The EXIF orientation is applied: a picture stands as its viewer shows it.
 - A file of several pages or frames is reported: which of them is meant is not for a loader to say.
