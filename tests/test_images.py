@@ -332,6 +332,14 @@ def test_the_preview_behind_a_camera_jpeg_is_left_alone(tmp_path):
     np.testing.assert_allclose(load_one(tmp_path / "camera.jpg", (8, 8)), 100, atol=1)
 
 
+def test_channels_may_be_a_number_of_numpy_in_a_memory_map_too(tmp_path):
+    path = save(tmp_path / "grey.png", pixels_of(4, 4))
+    for target in (None, tmp_path / "images.npy"):
+        loaded = images.load([path], size=(4, 4), channels=np.int64(3), memory_map=target)
+        assert loaded.images.shape == (1, 4, 4, 3)
+    images.load([path], size=(4, 4), channels=3, memory_map=target)  # is the same
+
+
 # The result
 
 
@@ -620,6 +628,12 @@ def test_an_unknown_option_is_refused_before_a_file_is_read(tmp_path, options, m
         images.load([tmp_path / "a.png"], size=(4, 4), **options)
     with pytest.raises(ValueError, match=message):
         images.load_folders(tmp_path / "nowhere", size=(4, 4), **options)
+
+
+@pytest.mark.parametrize(("channels", "kind"), [(3.0, "float"), (True, "bool")])
+def test_channels_that_are_no_whole_number_are_refused(tmp_path, channels, kind):
+    with pytest.raises(TypeError, match=f"channels is {kind} {channels}; expected a whole number"):
+        images.load([tmp_path / "a.png"], size=(4, 4), channels=channels)
 
 
 @pytest.mark.parametrize("path", ["a.png", Path("a.png"), b"a.png"])

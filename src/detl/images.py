@@ -38,7 +38,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from detl._checks import check_choice
+from detl._checks import check_choice, check_count
 from detl._decoding import read_image, reason_of
 from detl._image_file import FinishedImages, Outcome, PartialImages, open_images
 from detl._progress import progress_bar
@@ -261,9 +261,10 @@ def _reader(*, size: Any, channels: Any, aspect: Any) -> partial[np.ndarray]:
             "such as (224, 224)."
         )
     check_choice("channels", channels, (1, 3))
+    check_count("channels", channels)  # 3.0 is equal to 3
     check_choice("aspect", aspect, ("stretch", "pad"))
     height, width = map(int, size)
-    return partial(read_image, height=height, width=width, channels=channels, aspect=aspect)
+    return partial(read_image, height=height, width=width, channels=int(channels), aspect=aspect)
 
 
 def _npy_path(memory_map: Any) -> Path | None:
