@@ -246,6 +246,7 @@ def test_files_without_one_image_are_reported(tmp_path, subtests):
     del floats.PixelData
     floats.FloatPixelData = bytes(4 * 64 * 64)
     wide = dicom(ramp(8).astype("<u4"))
+    high = dicom(ramp(12) << 4, bits=12, HighBit=15)
     unknown = dicom(np.zeros((4, 4, 3), np.uint8), kind="HSV")
     flat = dicom(ramp(8), RescaleSlope=0, RescaleIntercept=7)
     narrow = dicom(ramp(8), WindowCenter=5, WindowWidth=0)
@@ -254,6 +255,7 @@ def test_files_without_one_image_are_reported(tmp_path, subtests):
         (none, "is a DICOM file with no image"),
         (floats, "is a DICOM file with floating-point pixels"),
         (wide, "has 32-bit pixels; expected 8 to 16 bits"),
+        (high, "has 12 bits that end at bit 15; expected HighBit 11, one less than BitsStored"),
         (unknown, "has the photometric interpretation 'HSV'; expected MONOCHROME1"),
         (flat, "shows every value as the same grey: the range is 7.0 to 7.0"),
         (narrow, "Window Width must be greater"),

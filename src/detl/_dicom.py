@@ -49,6 +49,13 @@ def read_header(stream: IO[bytes]) -> Any:
         raise ValueError(f"holds {frames} frames; expected one image")
     if dataset.BitsAllocated not in (8, 16):
         raise ValueError(f"has {dataset.BitsAllocated}-bit pixels; expected 8 to 16 bits")
+    bits = dataset.BitsStored
+    highest = dataset.get("HighBit")  # which pydicom does not look at
+    if highest not in (None, bits - 1):
+        raise ValueError(
+            f"has {bits} bits that end at bit {highest}; expected HighBit {bits - 1}, one less "
+            "than BitsStored: export it anew, or correct HighBit if the pixels are not shifted"
+        )
     compression = dataset.file_meta.TransferSyntaxUID
     if not get_decoder(compression).is_available:
         raise ValueError(
