@@ -224,6 +224,15 @@ def test_an_unfinished_file_of_another_size_is_refused(files, target):
         images.load(files, size=(9, 9), memory_map=target)
 
 
+def test_a_file_of_an_earlier_way_to_read_is_refused(files, target):
+    images.load(files, size=SIZE, memory_map=target)
+    listed = target.with_name("images.npy.files")
+    first, rest = listed.read_text().split("\n", maxsplit=1)
+    listed.write_text(json.dumps({**json.loads(first), "format": 1}) + "\n" + rest)
+    with pytest.raises(ValueError, match=r"read with format=1, .*wanted with format=2"):
+        images.load(files, size=SIZE, memory_map=target)
+
+
 def test_a_file_that_was_written_by_something_else_is_refused(files, target):
     target.parent.mkdir()
     np.save(target, np.zeros(3))

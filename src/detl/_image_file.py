@@ -26,7 +26,7 @@ try:
 except ImportError:  # not POSIX: there is no lock
     fcntl = None  # type: ignore[assignment]
 
-_FORMAT = 1  # to be raised when the same files would give other pixels
+_FORMAT = 2  # to be raised when the same files would give other pixels
 _SECONDS_BETWEEN_SAVES = 1.0  # what a killed run loses at most
 
 _logger = logging.getLogger("detl")
