@@ -380,6 +380,19 @@ def test_who_is_always_sure_and_right_is_one_point_in_the_corner(make_result):
     assert (bar.get_x(), bar.get_width(), bar.get_height()) == pytest.approx((0.9, 0.1, 20))
 
 
+def test_round_probabilities_have_one_bar_for_each_bin(make_result):
+    labels = np.arange(180) % 2
+    indices = [(np.arange(90), np.arange(90, 180)), (np.arange(90, 180), np.arange(90))]
+    tenths = (np.arange(90) % 9 + 1) / 10  # as of ten neighbours
+    round_ones = make_result(labels, indices=indices, probabilities=[np.c_[tenths, 1 - tenths]] * 2)
+    _, below = plots.reliability_diagram(round_ones).axes
+    # 0.5 once in nine, the others twice: 0.6 is also 1 - 0.4.
+    assert [bar.get_height() for bar in below.patches] == [20, 40, 40, 40, 40]
+    np.testing.assert_allclose(
+        [bar.get_x() for bar in below.patches], [0.5, 0.6, 0.7, 0.8, 0.9], atol=1e-9
+    )
+
+
 # ---------------------------------------------------------------------------------- most confused
 
 

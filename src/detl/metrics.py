@@ -486,6 +486,13 @@ def reliability(
     >>> [values.tolist() for values in reliability([True, False, False], [0.75, 0.75, 0.5])]
     [[0.5, 0.75], [0.0, 0.5], [1, 2]]
     """
+    return reliability_by_bin(correct, confidence, n_bins)[1:]
+
+
+def reliability_by_bin(
+    correct: Any, confidence: Any, n_bins: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return the indices of the bins that have images, then what :func:`reliability` returns."""
     check_count("n_bins", n_bins)
     correct = check_labels(correct, name="correct")
     confidence = check_labels(confidence, len(correct), name="confidence")
@@ -497,7 +504,7 @@ def reliability(
         raise ValueError("confidence has values outside [0, 1]; give probabilities.max(axis=1).")
     bins = _bin_of(confidence, n_bins)
     counts = np.bincount(bins, minlength=n_bins)
-    filled = counts > 0
+    filled = np.flatnonzero(counts)
     sums = [np.bincount(bins, weights=values, minlength=n_bins) for values in (confidence, correct)]
     mean_confidence, accuracy = (values[filled] / counts[filled] for values in sums)
-    return mean_confidence, accuracy, counts[filled]
+    return filled, mean_confidence, accuracy, counts[filled]

@@ -338,8 +338,8 @@ def reliability_diagram(result: CrossValidationResult, *, n_bins: int = 10) -> F
     every = np.concatenate([fold.probabilities for fold in result.fold_predictions])
     targets = np.concatenate([fold.targets for fold in result.fold_predictions])
     sure = every.max(axis=1)
-    confidence, accuracy, images = metrics.reliability(
-        every.argmax(axis=1) == targets, sure, n_bins=n_bins
+    bins, confidence, accuracy, images = metrics.reliability_by_bin(
+        every.argmax(axis=1) == targets, sure, n_bins
     )
     figure = Figure(figsize=(4.6, 5.6), layout="constrained")
     above, below = figure.subplots(2, sharex=True, height_ratios=(3, 1))
@@ -353,7 +353,7 @@ def reliability_diagram(result: CrossValidationResult, *, n_bins: int = 10) -> F
         f"calibration error {error}\nmean over folds, with 95 % interval", fontsize="medium"
     )
     bars = below.bar(
-        (np.minimum(np.floor(confidence * n_bins), n_bins - 1) + 0.5) / n_bins,
+        (bins + 0.5) / n_bins,
         images,
         width=1 / n_bins,
         color="lightgrey",
