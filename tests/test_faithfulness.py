@@ -12,7 +12,7 @@ from scipy import ndimage, stats
 import detl
 from benchmarks import textures
 from detl import GradCAM, faithfulness
-from detl._estimates import centre_maps, random_maps
+from detl._estimates import centre_maps, estimates, random_maps
 from detl._perturbation import _noisy_linear
 
 
@@ -245,7 +245,8 @@ def test_a_result_prints_as_a_table():
         "heatmaps    4.000 [4.000, 4.000]",
         "random map  1.045 [0.995, 1.095]",
         "centre      1.000 [1.000, 1.000]",
-        "95 % intervals: percentile bootstrap over 2 images, 2000 draws",
+        "95 % intervals: percentile bootstrap over 2 images, 2000 draws, "
+        "too narrow under 20 images",
     ]
 
 
@@ -324,14 +325,74 @@ def test_groups_are_drawn_as_a_whole():
 
     assert (grouped.interval.low, grouped.interval.high) == (few.interval.low, few.interval.high)
     assert many.interval.high - many.interval.low < 0.3 * (few.interval.high - few.interval.low)
-    assert grouped.interval.method == "percentile bootstrap over 10 groups, 2000 draws"
+    assert grouped.interval.method == (
+        "percentile bootstrap over 10 groups, 2000 draws, too narrow under 20 groups"
+    )
+
+
+def random_values(n, known):
+    values = np.full((1, n), np.nan)
+    values[0, known] = np.random.default_rng(0).normal(size=len(known))
+    return values
+
+
+@pytest.mark.parametrize("unit", ["images", "groups"])
+def test_what_has_no_value_is_not_drawn(unit):
+    known = np.arange(0, 50, 2)
+    values, seed = random_values(50, known), np.random.SeedSequence(4)
+    groups = {"groups": np.arange(50) // 2, "images": None}[unit]
+    [found] = estimates(values, groups=groups, seed=seed)
+    [alone] = estimates(values[:, known], groups=None, seed=seed)
+    assert (found.mean, found.interval.low, found.interval.high) == pytest.approx(
+        (alone.mean, alone.interval.low, alone.interval.high)
+    )
+    assert found.interval.method == f"percentile bootstrap over 25 {unit}, 2000 draws"
+
+
+def test_what_weighs_nothing_is_not_drawn():
+    values = np.random.default_rng(0).normal(size=(1, 50))
+    weights, seed = np.arange(50) % 2, np.random.SeedSequence(4)
+    [found] = estimates(values, groups=None, seed=seed, weights=weights)
+    [alone] = estimates(values[:, 1::2], groups=None, seed=seed)
+    assert found.interval.low == pytest.approx(alone.interval.low)
+    assert found.interval.method == alone.interval.method
+
+
+@pytest.mark.parametrize("known", [[], [17], [17, 18]])
+def test_one_value_among_many_images_has_no_interval(known):
+    groups = np.arange(50) // 5  # 17 and 18 are of one
+    values = random_values(50, np.array(known, int))
+    for of, n in ((None, len(known)), (groups, min(1, len(known)))):
+        [found] = estimates(values, groups=of, seed=np.random.SeedSequence(4))
+        if n < 2:
+            unit = "images" if of is None else "groups"
+            assert found.interval.method == f"none: {n} of {unit} is too few"
+            assert np.isnan([found.interval.low, found.interval.high]).all()
+        assert np.isnan(found.mean) == (not known)
+
+
+def test_each_row_is_drawn_from_what_has_a_value_in_it():
+    values = np.random.default_rng(0).normal(size=(3, 40))
+    values[1, 5:] = np.nan
+    seed = np.random.SeedSequence(4)
+    found = estimates(values, groups=None, seed=seed)
+    for row, estimate in zip(values, found, strict=True):
+        [alone] = estimates(row[np.newaxis], groups=None, seed=seed)
+        assert estimate.mean == pytest.approx(alone.mean)
+        assert estimate.interval.low == pytest.approx(alone.interval.low)
+        assert estimate.interval.method == alone.interval.method
+    assert [estimate.interval.method for estimate in found] == [
+        "percentile bootstrap over 40 images, 2000 draws",
+        "percentile bootstrap over 5 images, 2000 draws, too narrow under 20 images",
+        "percentile bootstrap over 40 images, 2000 draws",
+    ]
 
 
 def test_one_image_has_no_interval():
     result = faithfulness.pointing_game(noise(1), blocks(1))
 
     assert np.isnan([result.interval.low, result.interval.high]).all()
-    assert result.interval.method == "none: 1 of images"
+    assert result.interval.method == "none: 1 of images is too few"
 
 
 def test_groups_are_one_per_image():
@@ -761,6 +822,28 @@ def test_many_layers_are_scrambled_in_groups_and_nested_ones_in_their_place():
 
     assert result.layers == (("head", "conv2"), ("norm1", "conv1"))
     assert [line.split()[0] for line in str(result).splitlines()[1:3]] == ["conv2", "conv1"]
+
+
+def test_steps_of_equal_names_have_a_line_each():
+    def inner(name):
+        conv = layers.Conv2D(2, 3, padding="same", name="conv")
+        return keras.Sequential([layers.Input((8, 8, 1)), conv], name=name)
+
+    first, second = inner("first"), inner("second")
+    inputs = layers.Input((8, 8, 1))
+    both = layers.Add()([first(inputs), second(inputs)])
+    outputs = layers.Dense(2, "softmax", name="centre")(layers.GlobalAveragePooling2D()(both))
+    model = keras.Model(inputs, outputs)
+
+    result = faithfulness.randomization(
+        model, pixels(), lambda images, class_index: noise(len(images)), n_repeats=1
+    )
+
+    assert [name for (name,) in result.layers] == ["centre", "conv", "conv"]
+    lines = str(result).splitlines()[1:-1]
+    assert [line.split("  ")[0] for line in lines] == [
+        *("centre", "conv", "conv", "random map", "centre")
+    ]
 
 
 def test_what_cannot_be_scrambled_is_refused():

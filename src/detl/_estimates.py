@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -11,7 +11,7 @@ import numpy as np
 from scipy import ndimage, stats
 
 from detl._checks import check_labels
-from detl.metrics import Interval
+from detl.metrics import FEW_UNITS, Interval
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
@@ -45,7 +45,7 @@ class Estimate:
 def estimates(
     values: Any, *, groups: Any, seed: np.random.SeedSequence, weights: Array | None = None
 ) -> list[Estimate]:
-    """Return an estimate for each row of values, all by the same draws.
+    """Return an estimate for each row of values; rows known of the same share their draws.
 
     Parameters
     ----------
@@ -68,47 +68,61 @@ def estimates(
         np.stack([np.bincount(units, row, n_units) for row in rows])
         for rows in (known * np.nan_to_num(values), known)
     )
+    found: dict[int, Estimate] = {}
+    selections, selection_of = np.unique(totals > 0, axis=0, return_inverse=True)
+    for number, counts in enumerate(selections):
+        rows = np.flatnonzero(selection_of.reshape(-1) == number)
+        of_units = np.ix_(rows, np.flatnonzero(counts))
+        means, ends, method = _redrawn(sums[of_units], totals[of_units], unit, seed)
+        for row, mean, low, high in zip(rows, means, *ends):
+            found[int(row)] = Estimate(
+                values=values[row],
+                mean=float(mean),
+                interval=Interval(low=float(low), high=float(high), method=method),
+            )
+    return [found[row] for row in range(len(values))]
+
+
+def _redrawn(
+    sums: Array, totals: Array, unit: str, seed: np.random.SeedSequence
+) -> tuple[Array, Array, str]:
+    """Return the means ``(k,)``, their intervals' ends ``(2, k)``, and how those were found.
+
+    ``sums`` and ``totals``, ``(k, n_units)``, are what each unit adds to the sum and to the weight.
+    """
+    n_units = sums.shape[1]
 
     def means(drawn: Array, axis: int = -1) -> Array:
         drawn = np.atleast_2d(drawn)
-        with np.errstate(invalid="ignore"):
+        with np.errstate(invalid="ignore"):  # without any unit: NaN
             return np.asarray(sums[:, drawn].sum(axis=axis) / totals[:, drawn].sum(axis=axis))
 
     centre = means(np.arange(n_units))[:, 0]
     if n_units < 2:
-        ends, method = np.full((2, len(values)), np.nan), f"none: {n_units} of {unit}"
-    else:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", stats.DegenerateDataWarning)  # all images alike
-            found = stats.bootstrap(
-                (np.arange(n_units),),
-                means,
-                n_resamples=_DRAWS,
-                batch=50,
-                method="percentile",
-                vectorized=True,
-                rng=np.random.default_rng(seed),
-            )
-        draws = np.asarray(found.bootstrap_distribution)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # no image has a value: NaN
-            ends = np.nanquantile(draws, (0.025, 0.975), axis=1)
-        method = f"percentile bootstrap over {n_units} {unit}, {_DRAWS} draws"
-    return [
-        Estimate(
-            values=row,
-            mean=float(mean),
-            interval=Interval(low=float(low), high=float(high), method=method),
+        return centre, np.full((2, len(sums)), np.nan), f"none: {n_units} of {unit} is too few"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", stats.DegenerateDataWarning)  # all images alike
+        found = stats.bootstrap(
+            (np.arange(n_units),),
+            means,
+            n_resamples=_DRAWS,
+            batch=50,
+            method="percentile",
+            vectorized=True,
+            rng=np.random.default_rng(seed),
         )
-        for row, mean, low, high in zip(values, centre, *ends)
-    ]
+    ends = np.quantile(found.bootstrap_distribution, (0.025, 0.975), axis=1)
+    method = f"percentile bootstrap over {n_units} {unit}, {_DRAWS} draws"
+    if n_units < FEW_UNITS:
+        method += f", too narrow under {FEW_UNITS} {unit}"
+    return centre, ends, method
 
 
-def table(title: str, rows: Mapping[str, Estimate]) -> str:
-    """Return a small table, one estimate a line, and how the intervals were found."""
-    width = max(map(len, rows))
-    method = next(iter(rows.values())).interval.method
-    lines = [f"{name:<{width}}  {estimate}" for name, estimate in rows.items()]
+def table(title: str, rows: Sequence[tuple[str, Estimate]]) -> str:
+    """Return a small table, one named estimate a line, and how the intervals were found."""
+    width = max(len(name) for name, _ in rows)
+    method = rows[0][1].interval.method
+    lines = [f"{name:<{width}}  {estimate}" for name, estimate in rows]
     return "\n".join([title, *lines, f"95 % intervals: {method}"])
 
 

@@ -73,7 +73,7 @@ class Localization:
     def __str__(self) -> str:
         """Return a table: heatmaps, random maps, centre."""
         title = f"{self.metric}, {counted(len(self.area), self.blank)}"
-        rows = {"heatmaps": self.heatmaps, "random map": self.random, "centre": self.centre}
+        rows = [("heatmaps", self.heatmaps), ("random map", self.random), ("centre", self.centre)]
         return table(title, rows)
 
 

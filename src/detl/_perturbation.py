@@ -103,7 +103,7 @@ class Curve:
     def __str__(self) -> str:
         """Return a table of the areas: heatmaps, random map, centre."""
         title = f"{self.metric}, area under the curve, {counted(len(self.blank), self.blank)}"
-        rows = {"heatmaps": self.heatmaps, "random map": self.random, "centre": self.centre}
+        rows = [("heatmaps", self.heatmaps), ("random map", self.random), ("centre", self.centre)]
         return table(title, rows)
 
 

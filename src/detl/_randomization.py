@@ -73,8 +73,8 @@ class Randomization:
             "cascading randomisation, rank correlation with the intact model's heatmaps, "
             f"{counted(len(self.blank), self.blank)}"
         )
-        rows = {names[-1]: step for names, step in zip(self.layers, self.steps)}
-        return table(title, {**rows, "random map": self.random, "centre": self.centre})
+        rows = [(names[-1], step) for names, step in zip(self.layers, self.steps)]
+        return table(title, [*rows, ("random map", self.random), ("centre", self.centre)])
 
 
 def randomization(
