@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import keras
 import numpy as np
+import pandas
 import pytest
 from keras import layers
 from scipy import ndimage, stats
@@ -83,6 +84,16 @@ def test_boxes_may_be_one_array():
     masks = faithfulness.box_masks(boxes, (8, 8))
 
     np.testing.assert_array_equal(masks.sum(axis=(1, 2)), [12, 4])
+
+
+def test_boxes_may_be_the_columns_of_a_data_frame():
+    boxes = np.array([[1, 2, 3, 4], [0, 0, 2, 2]])
+    table = pandas.DataFrame(boxes, columns=["x", "y", "w", "h"], index=["first.png", "second.png"])
+    expected = faithfulness.box_masks(boxes, (8, 8))
+
+    np.testing.assert_array_equal(faithfulness.box_masks(table, (8, 8)), expected)
+    per_image = [table.iloc[:1], table.iloc[1]]
+    np.testing.assert_array_equal(faithfulness.box_masks(per_image, (8, 8)), expected)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import matplotlib
 import numpy as np
+import pandas
 import pytest
 
 from detl import faithfulness, metrics, plots
@@ -157,6 +158,14 @@ def test_boxes_are_drawn_where_they_lie_on_image_and_overlay():
     masks = faithfulness.box_masks([(12, 5, 4, 5)] * 3, (20, 20))
     outline = plots.heatmap_grid(images, heatmaps, masks=masks).axes[0].collections[0]
     assert outline.get_paths()[0].get_extents().bounds == (11.5, 4.5, 4, 5)
+
+
+def test_boxes_of_a_data_frame_are_drawn():
+    images, heatmaps = pictures(2, height=20, width=20)
+    boxes = pandas.DataFrame([(12, 5, 4, 5), (0, 0, 2, 2)], columns=list("xywh"), index=[7, 9])
+    figure = plots.heatmap_grid(images, heatmaps, boxes=boxes)
+    found = [axis.patches[0].get_bbox().bounds for axis in figure.axes[:4:2]]
+    assert found == [(11.5, 4.5, 4, 5), (-0.5, -0.5, 2, 2)]
 
 
 def test_a_blank_heatmap_is_marked():

@@ -237,7 +237,7 @@ def box_masks(boxes: Any, size: tuple[int, int]) -> Array:
 
     Parameters
     ----------
-    boxes : array-like of shape (n, 4), or sequence of n of shape (k, 4)
+    boxes : array-like or data frame of shape (n, 4), or sequence of n of shape (k, 4)
         ``(x, y, width, height)`` from the upper left corner, in pixels, fractions included; one
         box per image, or several. Boxes of an image of another size are to be multiplied first.
     size : tuple of int
@@ -264,6 +264,7 @@ def box_masks(boxes: Any, size: tuple[int, int]) -> Array:
             [0, 0, 0, 1]]])
     """
     height, width = size
+    boxes = boxes.to_numpy() if hasattr(boxes, "to_numpy") else boxes  # frames iterate over columns
     masks = np.zeros((len(boxes), height, width), dtype=bool)
     for row, of_image in enumerate(boxes):
         of_image = np.atleast_2d(np.asarray(of_image, dtype=np.float64))

@@ -117,7 +117,7 @@ def heatmap_grid(
         A number to write over each image, such as the probability of the class explained.
     titles : array-like of str, shape (n,), optional
         What else to write over each image, in a line of its own.
-    boxes : array-like of shape (n, 4), or sequence of n of shape (k, 4), optional
+    boxes : array-like or data frame of shape (n, 4), or sequence of n of shape (k, 4), optional
         ``(x, y, width, height)`` from the upper left corner, in pixels; one box per image, or
         several, or none. They are drawn on image and overlay.
     masks : array-like of bool, shape (n, height, width), optional
@@ -657,6 +657,7 @@ def _captions(
 
 def _check_boxes(boxes: Any, n: int) -> list[Array]:
     """Return the boxes of each image, ``(k, 4)``."""
+    boxes = boxes.to_numpy() if hasattr(boxes, "to_numpy") else boxes  # frames iterate over columns
     if len(boxes) != n:
         raise ValueError(f"boxes has {len(boxes)} rows for {n} images; expected one per image.")
     found = []
