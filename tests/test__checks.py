@@ -112,10 +112,16 @@ def test_a_memory_map_comes_back_itself_and_is_never_read_whole(tmp_path):
             self.reads.append(len(found))
             return found
 
-    np.save(tmp_path / "images.npy", pixels(600, "float32"))
-    mapped = np.load(tmp_path / "images.npy", mmap_mode="r").view(Watched)
-    assert _checks.check_images(mapped) is mapped
-    assert Watched.reads == [256, 256, 88]
+    for dtype, expected in {
+        "float32": [256, 256, 88],
+        "uint16": [256, 256, 88],
+        "uint8": [],
+    }.items():
+        Watched.reads.clear()
+        np.save(tmp_path / "images.npy", pixels(600, dtype))
+        mapped = np.load(tmp_path / "images.npy", mmap_mode="r").view(Watched)
+        assert _checks.check_images(mapped) is mapped
+        assert Watched.reads == expected
 
 
 @pytest.mark.parametrize(
@@ -180,17 +186,48 @@ def test_floats_within_minus_one_and_one_are_warned_of(low, high):
         _checks.check_images(spanning(low, high), any_scale=True)
 
 
-@pytest.mark.parametrize(("low", "high"), [(0, 1.01), (-1.01, 1), (-2.1, 2.6), (0, 255)])
+@pytest.mark.parametrize(("low", "high"), [(0, 1.01), (0, 255), (-0.4, 255.4)])
 def test_floats_beyond_are_not(low, high):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         _checks.check_images(spanning(low, high))
 
 
-def test_dark_bytes_are_not_warned_of():
+def test_dark_bytes_and_one_black_image_are_not_warned_of():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         _checks.check_images(pixels() // 200)
+        _checks.check_images(np.zeros((1, 3, 4, 1), "float32"))
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "dtype", "kind"),
+    [
+        (0, 65535, "uint16", "integers"),
+        (0, 256, ">u2", "integers"),
+        (-1, 100, "int8", "integers"),
+        (-1024, 3071, "int16", "integers"),
+        (0, 256, "int64", "integers"),
+        (-1.01, 1, "float64", "floats"),
+        (-2.1, 2.6, "float64", "floats"),
+        (0, 255.6, "float32", "floats"),
+    ],
+)
+def test_pixels_outside_0_and_255_are_warned_of(low, high, dtype, kind):
+    images = spanning(low, high).astype(dtype)
+    message = rf"photos are {kind} in \[{low}, {high}\], but pixels are expected in \[0, 255\]"
+    with pytest.warns(UserWarning, match=f"{message}.* 16 bits by dividing by 257"):
+        _checks.check_images(images, name="photos")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        _checks.check_images(images, any_scale=True)
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "int8", "int64"])
+def test_integers_within_are_not(dtype):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        _checks.check_images(spanning(0, min(255, np.iinfo(dtype).max)).astype(dtype))
 
 
 # ------------------------------------------------------------------------------------ the labels

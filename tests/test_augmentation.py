@@ -213,6 +213,23 @@ def test_bytes_stay_bytes_and_lose_the_fraction_of_what_is_interpolated():
     assert lost.mean() == pytest.approx(mean, abs=0.05)
 
 
+@pytest.mark.parametrize("dtype", ["int8", "uint16", "int16", "uint32", "uint64"])
+def test_integers_that_cannot_be_interpolated_become_floats(dtype):
+    pixels = np.random.default_rng(0).integers(0, 128, (4, 8, 8, 1)).astype(dtype)
+    augmentation = Augmentation(contrast=0.3, erasing=0.3)
+    found = augmented(augmentation, pixels)
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, augmented(augmentation, pixels.astype("float32")))
+
+
+@pytest.mark.parametrize("dtype", ["u2", "i4", "f4", "f8"])
+def test_the_order_of_bytes_does_not_matter(dtype):
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 1))
+    little, big = (augmented(Augmentation(), pixels.astype(f"{sign}{dtype}")) for sign in "<>")
+    assert little.dtype == big.dtype
+    np.testing.assert_array_equal(little, big)
+
+
 def test_the_generator_alone_decides_and_every_image_has_a_map_of_its_own():
     image = noise(n=1)
     images = np.repeat(image, 5, axis=0)

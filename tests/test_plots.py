@@ -79,7 +79,8 @@ def test_colour_images_keep_their_colours():
 
 def test_float_images_are_rounded_and_clipped():
     images = np.array([-3.0, 99.6, 300.0]).reshape(1, 1, 3, 1)
-    found = plots.overlay(images, np.zeros((1, 1, 3)), alpha=0)
+    with pytest.warns(UserWarning, match=r"floats in \[-3, 300\], but pixels are expected in \[0"):
+        found = plots.overlay(images, np.zeros((1, 1, 3)), alpha=0)
     assert found[0, 0, :, 0].tolist() == [0, 100, 255]
 
 

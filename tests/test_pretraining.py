@@ -291,6 +291,15 @@ def test_training_in_bfloat16_gives_a_float32_model(train, tiny_source, tiny_ima
     np.testing.assert_allclose(probabilities(found, tiny_images), expected, atol=0.1)
 
 
+@pytest.mark.parametrize("dtype", ["int16", "uint16", ">u2", ">f4"])
+def test_other_types_of_pixels_train_to_the_weights_of_floats(train, tiny_images, dtype):
+    found, expected = (
+        train(images=tiny_images.astype(each)).model.get_weights() for each in (dtype, "float32")
+    )
+    for weight, of_floats in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(weight, of_floats)
+
+
 def test_nothing_is_printed_with_verbose_0(train, capfd):
     train(backbone=mean_brightness())
     assert capfd.readouterr().out == ""

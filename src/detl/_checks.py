@@ -57,7 +57,7 @@ def check_images(
     shape: tuple[Any, ...] | None = None,
     any_scale: bool = False,
 ) -> Any:
-    """Return the images as an array, refusing wrong shapes and NaN, warning of a 0..1 range.
+    """Return the images as an array, refusing wrong shapes and NaN, warning of another range.
 
     Parameters
     ----------
@@ -101,13 +101,13 @@ def check_images(
             )
     if len(array) == 0:
         raise ValueError(f"{name} is empty; expected at least one image.")
-    if array.dtype.kind == "f":
+    if array.dtype.kind == "f" or (array.dtype != np.uint8 and not any_scale):
         _check_pixels(array, name, any_scale)
     return array
 
 
 def _check_pixels(array: np.ndarray, name: str, any_scale: bool) -> None:
-    """Refuse NaN and infinity, and warn of images that look scaled to [0, 1] or [-1, 1]."""
+    """Refuse NaN and infinity, and warn of images that look scaled otherwise than to [0, 255]."""
     low, high = np.inf, -np.inf
     for start in range(0, len(array), 256):  # a memory map is never read whole
         batch = np.asarray(array[start : start + 256])
@@ -119,15 +119,26 @@ def _check_pixels(array: np.ndarray, name: str, any_scale: bool) -> None:
                 "drop or repair such images."
             )
         low, high = min(low, float(batch.min())), max(high, float(batch.max()))
+    if any_scale:
+        return
+    is_float = array.dtype.kind == "f"
+    is_black = len(array) == 1 and low == high == 0
     # [-1, 1] is what keras.applications' own preprocessing gives.
-    if not any_scale and -1 <= low and high <= 1:
-        warnings.warn(
-            f"{name} are floats in [{low:.3g}, {high:.3g}], but pixels are expected in [0, 255]: "
-            "rescaling is inside the model. If they were divided by 255, multiply them back; "
-            "leave any other preprocessing out.",
-            UserWarning,
-            stacklevel=3,
+    if is_float and -1 <= low and high <= 1 and not is_black:
+        advice = (
+            "If they were divided by 255, multiply them back; leave any other preprocessing out."
         )
+    # What rounds to 0 and 255 may: interpolation overshoots by that much.
+    elif low < -0.5 or high > 255.5:
+        advice = "Scale them, 16 bits by dividing by 257; leave any other preprocessing out."
+    else:
+        return
+    warnings.warn(
+        f"{name} are {'floats' if is_float else 'integers'} in [{low:.5g}, {high:.5g}], but pixels "
+        f"are expected in [0, 255]: rescaling is inside the model. {advice}",
+        UserWarning,
+        stacklevel=3,
+    )
 
 
 def check_labels(

@@ -9,6 +9,8 @@ import numpy as np
 from keras import ops
 
 _GREY = 128.0  # the middle of [0, 255]
+# What TensorFlow interpolates; other backends take more.
+_INTERPOLATED = ("uint8", "int32", "int64", "bfloat16", "float16", "float32", "float64")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +45,8 @@ class Augmentation:
     Basu et al. 2020, sec. IV: "random rotation, scaling, mirroring"; amounts are not given there.
     The others are off by default. What comes into view from outside the image is its reflection.
     Pixels stay in [0, 255]. Images keep their dtype: where ``uint8`` pixels are interpolated,
-    TensorFlow drops the fraction (half a grey level in the mean), and PyTorch rounds.
+    TensorFlow drops the fraction (half a grey level in the mean), and PyTorch rounds. Integers that
+    TensorFlow cannot interpolate, such as ``uint16``, become ``float32``.
 
     References
     ----------
@@ -84,7 +87,7 @@ class Augmentation:
     def apply(self, images: np.ndarray, changes: np.ndarray) -> Any:
         """Return the images, each under its change; the changes are those of :meth:`draw`."""
         found = ops.image.affine_transform(
-            images,
+            _to_interpolate(images),
             changes[:, :8],
             interpolation="bilinear",
             fill_mode="reflect",
@@ -133,6 +136,13 @@ class Augmentation:
             box = [*np.rint(starts * pixels), *np.rint((starts + sides) * pixels)]
         changes = [a, b, c, d, e, f, zero, zero, gain, offset, *box]
         return np.stack(changes, axis=1).astype("float32")
+
+
+def _to_interpolate(images: np.ndarray) -> np.ndarray:
+    """Return the images in a type and an order of bytes that all backends interpolate."""
+    is_taken = images.dtype.name in _INTERPOLATED
+    dtype = images.dtype.newbyteorder("=") if is_taken else np.dtype("float32")
+    return images.astype(dtype, copy=False)
 
 
 def _boxes(corners: np.ndarray, height: int, width: int) -> np.ndarray:
