@@ -15,11 +15,18 @@ MIDDLE[2:8, 5:10] = True
     [
         (0.2, 0.25, 0.8, 0.5),
         (2, 5, 8, 10),
+        [0.2, 0.25, 0.8, 0.5],
+        np.array([0.2, 0.25, 0.8, 0.5]),
+        np.array([2, 5, 8, 10]),
+        lambda images: np.array([2, 5, 8, 10]),
         MIDDLE,
         np.stack([MIDDLE] * 3),
         lambda images: np.stack([MIDDLE] * len(images)),
     ],
-    ids=["shares", "pixels", "mask", "masks", "function"],
+    ids=[
+        *("shares", "pixels", "list of shares", "array of shares", "array of pixels"),
+        *("function to a box", "mask", "masks", "function to masks"),
+    ],
 )
 def test_a_region_can_be_given_in_several_ways(region):
     masks = region_masks(region, IMAGES)
@@ -42,6 +49,9 @@ def test_each_image_may_have_its_own_region():
         ((0.0, 0.0, 0.01, 0.01), ValueError, "nothing of every image"),
         ((0.1, 0.2, 0.3), TypeError, "top, left, bottom, right"),
         ("lungs", TypeError, "top, left, bottom, right"),
+        (np.array([0, 0, 11, 20]), ValueError, r"region=\(0, 0, 11, 20\) is no box .* in pixels"),
+        (np.array([0.1, 0.2, 0.3]), TypeError, "dtype float64; expected bool"),
+        (MIDDLE[:4, 6], ValueError, r"shape \(4,\)"),
         (MIDDLE.astype(int), TypeError, "dtype int64; expected bool"),
         (MIDDLE[:5], ValueError, r"shape \(5, 20\)"),
         (lambda images: MIDDLE[:5], ValueError, r"what region\(images\) returned has shape"),
@@ -86,3 +96,31 @@ def test_blanking_puts_one_constant_there_and_nothing_elsewhere():
     assert (found[:, ~MIDDLE] == IMAGES[:, ~MIDDLE]).all()
     assert found.dtype == np.uint8
     assert (IMAGES == before).all()
+
+
+@pytest.mark.parametrize("fill", [0, 255, 128.0, np.int64(7), np.float32(3)])
+def test_what_fills_may_be_any_level_of_the_images(fill):
+    assert (blanked(IMAGES, MIDDLE, fill)[:, MIDDLE] == fill).all()
+
+
+def test_floats_may_be_filled_with_any_finite_number():
+    assert (blanked(IMAGES.astype("float32"), MIDDLE, -0.5)[:, MIDDLE] == -0.5).all()
+
+
+@pytest.mark.parametrize(
+    ("fill", "dtype", "error", "message"),
+    [
+        (-1, "uint8", ValueError, "fill=-1 does not fit images of uint8; .* from 0 to 255"),
+        (300, "uint8", ValueError, "fill=300 does not fit images of uint8; .* from 0 to 255"),
+        (0.5, "uint8", ValueError, r"fill=0\.5 does not fit images of uint8; expected a whole"),
+        (70000, "uint16", ValueError, "fill=70000 does not fit .* from 0 to 65535"),
+        (np.nan, "uint8", ValueError, "fill=nan; expected a finite number"),
+        (np.inf, "float32", ValueError, "fill=inf; expected a finite number"),
+        ("mean", "uint8", TypeError, "fill is str 'mean'; expected a number, such as 128"),
+        (None, "float32", TypeError, "fill is NoneType None; expected a number"),
+        (True, "uint8", TypeError, "fill is bool True; expected a number"),
+    ],
+)
+def test_what_cannot_fill_is_refused(fill, dtype, error, message):
+    with pytest.raises(error, match=message):
+        blanked(IMAGES.astype(dtype), MIDDLE, fill)

@@ -21,8 +21,8 @@ def region_masks(region: Any, images: Array) -> Array:
     ----------
     region : (top, left, bottom, right), numpy.ndarray of bool, or callable
         A box, in shares of height and width if any of its numbers is a float and in pixels if all
-        are whole; a mask ``(height, width)`` for all images; one per image ``(n, height, width)``;
-        or a function from images to such masks.
+        are whole, as a tuple, a list or an array; a mask ``(height, width)`` for all images; one
+        per image ``(n, height, width)``; or a function from images to such masks.
     images : numpy.ndarray of shape (n, height, width, channels)
         What it is a region of.
 
@@ -37,6 +37,8 @@ def region_masks(region: Any, images: Array) -> Array:
         source = "what region(images) returned"
     else:
         source = "region"
+    if isinstance(region, np.ndarray) and region.shape == (4,) and region.dtype.kind in "uif":
+        region = region.tolist()
     if isinstance(region, np.ndarray):
         masks = _check_masks(region, (n, height, width), source)
     else:
@@ -125,6 +127,7 @@ def border_mask(border: Any, size: tuple[int, int], *, without: Array | None = N
 
 def blanked(images: Array, masks: Array, fill: float) -> Array:
     """Return a copy of the images in which one constant stands wherever the mask is true."""
+    _check_fill(fill, images.dtype)
     found = np.empty(images.shape, images.dtype)
     masks = np.broadcast_to(masks, images.shape[:3])
     for start in range(0, len(images), _CHUNK):
@@ -132,3 +135,18 @@ def blanked(images: Array, masks: Array, fill: float) -> Array:
         found[rows] = images[rows]
         found[rows][masks[rows]] = fill
     return found
+
+
+def _check_fill(fill: Any, dtype: np.dtype[Any]) -> None:
+    if not isinstance(fill, Real) or isinstance(fill, bool):
+        raise TypeError(f"fill is {type(fill).__name__} {fill!r}; expected a number, such as 128.")
+    level = float(fill)
+    if not np.isfinite(level):
+        raise ValueError(f"fill={fill}; expected a finite number, such as 128.")
+    if dtype.kind in "ui":
+        levels = np.iinfo(dtype)
+        if not levels.min <= level <= levels.max or not level.is_integer():
+            raise ValueError(
+                f"fill={fill} does not fit images of {dtype}; expected a whole number from "
+                f"{levels.min} to {levels.max}."
+            )
