@@ -132,6 +132,13 @@ def test_a_class_that_the_network_does_not_tell_is_not_judged(make_result, label
     assert untold == ["a", "b", "c"]
 
 
+def test_classes_that_no_fold_tells_from_others_are_not_judged(make_result, labels):
+    indices = [(np.flatnonzero(labels != name), np.flatnonzero(labels == name)) for name in "abc"]
+    whole = make_result(labels, indices=indices)  # each fold tests one class
+    whole.settings.update(interval_seed=0)
+    assert shares(whole, whole) == ({}, ["a", "b", "c"])
+
+
 def test_units_are_groups_where_groups_are_known(make_result, labels):
     groups = np.arange(120) // 2
     assert units_per_class(make_result(labels)) == {"a": 40, "b": 40, "c": 40}
