@@ -249,6 +249,23 @@ def test_a_folder_keeps_features_for_another_process(counted, images, tmp_path):
     assert not list(folder.glob("*.partial"))
 
 
+def test_features_known_in_memory_or_in_another_folder_are_written_too(counted, images, tmp_path):
+    one, other = tmp_path / "one", tmp_path / "other"
+    whole = known(counted, images)
+    known(counted, images[[2, 5, 5]], cache_dir=one)
+    again = known(counted, images, cache_dir=one)
+    known(counted, images, cache_dir=other)
+    np.testing.assert_array_equal(again, whole)
+    n_files = len(list(one.glob("*.features.npy")))
+    known(counted, images[::-1], cache_dir=one)  # all there
+    assert len(list(one.glob("*.features.npy"))) == n_files == 2
+    assert sum(len(np.load(path)) for path in one.glob("*.features.npy")) == N
+    for folder in (one, other):
+        features.clear_cache()  # as in a new process
+        np.testing.assert_array_equal(known(counted, images, cache_dir=folder), whole)
+    assert counted.runs == 1
+
+
 def test_a_broken_file_is_named(counted, images, tmp_path):
     known(counted, images, cache_dir=tmp_path)
     (path,) = tmp_path.glob("*.features.npy")

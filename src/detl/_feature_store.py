@@ -83,6 +83,17 @@ class FeatureStore:
                 places.setdefault(name, place)
         return list(places.values())
 
+    def unwritten(self, trunk: str, names: Sequence[bytes], folder: Path) -> list[bytes]:
+        """Return the names that no file of the folder has features of, each once."""
+        there = [
+            chunk.names
+            for chunk in self._chunks
+            if chunk.trunk == trunk and chunk.path is not None and chunk.path.parent == folder
+        ]
+        return [
+            name for name in dict.fromkeys(names) if not any(name in of_chunk for of_chunk in there)
+        ]
+
     def add(
         self, trunk: str, names: Sequence[bytes], rows: np.ndarray, folder: Path | None
     ) -> None:

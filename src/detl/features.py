@@ -118,8 +118,9 @@ def known_or_extracted(
     views : Views
         What is seen of each image.
     cache_dir : path, optional
-        Where features are kept for later processes. Without it they are kept in memory up to a
-        quarter of it, beyond that in a temporary file, and forgotten with this process.
+        Where features are kept for later processes, those that were known already included.
+        Without it they are kept in memory up to a quarter of it, beyond that in a temporary file,
+        and forgotten with this process.
     verbose : int, default=0
         1 shows a progress bar in a terminal or a notebook.
 
@@ -145,6 +146,10 @@ def known_or_extracted(
         if missing:
             rows = _extract_places(trunk, images, missing, digests, views, verbose=verbose)
             _store.add(key, [names[place] for place in missing], rows, cache_dir)
+        if cache_dir is not None:
+            unwritten = _store.unwritten(key, names, cache_dir)
+            if unwritten:
+                _store.add(key, unwritten, _store.gather(key, unwritten), cache_dir)
         found = _store.gather(key, names)
         _store.forget()
     return found
