@@ -304,6 +304,30 @@ def test_a_copy_of_a_copy_counts_though_the_one_between_is_in_neither_part():
     assert "such as image 40 of image 99 in fold 0" in report.leaks[0]
 
 
+def test_copies_whose_first_is_in_neither_part_are_pairs_across():
+    images = pictures(100)
+    images[[40, 45, 99]] = images[0]
+    images[98] = images[0][:, ::-1]
+    labels = np.where(np.isin(np.arange(100), [1, 3, 45, 60]), "z", "a")
+    indices = [
+        (np.arange(50, 98), np.array([40])),  # no leak
+        (np.array([1, 99]), np.array([2, 40, 45])),
+        (np.array([3, 40]), np.array([4, 99])),
+        (np.array([45, 50]), np.array([5, 98])),
+    ]
+    report = folds.audit(indices, labels, images=images)
+    pairs = dict(zip(map(tuple, report.copies.tolist()), report.copies_across.tolist()))
+    assert pairs == {
+        **dict.fromkeys([(0, 40), (0, 45), (0, 98), (0, 99)], False),
+        **dict.fromkeys([(40, 99), (45, 98)], True),
+    }
+    assert report.copies.tolist() == sorted(report.copies.tolist())
+    assert report.copies_exact.tolist() == [98 not in pair for pair in pairs]
+    assert report.copies_relabelled.tolist() == [45 in pair for pair in pairs]
+    assert report.copied_images.tolist() == [0, 2, 1, 1]
+    assert "such as image 45 ('z') and image 98 ('a')" in report.leaks[1]
+
+
 def test_what_the_source_has_seen_is_a_leak():
     images, source = pictures(100), pictures(80, seed=1)
     source[70], source[71] = images[5], images[6][:, ::-1]

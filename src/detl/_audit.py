@@ -53,7 +53,8 @@ class Audit:
         Test images of these groups.
     copies : numpy.ndarray of int, shape (m, 2), or None
         Rows of images that are copies, wherever they are. Of k equal images, these are the k - 1
-        pairs of the first with each other.
+        pairs of the first with each other; where a fold does not use the first, so that none of
+        them is across, those of the first that it uses with those on the other side come on top.
     copies_exact, copies_across, copies_relabelled : numpy.ndarray of bool, shape (m,), or None
         Whether all pixels are equal; whether the two are on different sides in some fold; whether
         they have different labels.
@@ -287,19 +288,31 @@ def _examine_copies(
     cluster = connected_components(links, directed=False)[1]
     across = np.zeros(len(first), dtype=bool)
     copied = []
+    unlisted: list[tuple[int, int]] = []
     example = ""
     for number, (train, test) in enumerate(indices):
         side = np.zeros(n, dtype=int)
         side[train], side[test] = 1, -1
-        across |= side[first] * side[second] < 0
+        crossing = side[first] * side[second] < 0
+        across |= crossing
+        unlisted += _unlisted(cluster, side, cluster[first[crossing]])
         rows = test[np.isin(cluster[test], cluster[train])]
         copied.append(len(rows))
         if not example and len(rows):
             original = train[cluster[train] == cluster[rows[0]]][0]
             example = f"such as image {rows[0]} of image {original} in fold {number}"
+    pairs, exact = copies.pairs, copies.exact
+    if unlisted:
+        more = np.unique(unlisted, axis=0)
+        equal = sketches.digests[more[:, 0]] == sketches.digests[more[:, 1]]
+        pairs = np.concatenate([pairs, more])
+        order = np.lexsort(pairs.T[::-1])
+        pairs, exact = pairs[order], np.concatenate([exact, equal])[order]
+        across = np.concatenate([across, np.ones(len(more), dtype=bool)])[order]
+    first, second = pairs.T
     relabelled = np.asarray(labels[first] != labels[second], dtype=bool)
-    found["copies"] = copies.pairs
-    found["copies_exact"] = copies.exact
+    found["copies"] = pairs
+    found["copies_exact"] = exact
     found["copies_across"] = across
     found["copies_relabelled"] = relabelled
     found["copied_images"] = np.array(copied)
@@ -311,13 +324,27 @@ def _examine_copies(
         )
     contradictions = np.flatnonzero(across & relabelled)
     if contradictions.size:
-        a, b = copies.pairs[contradictions[0]].tolist()
+        a, b = pairs[contradictions[0]].tolist()
         leaks.append(
             "Copies across the split have different labels: "
             f"{_number(len(contradictions), 'pair')}, such as image {a} ({_plain(labels)[a]!r}) "
             f"and image {b} ({_plain(labels)[b]!r})."
         )
     return leaks
+
+
+def _unlisted(cluster: np.ndarray, side: np.ndarray, listed: np.ndarray) -> list[tuple[int, int]]:
+    """Return pairs across a fold of copies that only images in neither part connect.
+
+    ``listed`` are the clusters of which another pair is across.
+    """
+    spanning = np.intersect1d(cluster[side > 0], cluster[side < 0])
+    found = []
+    for name in np.setdiff1d(spanning, listed):
+        members = np.flatnonzero((cluster == name) & (side != 0))
+        others = members[side[members] != side[members[0]]]
+        found += [(int(members[0]), int(other)) for other in others]
+    return found
 
 
 def _examine_source_groups(
