@@ -173,9 +173,9 @@ def region_test(
     result, transfer, images, threshold, fill, checkpoint_dir, n_jobs, verbose
         As for :func:`examine`.
     region : (top, left, bottom, right), numpy.ndarray of bool, or callable, optional
-        Where the object is. A box: floats are shares of height and width, whole numbers pixels. A
-        mask ``(height, width)`` for all images, or one per image ``(n, height, width)``. Or a
-        function from the images to such masks.
+        Where the object is. A box, as a tuple, a list or an array: floats are shares of height and
+        width, whole numbers pixels. A mask ``(height, width)`` for all images, or one per image
+        ``(n, height, width)``. Or a function from the images to such masks.
     border : float or None, default=0.1
         As for :func:`examine`. Where the region reaches into the border, it is blanked out there.
 
