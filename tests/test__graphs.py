@@ -1,5 +1,6 @@
 """The graph of a model is walked, cut and copied without changing the model."""
 
+import functools
 import gc
 import weakref
 
@@ -9,6 +10,7 @@ import pytest
 from keras import layers
 
 from detl import _graphs
+from detl._normalization import FusedBatchNormalization
 
 
 def images(n=3, shape=(8, 8, 3), seed=0):
@@ -451,3 +453,126 @@ def test_a_copy_and_other_weights_have_the_same_digest(tiny_backbone):
     copy = _graphs.copy_model(tiny_backbone)
     copy.set_weights([weight + 1 for weight in copy.get_weights()])
     assert _graphs.graph_digest(copy) == _graphs.graph_digest(tiny_backbone)
+
+
+# ------------------------------------------------------------------------- code that is not Keras's
+
+
+def double(x):
+    return 2 * x
+
+
+def with_lambda(function, **options):
+    inputs = keras.Input((16, 16, 1))
+    return keras.Model(inputs, layers.Lambda(function, **options)(inputs))
+
+
+def test_a_digest_depends_on_the_function_of_a_lambda():
+    def of(function, **options):
+        return _graphs.graph_digest(with_lambda(function, **options))
+
+    assert of(lambda x: x * 2) == of(lambda x: x * 2)
+    digests = [
+        of(lambda x: x * 2),
+        of(lambda x: x * 3),
+        of(double),
+        of(keras.ops.abs),
+        of(keras.ops.tanh),
+        of(keras.activations.tanh),
+        of(lambda x, k=1: x * k),
+        of(lambda x, k=1: x * k, arguments={"k": 2}),
+        of(functools.partial(keras.ops.repeat, repeats=2, axis=-1)),
+        of(functools.partial(keras.ops.repeat, repeats=3, axis=-1)),
+    ]
+    assert len(set(digests)) == len(digests)
+    read = [
+        layers.Lambda.from_config(layers.Lambda(function).get_config(), safe_mode=False).function
+        for function in (lambda x: x * 2, lambda x: x * 3)
+    ]
+    assert of(read[0]) != of(read[1])
+    # Of one name in Keras, and not the same.
+    inputs = keras.Input((16, 16, 3))
+    preprocessed = {
+        _graphs.graph_digest(keras.Model(inputs, layers.Lambda(module.preprocess_input)(inputs)))
+        for module in (keras.applications.vgg16, keras.applications.mobilenet)
+    }
+    assert len(preprocessed) == 2
+
+
+def scaling_layer(factor, *, base=keras.layers.Layer):
+    """Return a layer class as a cell of a notebook defines it, with a number in its code."""
+    namespace = {"base": base, "__name__": "__main__"}
+    lines = [
+        "class Scale(base):",
+        "    def call(self, x):",
+        f"        return x * {factor}",
+        "    def compute_output_shape(self, shape):",
+        "        return shape",
+    ]
+    exec("\n".join(lines), namespace)
+    return namespace["Scale"]
+
+
+def scaled_function(factor):
+    namespace = {"__name__": "__main__"}
+    exec(f"def scaled(x):\n    return x * {factor}", namespace)
+    return namespace["scaled"]
+
+
+def in_a_wrapper(factor):
+    return layers.TimeDistributed(scaling_layer(factor)())
+
+
+def inside_another_layer(factor):
+    inner = scaling_layer(factor)
+
+    class Outer(keras.layers.Layer):
+        def __init__(self, **options):
+            super().__init__(**options)
+            self.inner = inner()
+
+        def call(self, x):
+            return self.inner(x)
+
+    return Outer()
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda factor: scaling_layer(factor)(),
+        lambda factor: type("Named", (scaling_layer(factor),), {})(),
+        in_a_wrapper,
+        inside_another_layer,
+        lambda factor: layers.Activation(scaled_function(factor)),
+        lambda factor: layers.Dense(2, activation=scaled_function(factor)),
+        lambda factor: lambda x: keras.ops.vectorized_map(scaled_function(factor), x),
+    ],
+    ids=["layer", "base", "wrapped", "inner", "function", "activation", "operation"],
+)
+def test_a_digest_depends_on_code_that_is_not_kerass_and_not_on_its_name(made):
+    def of(factor):
+        inputs = keras.Input((3, 4), batch_size=2)
+        return _graphs.graph_digest(keras.Model(inputs, made(factor)(inputs)))
+
+    assert of(2) == of(2)
+    assert of(2) != of(3)
+
+
+def test_nothing_is_added_to_the_digest_of_layers_of_keras_and_detl():
+    # Finished runs, and features on disk, are found by it.
+    inputs = keras.Input((16, 16, 3))
+    x = layers.Normalization(mean=1.0, variance=2.0)(inputs)
+    x = layers.RandomFlip()(x)
+    x = layers.Conv2D(4, 3, activation="relu", kernel_regularizer="l2")(x)
+    x = layers.Lambda(keras.activations.tanh)(FusedBatchNormalization()(x))
+    x = layers.Activation(keras.activations.silu)(layers.Reshape((-1, 4))(x))
+    x = layers.TimeDistributed(layers.Dense(4, activation="gelu"))(x)
+    x = layers.Bidirectional(layers.LSTM(4))(layers.MultiHeadAttention(2, 2)(x, x))
+    inner = keras.Sequential([keras.Input((8,)), layers.Dense(4, kernel_constraint="max_norm")])
+    inner.compile("adam", "mse")
+    model = keras.Model(inputs, keras.ops.sum(inner(x) * 2, axis=1))
+    model.predict(np.zeros((1, 16, 16, 3)), verbose=0)
+    for node in _graphs.model_nodes(model):
+        assert _graphs._foreign_code(node.operation) == []
+        assert _graphs._config_of(node.operation) == node.operation.get_config()

@@ -268,3 +268,15 @@ def test_the_order_of_layers_is_not_mistaken(source, images):
     np.testing.assert_array_equal(np.roll(one, 4, axis=1), other)  # block2 has four channels
     twice = FeatureExtractor(source, layers=["block1", "block1"]).fit_transform(images)
     np.testing.assert_array_equal(twice[:, :3], twice[:, 3:])
+
+
+def test_a_layer_that_was_edited_gives_new_features(images):
+    found = []
+    for factor in (1, 2):
+        namespace = {"keras": keras, "__name__": "__main__"}
+        code = f"class Scaled(keras.layers.Layer):\n  def call(self, x):\n    return x * {factor}"
+        exec(code, namespace)
+        pixels = keras.Input(SHAPE)
+        network = keras.Model(pixels, namespace["Scaled"](name="scaled")(pixels))
+        found.append(FeatureExtractor(network, layers="scaled").fit_transform(images))
+    np.testing.assert_allclose(found[1], 2 * found[0], rtol=1e-5)

@@ -807,3 +807,41 @@ def test_pixels_between_0_and_1_are_warned_of_in_fit_and_in_predict(source, imag
 def test_a_rate_that_is_too_high_is_warned_of(source, images):
     with pytest.warns(ConvergenceWarning, match=r"learning_rate=1e\+38 is too high here"):
         transfer(source, learning_rate=1e38, epochs=3).fit(images, LABELS)
+
+
+# ------------------------------------------------------------------------- code of one's own in it
+
+
+def as_in_a_notebook(factor, *, registered):
+    """Define a layer or a registered function of one name, and build the source with it."""
+    namespace = {"keras": keras, "__name__": "__main__"}
+    body = f"    return x * {factor} / 255"
+    if registered:
+        lines = [
+            "@keras.saving.register_keras_serializable('detl_tests_edited')",
+            "def scaled(x):",
+            body,
+        ]
+    else:
+        lines = ["class Scaled(keras.layers.Layer):", "  def call(self, x):", body]
+    exec("\n".join(lines), namespace)
+    pixels = keras.Input(SHAPE)
+    x = layers.Activation(namespace["scaled"]) if registered else namespace["Scaled"]()
+    kernels = keras.initializers.HeNormal(seed=0)
+    x = layers.Conv2D(4, 3, strides=2, kernel_initializer=kernels, name="block1_conv")(x(pixels))
+    x = layers.Conv2D(4, 3, strides=2, kernel_initializer=kernels, name="block2_conv")(x)
+    return keras.Model(pixels, layers.GlobalAveragePooling2D()(x))
+
+
+@pytest.mark.parametrize("registered", [False, True], ids=["layer", "function"])
+@pytest.mark.parametrize("on_disk", [False, True], ids=["memory", "disk"])
+def test_code_that_was_edited_is_not_taken_for_what_it_was(images, tmp_path, registered, on_disk):
+    features.clear_cache()
+    found = []
+    for factor in (1, 2):
+        source = as_in_a_notebook(factor, registered=registered)
+        cached = transfer(source, cache_dir=tmp_path if on_disk else None)
+        found.append(np.array(cached.extend(3).trunk(images)))
+        if on_disk:
+            features.clear_cache()
+    np.testing.assert_allclose(found[1], 2 * found[0], rtol=1e-5)

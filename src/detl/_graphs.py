@@ -18,6 +18,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from detl._code import code_digest, is_library
+
 Tensor = Any  # a symbolic keras.KerasTensor
 Node = Any  # keras.src.ops.node.Node: one call of one layer
 
@@ -75,7 +77,8 @@ def graph_digest(model: keras.Model) -> str:
     """Return a SHA-256 digest of what the layers are and how they are joined, without weights.
 
     Names play no part, for Keras numbers them through a process, nor do initializers and seeds,
-    which a network that has weights is done with.
+    which a network that has weights is done with. Layers and functions that are not Keras's count
+    by their code, for their names stay when they are edited.
     """
     order = model_nodes(model)
     tensors = [*model.inputs, *(tensor for node in order for tensor in node.outputs)]
@@ -83,18 +86,15 @@ def graph_digest(model: keras.Model) -> str:
     layers = {id(node.operation): k for k, node in enumerate(order)}  # one called twice is one
     digest = hashlib.sha256()
     for node in order:
-        try:
-            config = node.operation.get_config()
-        except NotImplementedError:  # an operation with arguments that Keras cannot write down
-            config = None
         arguments = keras.tree.flatten([node.arguments.args, node.arguments.kwargs])
         constants = [argument for argument in arguments if id(argument) not in number]
         record = [
             type(node.operation).__name__,
             layers[id(node.operation)],
-            _described(config),
+            _described(_config_of(node.operation)),
             _described(constants),
             [number[id(tensor)] for tensor in node.input_tensors],
+            *_foreign_code(node.operation),
         ]
         digest.update(json.dumps(record, sort_keys=True).encode())
     outputs = [number[id(tensor)] for tensor in model.outputs]
@@ -116,6 +116,50 @@ def weights_digest(model: keras.Model, *, but: keras.layers.Layer | None = None)
     return digest.hexdigest()
 
 
+def _config_of(operation: Any) -> Any:
+    """Return an operation's configuration, without the code that :func:`_foreign_code` digests."""
+    if _is_lambda(operation):
+        arguments = [getattr(operation, name) for name in ("arguments", *_OF_LAMBDA)]
+        plain = [None if callable(argument) else argument for argument in arguments]
+        return [keras.Layer.get_config(operation), plain]
+    try:
+        return operation.get_config()
+    except NotImplementedError:  # an operation with arguments that Keras cannot write down
+        return None
+
+
+def _foreign_code(operation: Any) -> list[Any]:
+    """Return digests of the classes and functions in an operation that are not Keras's."""
+    parts = operation._flatten_layers() if isinstance(operation, keras.Layer) else [operation]
+    found: list[Any] = []
+    for part in parts:
+        if not is_library(type(part)):
+            found.append(code_digest(type(part)))
+        for name, value in sorted(vars(part).items()):
+            # Initializers are done with; Keras puts methods of its own beside those of the class.
+            if name.endswith("_initializer") or hasattr(type(part), name):
+                continue
+            values = value if isinstance(value, (list, tuple)) else [value]
+            found.extend(
+                [name, code_digest(function)]
+                for function in values
+                if callable(function)
+                and (not is_library(function) or (_is_lambda(part) and name in _OF_LAMBDA))
+            )
+    return found
+
+
+_OF_LAMBDA = ("function", "mask", "_output_shape")
+
+
+def _is_lambda(operation: Any) -> bool:
+    """Whether a layer is a Lambda, but for one of an activation, which its configuration names."""
+    if type(operation) is not keras.layers.Lambda:
+        return False
+    module = str(getattr(operation.function, "__module__", ""))
+    return not module.startswith("keras.src.activations.")
+
+
 def _described(value: Any) -> Any:
     """Return part of a layer's configuration in JSON's terms."""
     if isinstance(value, Mapping):
@@ -128,6 +172,8 @@ def _described(value: Any) -> Any:
         return [_described(entry) for entry in value]
     if isinstance(value, (np.ndarray, np.generic)):
         return value.tolist()
+    if callable(value) and not is_library(value):
+        return code_digest(value)
     # Anything else by its type: an address in memory is another in every process.
     plain = value is None or isinstance(value, (bool, int, float, str))
     return value if plain else type(value).__name__
