@@ -467,6 +467,43 @@ def with_lambda(function, **options):
     return keras.Model(inputs, layers.Lambda(function, **options)(inputs))
 
 
+@pytest.mark.parametrize(
+    ("function", "options"),
+    [
+        (keras.applications.vgg16.preprocess_input, {}),
+        (lambda x: keras.ops.repeat(x, 3, -1), {}),
+        (lambda x: keras.ops.repeat(x, 3, -1), {"output_shape": (16, 16, 3)}),
+        (lambda x, times: keras.ops.repeat(x, times, -1), {"arguments": {"times": 3}}),
+        (lambda x: keras.ops.repeat(x, 3, -1), {"output_shape": lambda shape: (*shape[:-1], 3)}),
+        (functools.partial(keras.ops.repeat, repeats=3, axis=-1), {}),
+        (double, {}),
+    ],
+    ids=["keras's", "global", "shape", "argument", "shape function", "partial", "named"],
+)
+def test_a_lambda_is_copied_with_the_function_that_it_has(function, options):
+    inputs = keras.Input((16, 16, 3 if "preprocess" in str(function) else 1))
+    outputs = layers.Lambda(function, dtype="float32", trainable=False, **options)(inputs)
+    model = keras.Model(inputs, outputs)
+    copied = _graphs.copy_model(model)
+    original, copy = model.layers[1], copied.layers[1]
+    array = images(shape=inputs.shape[1:])
+    np.testing.assert_array_equal(outputs_of(copied, array)[0], outputs_of(model, array)[0])
+    assert copied.output_shape == model.output_shape
+    assert copy is not original
+    assert copy.function is function
+    assert (copy.name, copy.trainable, copy.compute_dtype) == (original.name, False, "float32")
+
+
+def test_a_lambda_keeps_its_mask():
+    inputs = keras.Input((4, 2))
+    masked = layers.Lambda(lambda x: x, mask=lambda x, mask: keras.ops.any(x > 0, -1))(inputs)
+    model = keras.Model(inputs, layers.GlobalAveragePooling1D()(masked))
+    copied = _graphs.copy_model(model)
+    array = np.array([[[1, 1], [-1, -1], [3, 3], [-5, -5]]], dtype="float32")
+    np.testing.assert_allclose(outputs_of(model, array)[0], [[2, 2]])
+    np.testing.assert_allclose(outputs_of(copied, array)[0], [[2, 2]])
+
+
 def test_a_digest_depends_on_the_function_of_a_lambda():
     def of(function, **options):
         return _graphs.graph_digest(with_lambda(function, **options))

@@ -858,6 +858,20 @@ def test_a_source_can_be_pickled(tiny_source):
     assert copy.history == tiny_source.history
 
 
+def test_a_lambda_is_not_loaded_from_a_file_and_saving_says_so(tmp_path):
+    pixels = keras.Input(SHAPE)
+    flat = layers.Flatten()(layers.Lambda(lambda x: keras.ops.abs(x), name="own")(pixels))
+    model = keras.Model(pixels, layers.Dense(2)(flat))
+    source = SourceModel(model=model, classes=np.array(["a", "b"]), history={}, best_epoch=0)
+    path = tmp_path / "source.keras"
+    with pytest.warns(UserWarning, match=r"will not be loaded by load_source.*Lambda layer 'own'"):
+        source.save(path)
+    with pytest.raises(ValueError, match=r"source\.keras has a Lambda layer .*safe_mode=False"):
+        load_source(path)
+    with pytest.raises(TypeError, match=r"Lambda layer 'own' of .* cannot be pickled"):
+        pickle.dumps(source)
+
+
 def test_clones_of_an_estimator_share_the_source(tiny_source):
     assert clone(tiny_source) is tiny_source
 

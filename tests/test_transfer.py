@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import pickle
 import random
 import subprocess
 import sys
@@ -845,3 +846,28 @@ def test_code_that_was_edited_is_not_taken_for_what_it_was(images, tmp_path, reg
         if on_disk:
             features.clear_cache()
     np.testing.assert_allclose(found[1], 2 * found[0], rtol=1e-5)
+
+
+def with_lambda(function, **options):
+    pixels = keras.Input(SHAPE)
+    x = layers.Lambda(function, **options, name="own")(pixels)
+    x = layers.Conv2D(4, 3, strides=2, name="block1_conv")(x)
+    x = layers.Conv2D(4, 3, strides=2, name="block2_conv")(x)
+    return keras.Model(pixels, layers.GlobalAveragePooling2D()(x), name="lambdas")
+
+
+def test_a_source_with_a_lambda_in_memory_is_extended_and_says_what_it_cannot(images):
+    fitted = transfer(with_lambda(lambda x: keras.ops.repeat(x / 255, 3, -1))).fit(images, LABELS)
+    probabilities = fitted.predict_proba(images)
+    np.testing.assert_allclose(probabilities, fitted.model_.predict(images, verbose=0), atol=1e-6)
+    with pytest.raises(TypeError, match="Lambda layer 'own' of 'lambdas' cannot be pickled"):
+        pickle.dumps(fitted)
+    with pytest.raises(TypeError, match="cannot be pickled"):
+        pickle.dumps(transfer(fitted.source))
+
+
+@pytest.mark.parametrize("function", [keras.ops.relu, lambda x: x / 2], ids=["keras's", "lambda"])
+def test_a_lambda_that_comes_back_is_pickled(images, function):
+    fitted = transfer(with_lambda(function)).fit(images, LABELS)
+    back = pickle.loads(pickle.dumps(fitted))
+    np.testing.assert_allclose(back.predict_proba(images), fitted.predict_proba(images), atol=1e-6)

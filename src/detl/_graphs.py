@@ -267,7 +267,8 @@ def copy_model(
         # Operations without weights, such as keras.ops.flip, are copied as well: a shared one
         # would remember every call, and so keep every copy of the model in memory.
         if id(operation) not in copies:
-            config = operation.get_config()
+            is_lambda = type(operation) is keras.layers.Lambda
+            config = keras.Layer.get_config(operation) if is_lambda else operation.get_config()
             if prefix:
                 while config["name"] in names:
                     config["name"] = f"{prefix}{config['name']}"
@@ -277,10 +278,21 @@ def copy_model(
                     config["dtype"] = dtype_policy
                 if seeds is not None:
                     _seed_config(config, seeds)
-            # Keras reads no Lambda from a config, lest a file bring code; here it is in memory.
-            trust = {"safe_mode": False} if isinstance(operation, keras.layers.Lambda) else {}
             kind: Any = replacing.get(type(operation), type(operation))
-            copies[id(operation)] = operation, kind.from_config(config, **trust)
+            if is_lambda:
+                # As it was made: from a config Keras finds few functions, and runs none of them
+                # where they were written. What comes from a file is read in safe mode.
+                copy = kind(
+                    operation.function,
+                    output_shape=operation._output_shape,
+                    mask=operation.mask,
+                    arguments=dict(operation.arguments),
+                    **config,
+                )
+            else:
+                trust = {"safe_mode": False} if isinstance(operation, keras.layers.Lambda) else {}
+                copy = kind.from_config(config, **trust)
+            copies[id(operation)] = operation, copy
         return copies[id(operation)][1]
 
     def rebuild(part: keras.Model, inputs: list[Tensor], prefix: str) -> list[Tensor]:
@@ -311,6 +323,25 @@ def copy_model(
         if adapted:
             copy.finalize_state()  # Keras computes with constants that it made of the old weights
     return copied
+
+
+def lost_lambda(model: Any, *, safe_mode: bool) -> keras.layers.Lambda | None:
+    """Return a Lambda of the model that Keras would not read back as it is, if there is one.
+
+    A pickle is read without the safe mode, yet its lambdas then miss the globals that they used,
+    and functions that are not registered are not found.
+    """
+    for layer in model._flatten_layers():
+        if not isinstance(layer, keras.layers.Lambda):
+            continue
+        try:
+            back = type(layer).from_config(layer.get_config(), safe_mode=safe_mode)
+        except Exception:  # whatever it is, a file would have it too
+            return layer
+        function = layer.function
+        if not is_library(function) and code_digest(function) != code_digest(back.function):
+            return layer
+    return None
 
 
 def _single(tensors: list[Tensor]) -> Any:

@@ -81,6 +81,11 @@ class SourceModel:
         """Write the model with its classes and history to one ``.keras`` file.
 
         Keras itself can load the file too; it then ignores the classes and the history.
+
+        Warns
+        -----
+        UserWarning
+            If the model has a ``Lambda`` layer that :func:`load_source` will not load.
         """
         path = Path(path)
         if path.suffix != ".keras":
@@ -91,6 +96,15 @@ class SourceModel:
             "best_epoch": self.best_epoch,
         }
         text = json.dumps(record)  # before anything is written: not every label can be
+        lost = _graphs.lost_lambda(self.model, safe_mode=True)
+        if lost is not None:
+            warnings.warn(
+                f"{path} will not be loaded by load_source: the function of its Lambda layer "
+                f"{lost.name!r} is code, which is not read from files. Use a registered layer "
+                "(keras.saving.register_keras_serializable) in its place.",
+                UserWarning,
+                stacklevel=2,
+            )
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(f"{path.stem}.part.keras")  # a killed save leaves the old file whole
         self.model.save(part)
@@ -101,6 +115,11 @@ class SourceModel:
     def __sklearn_clone__(self) -> SourceModel:
         """Return itself: clones of an estimator share the pretrained weights."""
         return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is pickled, refusing a model that would not come back."""
+        _check_comes_back(self.model)
+        return self.__dict__.copy()
 
 
 @_graphs.global_seed_kept()
@@ -127,12 +146,34 @@ def load_source(path: str | Path) -> SourceModel:
                 "it. Load it with keras.saving.load_model and pass that as the source."
             )
         record = json.loads(archive.read(_RECORD))
+    try:
+        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+    except ValueError as error:
+        if "`Lambda` layer" not in str(error):
+            raise
+        raise ValueError(
+            f"{path} has a Lambda layer whose function is code, which is not read from files. If "
+            "you trust the file, load it with keras.saving.load_model(path, safe_mode=False) and "
+            "pass that as the source."
+        ) from error
     return SourceModel(
-        model=keras.saving.load_model(path, compile=False, safe_mode=True),
+        model=model,
         classes=np.array(record["classes"]),
         history=record["history"],
         best_epoch=record["best_epoch"],
     )
+
+
+def _check_comes_back(model: Any) -> None:
+    """Refuse to pickle a model that nobody could read."""
+    lost = _graphs.lost_lambda(model, safe_mode=False)
+    if lost is not None:
+        raise TypeError(
+            f"The function of the Lambda layer {lost.name!r} of {model.name!r} cannot be pickled, "
+            "since it is neither registered with Keras nor a lambda that uses no other name. Use a "
+            "registered layer in its place (keras.saving.register_keras_serializable), or stay in "
+            "one process (n_jobs=1)."
+        )
 
 
 Source: TypeAlias = "SourceModel | keras.Model | str | Path"
@@ -171,6 +212,13 @@ class SharesSource(BaseEstimator):
         clone = BaseEstimator.__sklearn_clone__(shell)
         clone.source = self.source
         return clone
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is pickled, refusing networks that would not come back."""
+        for value in vars(self).values():
+            if isinstance(value, keras.Model):
+                _check_comes_back(value)
+        return BaseEstimator.__getstate__(self)
 
     def _check_images(
         self,
