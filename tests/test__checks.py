@@ -1,6 +1,8 @@
 """What is wrong with an argument is said before anything is computed, and what is right passes."""
 
+import datetime
 import decimal
+import json
 import math
 import warnings
 
@@ -309,6 +311,43 @@ def test_labels_without_a_common_order_are_refused():
         TypeError, match=r"sites mixes float and int and str.*\[str\(value\) for value in sites\]"
     ):
         _checks.check_labels(labels, name="sites")
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype"),
+    [
+        ([np.int64(3), np.int64(1)], "int64"),
+        ([np.float32(0.5), np.float32(1)], "float64"),
+        ([np.int8(3), np.float64(1.5)], "float64"),
+        ([np.bool_(True), np.bool_(False)], "bool"),
+        ([np.int64(3), 1], "object"),
+        ([np.uint64(2**63 + 1), np.int64(-1)], "object"),
+        ([3, 1], "object"),
+        (["b", "a"], "object"),
+    ],
+)
+def test_numpys_numbers_in_an_array_of_objects_become_plain_ones(values, dtype):
+    labels = np.empty(2, dtype=object)
+    labels[:] = values
+    found = _checks.check_labels(labels)
+    assert found.dtype == dtype
+    assert found.tolist() == values
+    assert json.loads(json.dumps(found.tolist())) == values
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        np.array(["2020-01-01", "2021-01-01"], dtype="datetime64[D]"),
+        np.array([1, 2], dtype="timedelta64[D]"),
+        np.array([datetime.date(2020, 1, 1), datetime.date(2021, 1, 1)], dtype=object),
+        np.array([np.datetime64("2020-01-01"), np.datetime64("2021-01-01")], dtype=object),
+    ],
+    ids=["datetime64", "timedelta64", "date", "object"],
+)
+def test_dates_are_no_classes(labels):
+    with pytest.raises(TypeError, match=r"cannot be saved .*; give strings, such as \[str\(label"):
+        _checks.check_classes(_checks.check_labels(labels))
 
 
 def test_classes_are_sorted_and_each_label_has_its_index_in_them():

@@ -1,6 +1,7 @@
 """Images are changed by amounts within the bounds, and come out as the drawn changes say."""
 
 import dataclasses
+import json
 
 import keras
 import numpy as np
@@ -271,3 +272,17 @@ def test_mirroring_is_true_or_false(mirroring):
 def test_an_augmentation_cannot_be_changed():
     with pytest.raises(dataclasses.FrozenInstanceError, match="cannot assign to field 'rotation'"):
         Augmentation().rotation = 20
+
+
+def test_numpys_numbers_become_pythons():
+    given = Augmentation(
+        rotation=np.uint8(10),
+        scaling=np.float64(0.2),
+        mirroring=np.bool_(False),
+        erasing=np.int64(0),
+    )
+    plain = Augmentation(rotation=10, scaling=0.2, mirroring=False, erasing=0)
+    assert repr(given) == repr(plain)
+    assert json.dumps(dataclasses.asdict(given)) == json.dumps(dataclasses.asdict(plain))
+    changes = [one.draw(4, 8, 8, np.random.default_rng(0)) for one in (given, plain)]
+    np.testing.assert_array_equal(*changes)

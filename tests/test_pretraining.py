@@ -876,6 +876,15 @@ def test_clones_of_an_estimator_share_the_source(tiny_source):
     assert clone(tiny_source) is tiny_source
 
 
+def test_classes_that_are_numpys_numbers_in_an_array_of_objects_are_saved(
+    train, tiny_labels, tmp_path
+):
+    labels = np.empty(len(tiny_labels), dtype=object)
+    labels[:] = [np.int64(3) if label == "dim" else np.int64(7) for label in tiny_labels]
+    back = load_source(train(labels=labels, random_state=0).save(tmp_path / "source.keras"))
+    assert back.classes.tolist() == [3, 7]
+
+
 # ------------------------------------------------------------------------------- wrong input
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import math
 import warnings
 from collections.abc import Sequence
@@ -167,8 +168,28 @@ def check_labels(
         first = int(np.flatnonzero(missing)[0])
         raise ValueError(f"{name} has a missing value (NaN or None) in row {first}.")
     if array.dtype == object:
+        array = _with_plain_numbers(array)
         _check_order(array, name)
     return array
+
+
+def _with_plain_numbers(array: np.ndarray) -> np.ndarray:
+    """Return numpy's numbers in an array of objects as an array of numbers: JSON knows no others.
+
+    In company of others they become Python's, each by itself.
+    """
+    kinds = (np.number, np.bool_)
+    are_numpys = [isinstance(value, kinds) for value in array]
+    if not any(are_numpys):
+        return array
+    values = [value.item() if isinstance(value, kinds) else value for value in array]
+    if all(are_numpys):
+        plain = np.array(values)
+        if plain.tolist() == values:  # no type for whole numbers holds all of them
+            return plain
+    mixed = np.empty(len(values), dtype=object)
+    mixed[:] = values
+    return mixed
 
 
 def _check_order(array: np.ndarray, name: str) -> None:
@@ -203,6 +224,12 @@ def check_classes(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     classes, indices = np.unique(labels, return_inverse=True)
     if len(classes) == 0:
         raise ValueError("labels are empty; expected one entry per image.")
+    dates = (datetime.date, datetime.time, datetime.timedelta, np.datetime64, np.timedelta64)
+    if labels.dtype.kind in "mM" or any(isinstance(label, dates) for label in labels.tolist()):
+        raise TypeError(
+            f"labels are {type(labels[0]).__name__}, such as {labels[0]}, which cannot be saved as "
+            "the names of classes; give strings, such as [str(label) for label in labels]."
+        )
     if len(classes) < 2:
         raise ValueError(
             f"labels has one class only, {classes.tolist()[0]!r}; a classifier needs at least two."

@@ -78,6 +78,9 @@ class Augmentation:
             share = getattr(self, name)
             if not 0 <= share < 1:
                 raise ValueError(f"{name}={share!r}; expected a share in [0, 1), such as 0.1.")
+        for name, value in vars(self).items():
+            if isinstance(value, np.generic):  # which JSON does not know
+                object.__setattr__(self, name, value.item())
 
     def __call__(self, images: np.ndarray, generator: np.random.Generator) -> Any:
         """Return the images ``(n, height, width, channels)``, each changed in its own way."""
