@@ -885,6 +885,12 @@ def test_classes_that_are_numpys_numbers_in_an_array_of_objects_are_saved(
     assert back.classes.tolist() == [3, 7]
 
 
+def test_validation_data_may_be_a_list_of_two(train, tiny_images, tiny_labels):
+    pair = (tiny_images[:10], tiny_labels[:10])
+    one, other = (train(validation_data=kind(pair), random_state=0) for kind in (tuple, list))
+    assert one.history == other.history
+
+
 # ------------------------------------------------------------------------------- wrong input
 
 
@@ -931,6 +937,7 @@ def test_wrong_values_are_refused(train, changes, message):
         ({"labels": np.array(["a", 1] * 20, dtype=object)}, "labels mixes int and str"),
         ({"images": [np.zeros((4, 4, 1)), np.zeros((5, 5, 1))]}, r"detl\.images\.load resizes"),
         ({"validation_data": np.zeros(40)}, r"not a pair; expected \(images, labels\)"),
+        ({"validation_data": [np.zeros(40)] * 3}, r"not a pair; expected \(images, labels\)"),
     ],
 )
 def test_wrong_types_are_refused(train, changes, message):

@@ -247,7 +247,7 @@ def pretrain(
     labels: Any,
     *,
     groups: Any = None,
-    validation_data: tuple[Any, Any] | None = None,
+    validation_data: tuple[Any, Any] | list[Any] | None = None,
     epochs: int = 100,
     batch_size: int = 32,
     learning_rate: float = 1e-3,
@@ -610,9 +610,9 @@ def _adam(
 
 
 def _checked_validation(
-    validation_data: tuple[Any, Any], shape: tuple[Any, ...], classes: np.ndarray
+    validation_data: tuple[Any, Any] | list[Any], shape: tuple[Any, ...], classes: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    if not isinstance(validation_data, tuple) or len(validation_data) != 2:
+    if not isinstance(validation_data, (tuple, list)) or len(validation_data) != 2:
         raise TypeError("validation_data is not a pair; expected (images, labels).")
     images = check_images(validation_data[0], name="validation images", shape=shape)
     labels = check_labels(validation_data[1], len(images), name="validation labels")
