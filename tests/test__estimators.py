@@ -8,12 +8,19 @@ import pytest
 from keras import layers
 from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
-from sklearn.ensemble import AdaBoostClassifier
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold, StratifiedKFold
+from sklearn.ensemble import AdaBoostClassifier, StackingClassifier, VotingClassifier
+from sklearn.linear_model import LogisticRegression, RidgeClassifierCV, SGDClassifier
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import (
+    GridSearchCV,
+    GroupKFold,
+    StratifiedGroupKFold,
+    StratifiedKFold,
+)
+from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
-from sklearn.svm import LinearSVC
+from sklearn.svm import SVC, LinearSVC
 
 from detl import (
     CrossValidationResult,
@@ -133,6 +140,116 @@ def test_the_softmax_of_decisions_stands_for_probabilities(images):
     np.testing.assert_allclose(fold.probabilities, softmax(decisions, axis=1), rtol=1e-5)
 
 
+class Decides(ClassifierMixin, BaseEstimator):
+    """Decide by the first pixel, and say so on the scale that was asked for."""
+
+    def __init__(self, scale=1.0, columns=None):
+        self.scale, self.columns = scale, columns
+
+    def fit(self, X, y):
+        self.classes_ = np.unique(y)
+        return self
+
+    def decision_function(self, X):
+        pixels = self.scale * (X[:, 0, 0, 0].astype("float64") - 128)
+        if self.columns is None:
+            return pixels
+        return np.stack([pixels * (k - 1) for k in range(self.columns)], axis=1)
+
+
+TWO = np.array(["dim", "bright"] * (N // 2))
+
+
+@pytest.mark.parametrize("scale", [1e-3, 0.02, 1.0, 1e4])
+def test_large_decisions_between_two_classes_keep_their_ranks(images, scale):
+    classifier = Decides(scale)
+    result = cross_validate(classifier, images, TWO, n_splits=3, on_leak="ignore", random_state=0)
+    for fold in result.folds:
+        decisions = classifier.decision_function(images[fold.test])
+        largest = abs(classifier.decision_function(images[fold.train])).max()
+        expected = 1 / (1 + np.exp(-decisions / max(1, largest / 5)))
+        np.testing.assert_allclose(fold.probabilities[:, 1], expected, rtol=1e-5)
+        np.testing.assert_array_equal(
+            fold.probabilities[:, 1].argsort(kind="stable"), decisions.argsort(kind="stable")
+        )
+
+
+def test_small_decisions_are_what_they_were(images):
+    result = cross_validate(
+        Decides(0.03), images, TWO, n_splits=3, on_leak="ignore", random_state=0
+    )
+    for fold in result.folds:
+        decisions = Decides(0.03).decision_function(images[fold.test])
+        expected = softmax(np.stack([np.zeros_like(decisions), decisions], axis=1), axis=1)
+        np.testing.assert_array_equal(fold.probabilities, expected.astype("float32"))
+
+
+def test_a_classifier_of_unscaled_pixels_has_the_area_of_its_decisions():
+    generator = np.random.default_rng(0)
+    labels = np.array(["dim", "bright"] * 100)
+    pixels = generator.integers(0, 200, (200, 8, 8, 1)) + 8 * (labels == "dim")[:, None, None, None]
+    pixels = pixels.astype("uint8")
+    classifier = make_pipeline(FunctionTransformer(as_rows), SGDClassifier(max_iter=20, tol=None))
+    result = cross_validate(
+        classifier, pixels, labels, n_splits=2, on_leak="ignore", random_state=0
+    )
+    for fold in result.folds:
+        fitted = clone(classifier).set_params(sgdclassifier__random_state=fold.seed)
+        fitted.fit(pixels[fold.train], labels[fold.train])
+        truth = labels[fold.test] == "dim"
+        decisions = fitted.decision_function(pixels[fold.test])
+        assert abs(decisions).max() > 100
+        assert len(np.unique(fold.probabilities[:, 1])) == len(np.unique(decisions))
+        assert roc_auc_score(truth, fold.probabilities[:, 1]) == roc_auc_score(truth, decisions)
+
+
+@pytest.mark.parametrize("searched", [False, True])
+def test_decisions_between_pairs_of_classes_are_refused(images, searched):
+    machine = on_pixels(SVC(decision_function_shape="ovo"))
+    if searched:
+        machine = GridSearchCV(machine, {"svc__C": [1, 2]}, cv=2)
+    message = (
+        r"transfer decides by SVC with decision_function_shape='ovo'.*3 classes; set it to 'ovr'"
+    )
+    with pytest.raises(ValueError, match=message):
+        cross_validate(machine, images, LABELS, n_splits=3, on_leak="ignore")
+
+
+def test_decisions_between_pairs_that_a_search_chose_are_refused(images):
+    machine = GridSearchCV(on_pixels(SVC()), {"svc__decision_function_shape": ["ovo"]}, cv=2)
+    with pytest.raises(
+        FoldError, match="the classifier decides by SVC with decision_function_shap"
+    ):
+        cross_validate(machine, images, LABELS, n_splits=3, on_leak="ignore", random_state=0)
+
+
+@pytest.mark.parametrize(
+    ("classifier", "labels"),
+    [
+        (on_pixels(SVC(decision_function_shape="ovo")), TWO),
+        (on_pixels(OneVsRestClassifier(SVC(decision_function_shape="ovo"))), LABELS),
+        (on_pixels(SVC(break_ties=True)), LABELS),
+    ],
+    ids=["two classes", "each against the rest", "ovr"],
+)
+def test_decisions_on_each_class_are_taken(images, classifier, labels):
+    result = cross_validate(
+        classifier, images, labels, n_splits=3, on_leak="ignore", random_state=0
+    )
+    fold = result.folds[0]
+    fitted = clone(classifier).fit(images[fold.train], labels[fold.train])
+    np.testing.assert_array_equal(
+        result.classes[fold.probabilities.argmax(axis=1)], fitted.predict(images[fold.test])
+    )
+
+
+def test_another_number_of_decisions_than_classes_is_refused(images):
+    with pytest.raises(FoldError, match="Decides gives 4 decisions on an image for 3 classes"):
+        cross_validate(
+            Decides(columns=4), images, LABELS, n_splits=3, on_leak="ignore", random_state=0
+        )
+
+
 def test_each_fold_of_a_classifier_has_a_seed_of_its_own(images, remembers):
     result = cross_validate(remembers, images, LABELS, n_splits=3, on_leak="ignore", random_state=0)
     assert [seed for _, seed in remembers.seen] == result.fold_seeds
@@ -181,6 +298,75 @@ def test_a_search_that_wants_groups_and_gets_none_is_refused(images):
     classifier = on_pixels(penalty_searched(StratifiedGroupKFold(2)))
     with pytest.raises(ValueError, match=message):
         cross_validate(classifier, images, LABELS, n_splits=3, on_leak="ignore")
+
+
+def stacked(cv=None, final=None, inner=None):
+    """Return one whose inner folds never see groups."""
+    return StackingClassifier(
+        [("a", inner or on_pixels(LogisticRegression(max_iter=500)))], final_estimator=final, cv=cv
+    )
+
+
+@pytest.mark.parametrize(
+    "classifier",
+    [
+        stacked(StratifiedGroupKFold(2), LogisticRegression()),
+        on_pixels(AdaBoostClassifier(penalty_searched(GroupKFold(2)))),
+        on_pixels(RidgeClassifierCV(cv=GroupKFold(2))),
+        stacked(cv=2, inner=on_pixels(penalty_searched(GroupKFold(2)))),
+    ],
+    ids=["stacked", "boosted", "ridge", "stacked search"],
+)
+@pytest.mark.parametrize("groups", [None, PATIENTS])
+def test_a_splitter_by_group_that_no_groups_come_to_is_refused(images, classifier, groups):
+    message = r"inner folds by group, (.*__)?cv=.*Fold.*, to which scikit-learn passes no groups on"
+    with pytest.raises(ValueError, match=message):
+        cross_validate(classifier, images, LABELS, groups=groups, n_splits=3, on_leak="ignore")
+
+
+def test_ridge_regression_which_cannot_be_asked_passes_nothing_on(images):
+    classifier = on_pixels(RidgeClassifierCV())
+    result = cross_validate(classifier, images, LABELS, groups=PATIENTS, n_splits=3, random_state=0)
+    fold = result.folds[0]
+    fitted = clone(classifier).fit(images[fold.train], LABELS[fold.train])
+    np.testing.assert_array_equal(
+        result.classes[fold.probabilities.argmax(axis=1)], fitted.predict(images[fold.test])
+    )
+
+
+@pytest.mark.parametrize("inner", ["pixels", "transfer"])
+def test_a_stack_with_the_classifier_that_it_brings_is_taken(images, inner):
+    inside = DomainExtensionTransfer(network(), epochs=1) if inner == "transfer" else None
+    classifier = stacked(cv=2, inner=inside)
+    result = cross_validate(classifier, images, LABELS, groups=PATIENTS, n_splits=3, random_state=0)
+    np.testing.assert_allclose(result.probabilities.sum(axis=1), 1, rtol=1e-5)
+    if inner == "pixels":
+        fold = result.folds[0]
+        fitted = _estimators.seeded(classifier, fold.seed)
+        fitted.fit(images[fold.train], LABELS[fold.train])
+        expected = fitted.predict_proba(images[fold.test])
+        np.testing.assert_allclose(fold.probabilities, expected, rtol=1e-5)
+
+
+class BringsMute(ClassifierMixin, BaseEstimator):
+    """Say only after a fit that there is nothing to say."""
+
+    def __init__(self, estimator=None):
+        self.estimator = estimator
+
+    def fit(self, X, y):
+        self.classes_ = np.unique(y)
+        return self
+
+    @property
+    def predict_proba(self):
+        raise AttributeError("the estimator has none")
+
+
+def test_what_only_a_fit_shows_to_be_mute_is_refused_after_it(images):
+    message = "the classifier is BringsMute, which gives neither probabilities nor decisions; wrap"
+    with pytest.raises(FoldError, match=message):
+        cross_validate(BringsMute(), images, LABELS, n_splits=3, on_leak="ignore")
 
 
 def test_inner_folds_without_a_seed_have_that_of_their_fold(images):
@@ -296,6 +482,8 @@ def test_the_result_of_a_classifier_is_read_back(images, remembers, tmp_path):
         (StandardScaler(), "transfer is StandardScaler; expected a DomainExtensionTransfer or"),
         (None, "transfer is NoneType; expected a DomainExtensionTransfer or another classifier"),
         (Mute(), "Mute, which gives neither probabilities nor decisions; wrap it in"),
+        (VotingClassifier([("a", LogisticRegression())]), "VotingClassifier, which gives neither"),
+        (StackingClassifier([("a", Mute())], Mute()), "StackingClassifier, which gives neither"),
     ],
 )
 def test_what_is_no_classifier_is_refused(images, classifier, message):
@@ -321,6 +509,36 @@ def test_probabilities_that_are_none_are_refused(images, remembers):
         cross_validate(
             Remembers(flavour="nan"), images, LABELS, n_splits=3, on_leak="ignore", random_state=0
         )
+
+
+def test_a_function_that_cannot_be_pickled_is_known_by_its_code(images):
+    def found(function):
+        classifier = make_pipeline(FunctionTransformer(function), LogisticRegression())
+        result = cross_validate(
+            classifier, images, LABELS, groups=PATIENTS, n_splits=3, random_state=0
+        )
+        return result.settings["transfer"]["functiontransformer__func"]
+
+    first = found(lambda x: x.reshape(len(x), -1))
+    assert first == found(lambda x: x.reshape(len(x), -1))
+    assert first != found(lambda x: x.reshape(len(x), -1) / 255)
+    assert first.startswith("<lambda> ")
+
+
+def test_a_function_that_cannot_be_pickled_is_refused_for_checkpoints(images, tmp_path):
+    function = FunctionTransformer(lambda x: x.reshape(len(x), -1))
+    message = r"transfer has functiontransformer__func=<function .*defined in a module, or leave ch"
+    with pytest.raises(ValueError, match=message):
+        cross_validate(
+            make_pipeline(function, LogisticRegression()),
+            images,
+            LABELS,
+            groups=PATIENTS,
+            n_splits=3,
+            checkpoint_dir=tmp_path,
+            random_state=0,
+        )
+    assert not list(tmp_path.iterdir())
 
 
 # ----------------------------------------------------------------------------- under examination

@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from detl._checks import check_images
 
 _ROUNDING = 1e-2  # of probabilities in bfloat16
+_LARGEST_DECISION = 5.0  # far larger ones all have the probability 1 in float32
 
 
 def network_of(model: Any) -> keras.Model:
@@ -137,19 +138,38 @@ def _columns_of(wanted: np.ndarray, names: Sequence[str] | None) -> np.ndarray:
     return np.array([names.index(name) for name in wanted.flat]).reshape(wanted.shape)
 
 
-def probabilities_by_class(fitted: Any, X: Any, classes: np.ndarray) -> np.ndarray:
-    """Return what a fitted classifier of scikit-learn says, ``(n, n_classes)``.
+def probabilities_by_class(
+    fitted: Any, X: np.ndarray, classes: np.ndarray, *, train: np.ndarray, test: np.ndarray
+) -> np.ndarray:
+    """Return what a fitted classifier of scikit-learn says on the ``test`` rows of X.
 
-    Where it gives no probabilities, the softmax of its decisions stands for them: the same ranks,
-    and the same class on top. A class that it has not seen has the probability 0.
+    The probability of each class, ``(n_test, n_classes)``.
+
+    Where it gives no probabilities, the softmax of its decisions stands for them, which is not
+    calibrated. All decisions are first divided by one number, so that the largest on the ``train``
+    rows is at most 5. The class on top is that of the decisions, and of two classes so are the
+    ranks, as far as float32 tells numbers apart; of more classes, the softmax mixes the decisions
+    on the others in. A class that it has not seen has the probability 0.
     """
     if hasattr(fitted, "predict_proba"):
-        found = np.asarray(fitted.predict_proba(X))
+        found = np.asarray(fitted.predict_proba(X[test]))
     else:
-        found = np.asarray(fitted.decision_function(X))
+        found = np.asarray(fitted.decision_function(X[test]))
+        found = found / _scale_of(np.asarray(fitted.decision_function(X[train])))
         if found.ndim == 1:  # of two classes it says only one
             found = np.stack([np.zeros_like(found), found], axis=1)
+        if found.shape[1] != len(fitted.classes_):
+            raise ValueError(
+                f"{type(fitted).__name__} gives {found.shape[1]} decisions on an image for "
+                f"{len(fitted.classes_)} classes; expected one for each class."
+            )
         found = softmax(found, axis=1)
     probabilities = np.zeros((len(found), len(classes)))
     probabilities[:, np.searchsorted(classes, fitted.classes_)] = found
     return probabilities
+
+
+def _scale_of(decisions: np.ndarray) -> float:
+    """Return the number, at least 1, that brings the largest of these decisions down to 5."""
+    sizes = np.abs(decisions[np.isfinite(decisions)])
+    return max(1.0, float(sizes.max(initial=0)) / _LARGEST_DECISION)

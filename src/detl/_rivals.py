@@ -64,7 +64,9 @@ def linear(features: Array, targets: Array, n_classes: int) -> Predict:
 
     def predict(fold: FoldResult) -> Array:
         fitted = clone(model).fit(features[fold.train], targets[fold.train])
-        return probabilities_by_class(fitted, features[fold.test], np.arange(n_classes))
+        return probabilities_by_class(
+            fitted, features, np.arange(n_classes), train=fold.train, test=fold.test
+        )
 
     return predict
 

@@ -28,7 +28,14 @@ from detl._checks import (
     check_images,
     check_labels,
 )
-from detl._estimators import check_classifier, check_groups, described, fit_fold
+from detl._estimators import (
+    check_classifier,
+    check_decisions,
+    check_groups,
+    check_picklable,
+    described,
+    fit_fold,
+)
 from detl._graphs import weights_digest
 from detl._precision import dtype_policy
 from detl._progress import progress_bar
@@ -91,9 +98,9 @@ def cross_validate(
         Left unfitted. Its ``random_state`` and ``verbose`` play no part. Another classifier is
         fitted on the images of each fold anew, such as
         ``make_pipeline(FeatureExtractor(source), StandardScaler(), LogisticRegression())``; the
-        softmax of its decisions stands for probabilities that it does not give. If it splits its
-        training images by group, as ``GridSearchCV(..., cv=StratifiedGroupKFold())`` does, it is
-        given their ``groups``.
+        softmax of its decisions, scaled down where they are large, stands for probabilities that
+        it does not give, and is not calibrated. If it splits its training images by group, as
+        ``GridSearchCV(..., cv=StratifiedGroupKFold())`` does, it is given their ``groups``.
     images : numpy.ndarray of shape (n, height, width, channels)
         Pixels in [0, 255]; may be a memory map.
     labels : array-like of shape (n,)
@@ -244,6 +251,9 @@ def prepare(
     else:
         images = check_images(images)
         labels = check_labels(labels, len(images))
+        check_decisions(transfer, len(check_classes(labels)[0]), name="transfer")
+        if checkpoint_dir is not None:
+            check_picklable(transfer, name="transfer")
     check_classes(labels)
     labels = labels.copy()  # the result is read long after the caller may have changed his
     if groups is not None:
