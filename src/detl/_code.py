@@ -133,7 +133,8 @@ class _Description:
         kind = type(thing)
         # What Keras keeps in a layer differs from one to the next of the same configuration.
         foreign = any(_is_installed(part) for part in kind.__mro__ if part is not object)
-        return ["object", self.of(kind), None if foreign else self.of(getattr(thing, "__dict__", None))]
+        state = None if foreign else getattr(thing, "__dict__", None)  # slots have none
+        return ["object", self.of(kind), self.of(state)]
 
     def _of_array(self, array: np.ndarray) -> Any:
         if array.dtype == object:
