@@ -525,23 +525,37 @@ def shortcut_report(report: ShortcutReport) -> Figure:
     for name, test in report.tests.items():
         if test.threshold is not None:
             panels.setdefault(test.measure, []).append((name, test))
-    n_rows = [len(report.results)] + [
-        sum(1 + len(test.figures) for _, test in found) for found in panels.values()
-    ]
-    figure = Figure(figsize=(4.6 * len(n_rows), 1.2 + 0.2 * max(*n_rows, 8)), layout="constrained")
-    axes = figure.subplots(1, len(n_rows), squeeze=False)[0]
+    rows = {
+        measure: [row for name, test in found for row in _rows_of_test(name, test)]
+        for measure, found in panels.items()
+    }
+    # Beside the largest panel the others find room above each other.
+    names = list(panels)
+    columns = [[name] for name in names] if len(names) < 3 else [names[:1], names[1:]]
+    heights = [sum(len(rows[name]) for name in column) + 3 * len(column) for column in columns]
+    figure = Figure(
+        figsize=(4.8 * (1 + len(columns)), 0.6 + 0.2 * max(len(report.results) + 3, *heights, 11)),
+        layout="constrained",
+    )
+    grid = figure.add_gridspec(1, 1 + len(columns))
+    axis = figure.add_subplot(grid[0])
     areas = {name: result.scores["roc_auc"] for name, result in report.results.items()}
     draw_intervals(
-        axes[0],
+        axis,
         [(name, (a.mean, a.interval.low, a.interval.high), "black") for name, a in areas.items()],
     )
-    axes[0].axvline(0.5, color="grey", linestyle=":", linewidth=1)
-    axes[0].set_xlabel("ROC AUC, mean over classes")
-    for axis, (measure, found) in zip(axes[1:], panels.items(), strict=True):
-        draw_intervals(axis, [row for name, test in found for row in _rows_of_test(name, test)])
-        for threshold in {test.threshold for _, test in found}:
-            axis.axvline(threshold, color="tab:red", linestyle="--", linewidth=1)
-        axis.set_xlabel(textwrap.fill(measure, _LABEL_WIDTH))
+    axis.axvline(0.5, color="grey", linestyle=":", linewidth=1)
+    axis.set_xlabel("ROC AUC, mean over classes")
+    for place, column in enumerate(columns, start=1):
+        cells = grid[place].subgridspec(
+            len(column), 1, height_ratios=[len(rows[name]) for name in column]
+        )
+        for line, measure in enumerate(column):
+            axis = figure.add_subplot(cells[line])
+            draw_intervals(axis, rows[measure])
+            for threshold in {float(test.threshold or 0) for _, test in panels[measure]}:
+                axis.axvline(threshold, color="tab:red", linestyle="--", linewidth=1)
+            axis.set_xlabel(textwrap.fill(measure, _LABEL_WIDTH), loc="right")
     return figure
 
 
