@@ -334,6 +334,16 @@ def test_ridge_regression_which_cannot_be_asked_passes_nothing_on(images):
     )
 
 
+class BrokenRouting(LogisticRegression):
+    def get_metadata_routing(self):
+        raise TypeError("broken routing")
+
+
+def test_an_error_in_the_routing_of_a_classifier_is_not_hidden(images):
+    with pytest.raises(TypeError, match="broken routing"):
+        cross_validate(BrokenRouting(), images, LABELS, n_splits=3)
+
+
 @pytest.mark.parametrize("inner", ["pixels", "transfer"])
 def test_a_stack_with_the_classifier_that_it_brings_is_taken(images, inner):
     inside = DomainExtensionTransfer(network(), epochs=1) if inner == "transfer" else None

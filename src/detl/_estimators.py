@@ -110,7 +110,7 @@ def _splitters_without_groups(classifier: Any) -> Iterator[tuple[str, Any]]:
     """Yield the splitters by group in it, with their names, that no groups come to."""
     parameters = classifier.get_params(deep=True)
     for name, splitter in parameters.items():
-        if not (hasattr(splitter, "split") and _consumes_groups(splitter, "split")):
+        if not (_is_splitter(splitter) and _consumes_groups(splitter, "split")):
             continue
         names = name.split("__")[:-1]
         inside = [parameters["__".join(names[: k + 1])] for k in range(len(names))]
@@ -120,6 +120,13 @@ def _splitters_without_groups(classifier: Any) -> Iterator[tuple[str, Any]]:
         stacked = any(isinstance(part, StackingClassifier) for part in [classifier, *inside])
         if stacked or not (passed_on and _routes_to_splitter(owner)):
             yield name, splitter
+
+
+def _is_splitter(value: Any) -> bool:
+    """Whether it splits images as scikit-learn's splitters do; strings split too, and a class."""
+    return all(hasattr(value, what) for what in ("split", "get_metadata_routing")) and not (
+        isinstance(value, type)
+    )
 
 
 def _routes_to_splitter(estimator: Any) -> bool:
@@ -143,9 +150,8 @@ def wants_groups(classifier: Any) -> bool:
 def _consumes_groups(estimator: Any, method: str) -> bool:
     try:
         return bool(estimator.get_metadata_routing().consumes(method, ["groups"]))
-    # AdaBoost and a few others pass on nothing; RidgeClassifierCV asks itself without end; what has
-    # a method split may be a string.
-    except (NotImplementedError, RecursionError, AttributeError, TypeError):
+    # AdaBoost and a few others pass on nothing; RidgeClassifierCV asks itself without end.
+    except (NotImplementedError, RecursionError):
         return False
 
 
