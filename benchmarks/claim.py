@@ -13,7 +13,7 @@ import argparse
 import csv
 import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import keras
@@ -25,6 +25,7 @@ from benchmarks import radiographs
 from detl import comparison
 from examples.covid_chest_xray import experiment, material, phantoms
 
+Taught = tuple[np.ndarray, np.ndarray, np.ndarray]  # images, labels, patients
 WIDTH, N_FOLDS, N_CLASSES = 0.25, 5, 4
 SEEDS = (0, 1, 2)
 # Decided beforehand, the same for all.
@@ -76,29 +77,30 @@ def main() -> None:
     data = radiographs.read(parsed.data, size=parsed.size, pneumonia="any")
     n = len(data.train.labels)
     teachers = {
-        ADULTS: (data.train.images, data.train.labels, data.train.patients),
-        CHILDREN: children(parsed.data / "kermany", n, parsed.size),
-        DRAWN: drawn(n, parsed.size),
+        ADULTS: lambda: (data.train.images, data.train.labels, data.train.patients),
+        CHILDREN: lambda: children(parsed.data / "kermany", n, parsed.size),
+        DRAWN: lambda: drawn(n, parsed.size),
     }
     found: dict[tuple[str, int, int], detl.CrossValidationResult] = {}
     for seed in parsed.seeds:
         sources = Sources(parsed, data, teachers, seed)
-        for n, name in itertools.product(parsed.per_class, parsed.only):
-            if not sources.known(name) or (n != ALL and name not in CURVES):
+        for each, name in itertools.product(parsed.per_class, parsed.only):
+            if not sources.known(name) or (each != ALL and name not in CURVES):
                 continue
             settings = f"{parsed.size}_pixels_{parsed.target_epochs}_epochs"
-            kept = parsed.output / "results" / settings / f"{slug(name)}_{n or 'all'}_{seed}.json"
+            file = f"{slug(name)}_{each or 'all'}_{seed}.json"
+            kept = parsed.output / "results" / settings / file
             if parsed.keep and kept.exists():
-                found[name, n, seed] = detl.CrossValidationResult.load(kept)
+                found[name, each, seed] = detl.CrossValidationResult.load(kept)
             else:
                 transfer = sources.transfer(name)
-                result = cross_validated(transfer, data.target, n, seed, parsed, name)
-                found[name, n, seed] = result
+                result = cross_validated(transfer, data.target, each, seed, parsed, name)
+                found[name, each, seed] = result
                 if parsed.keep:
                     kept.parent.mkdir(parents=True, exist_ok=True)
                     result.save(kept)
-            print(f"seed {seed}, {n or 'all'} per class, {name}", flush=True)
-            print(found[name, n, seed].scores["accuracy"], flush=True)
+            print(f"seed {seed}, {each or 'all'} per class, {name}", flush=True)
+            print(found[name, each, seed].scores["accuracy"], flush=True)
         write(parsed.output, found, data.target, parsed)
 
 
@@ -109,7 +111,7 @@ class Sources:
         self,
         parsed: argparse.Namespace,
         data: material.Material,
-        teachers: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]],
+        teachers: Mapping[str, Callable[[], Taught]],
         seed: int,
     ) -> None:
         self.parsed, self.teachers, self.seed = parsed, teachers, seed
@@ -136,25 +138,22 @@ class Sources:
         runs, seed = self.parsed.runs, self.seed
         if name == LITE_ADULTS:
             backbone = keras.Model(self.lite_untrained.inputs, self.lite_untrained.layers[-1].input)
-            path, taught = runs / f"lite0_0_{seed}.keras", self.teachers[ADULTS]
+            path, teacher = runs / f"lite0_0_{seed}.keras", self.teachers[ADULTS]
         else:
             i = list(self.teachers).index(name)
-            path, taught = runs / f"{self.parsed.backbone}_{i}_{seed}.keras", self.teachers[name]
+            path, teacher = runs / f"{self.parsed.backbone}_{i}_{seed}.keras", self.teachers[name]
             backbone = self.untrained
-        source = trained(backbone, taught, path, seed)
+        source = trained(backbone, teacher, path, seed)
         return detl.DomainExtensionTransfer(source, **self.target)
 
 
 def trained(
-    backbone: keras.Model,
-    taught: tuple[np.ndarray, np.ndarray, np.ndarray],
-    path: Path,
-    seed: int,
+    backbone: keras.Model, teacher: Callable[[], Taught], path: Path, seed: int
 ) -> detl.SourceModel:
     """Pretrain, or load what was pretrained; a fifth of the patients is held out to validate."""
     if path.exists():
         return detl.load_source(path)
-    images, labels, patients = taught
+    images, labels, patients = teacher()
     source = detl.pretrain(backbone, images, labels, groups=patients, random_state=seed, **SOURCE)
     print(f"{path.name}: validation accuracy {max(source.history['val_accuracy']):.3f}", flush=True)
     source.save(path)

@@ -80,6 +80,8 @@ class Epochs(keras.callbacks.Callback):
         """Move the average towards the weights, ten times an epoch."""
         if batch % self.every:
             return
+        if keras.backend.backend() == "jax":
+            self.model.jax_state_sync()  # while an epoch runs, the variables are not the model's
         weights = self.model.get_weights()
         self.average = self.average or [weight.copy() for weight in weights]
         for mean, now in zip(self.average, weights):
@@ -310,6 +312,18 @@ LEVERS: dict[str, dict[str, Any]] = {
 }
 # Added when the first ten of AlexNet had been seen.
 LEVERS["stronger augmentation, further images"] = {**STRONGER, "further": "images_64"}
+# Added for a GPU, when all others had been seen: networks as wide as the paper's.
+LEVERS |= {
+    "width 1": {"width": 1.0},
+    "vgg16, width 1": {"backbone": "vgg16", "width": 1.0},
+    "resnet50, width 1": {"backbone": "resnet50", "width": 1.0},
+    "resnet50, width 1, stronger augmentation, further images": {
+        **STRONGER,
+        "backbone": "resnet50",
+        "width": 1.0,
+        "further": "images_64",
+    },
+}
 VARIANTS = {name: dataclasses.replace(BASE, **change) for name, change in LEVERS.items()}
 
 

@@ -233,6 +233,79 @@ def test_a_run_with_other_settings_is_not_published_as_another_seed(tmp_path):
     assert not (published / "seeds").exists()  # nothing of the run, not only not this one
 
 
+def test_another_seed_may_be_of_a_machine_with_another_number_format(tmp_path):
+    published = tmp_path / "published"
+    for path, seed, precision in (
+        (published / "vgg16/results.json", 0, "auto"),
+        (tmp_path / "run/vgg16/numbers/results.json", 1, "float32"),
+    ):
+        record(path, seed=seed, accuracies={"strict": 0.4}, leaks=[("paper", "strict", 0.1)])
+        run = json.loads(path.read_text())
+        run["settings"]["profile"]["precision"] = precision
+        path.write_text(json.dumps(run))
+    (copy,) = report.copy_other_seed(tmp_path / "run", published)
+    assert copy.name == "alexnet_1.json"
+
+
+def variant(folder, *, protocol, right, rate=1e-4, width=1.0, names=("a", "b", "c", "d")):
+    """Write what a run of one protocol leaves: a record, and whether each image was told right."""
+    path = folder / "vgg16/numbers/results.json"
+    record(path, seed=0, accuracies={protocol: np.mean(right)}, backbone="vgg16", width=width)
+    run = json.loads(path.read_text())
+    run["settings"]["profile"]["target_learning_rate"] = rate
+    run["target"][protocol] |= {"classes": ["no", "yes"], "per_class": {"sensitivity": [0.25, 1]}}
+    run["source"] = {
+        experiment.PROTOCOLS[protocol].source: {
+            "epochs": 7,
+            "training_accuracy": 0.9,
+            "accuracy_on_normal_and_other_of_the_target": 0.8,
+        }
+    }
+    run |= {"epochs": {"epochs": 9}, "versions": {"backend": "tensorflow 0"}}
+    path.write_text(json.dumps(run))
+    rows = [
+        {"image": name, "patient": name, "label": "yes", "prediction": "yes" if told else "no"}
+        for name, told in zip(names, right, strict=True)
+    ]
+    report._write_csv(path.parent / f"predictions_{protocol}.csv", rows)
+
+
+def test_runs_with_other_settings_stand_in_one_table_beside_strict_of_the_same_network(tmp_path):
+    variant(tmp_path / "sound", protocol="strict", right=[1, 0, 0, 0])
+    variant(tmp_path / "heart", protocol="paper-by-heart", right=[1, 1, 1, 0], rate=1e-3)
+    variant(tmp_path / "narrow", protocol="paper-by-heart", right=[1, 0, 1, 0], width=0.25)
+    destination = tmp_path / "published"
+    copies = report.copy_variants([tmp_path / "narrow"], destination)
+    copies += report.copy_variants([tmp_path / "sound", tmp_path / "heart"], destination)
+    names = ["narrow_vgg16.json", "sound_vgg16.json", "heart_vgg16.json"]
+    assert [copy.name for copy in copies] == names
+    narrow, heart, sound = read_csv(destination / "variants.csv")
+    assert [row["width"] for row in (narrow, heart, sound)] == ["0.25", "1.0", "1.0"]
+    # No strict run of this width.
+    assert (narrow["points more than strict"], sound["points more than strict"]) == ("", "")
+    more = [1, 1, 1, 0], [1, 0, 0, 0]
+    expected = experiment.paired(np.subtract(*more).astype(float), np.array(list("abcd")))
+    assert expected["accuracy"] == 0.5
+    assert heart["points more than strict"] == "+50.0 ({:+.1f} to {:+.1f})".format(
+        100 * expected["low"], 100 * expected["high"]
+    )
+    assert (heart["target's rate"], heart["epochs"], heart["source's epochs"]) == (
+        "0.001",
+        "9",
+        "7",
+    )
+    assert (heart["accuracy"], heart["sensitivity no"]) == ("0.750 (0.650 to 0.850)", "0.25")
+    assert heart["on the target's normal and other"] == "0.800"
+
+
+def test_runs_of_other_images_are_not_compared(tmp_path):
+    variant(tmp_path / "sound", protocol="strict", right=[1, 0, 0, 0])
+    variant(tmp_path / "heart", protocol="paper", right=[1, 1, 1, 0], names="abce")
+    with pytest.raises(ValueError, match="not of the same images in the same order"):
+        report.copy_variants([tmp_path / "sound", tmp_path / "heart"], tmp_path / "published")
+    assert not (tmp_path / "published").exists()
+
+
 @pytest.mark.slow
 def test_a_source_model_is_used_again_only_with_the_same_settings_and_images(
     finished, drawn, tmp_path

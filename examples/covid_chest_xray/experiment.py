@@ -21,6 +21,7 @@ from sklearn.svm import SVC
 
 import detl
 from examples.covid_chest_xray import report, tables
+from examples.covid_chest_xray.differences import paired
 from examples.covid_chest_xray.material import Array, Material, Part
 from examples.covid_chest_xray.profiles import Profile
 from examples.covid_chest_xray.protocols import (
@@ -417,15 +418,6 @@ def worth(
 def right(result: detl.CrossValidationResult) -> Array:
     """Return 1 for each image that is classified as it should be, else 0, ``(n,)``."""
     return (result.predictions == result.labels).astype(float)
-
-
-def paired(more: Array, patients: Array, *, n_draws: int = 2000) -> dict[str, float]:
-    """Return the mean of a difference ``(n,)`` and its 95 % interval, a bootstrap over patients."""
-    _, group = np.unique(patients, return_inverse=True)
-    sums, sizes = np.bincount(group, more), np.bincount(group)
-    drawn = np.random.default_rng(0).integers(len(sums), size=(n_draws, len(sums)))
-    low, high = np.quantile(sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1), [0.025, 0.975])
-    return {"accuracy": float(more.mean()), "low": float(low), "high": float(high)}
 
 
 def explain(

@@ -22,7 +22,9 @@ import sklearn
 from matplotlib.figure import Figure
 
 import detl
+from examples.covid_chest_xray.differences import paired
 from examples.covid_chest_xray.material import Array, Part
+from examples.covid_chest_xray.protocols import HONEST, PROTOCOLS
 
 if TYPE_CHECKING:
     from examples.covid_chest_xray.experiment import Explanation
@@ -147,7 +149,7 @@ def copy_other_seed(output: str | Path, destination: str | Path) -> list[Path]:
     """Put the numbers of the same run with another seed beside those that are published.
 
     ``seeds.csv`` and ``seeds_leaks.csv`` have a column for each seed, of every record that is
-    published there.
+    published there. The number format may be another one: with "auto" the machine decides it.
 
     Parameters
     ----------
@@ -176,10 +178,13 @@ def copy_other_seed(output: str | Path, destination: str | Path) -> list[Path]:
                     f"{path} has seed {_seed(run)}, which is published already; give the output of "
                     "a run with another."
                 )
-            if run["settings"]["profile"] != one["settings"]["profile"]:
+            theirs, published = (
+                _without_machine(each["settings"]["profile"]) for each in (run, one)
+            )
+            if theirs != published:
                 raise ValueError(
-                    f"{path} has the settings {run['settings']['profile']}, published are "
-                    f"{one['settings']['profile']}; runs may differ in their seeds only."
+                    f"{path} has the settings {theirs}, published are {published}; runs may differ "
+                    "in their seeds only."
                 )
     (destination / "seeds").mkdir(parents=True, exist_ok=True)
     for path, copy in copies.items():
@@ -190,6 +195,47 @@ def copy_other_seed(output: str | Path, destination: str | Path) -> list[Path]:
     _write_csv(destination / "seeds.csv", _seed_rows(runs))
     _write_csv(destination / "seeds_leaks.csv", _seed_leak_rows(runs))
     return list(copies.values())
+
+
+def copy_variants(outputs: Sequence[str | Path], destination: str | Path) -> list[Path]:
+    """Publish runs that differ in their settings: a record each, and one table of all records.
+
+    A protocol's accuracy is compared, over the same images, with ``strict`` of a run of the same
+    network, width and seed among ``outputs``, if there is one.
+
+    Parameters
+    ----------
+    outputs : list of paths
+        What ``--output`` was, of each run.
+    destination : path
+        Gets ``OUTPUT_BACKBONE.json`` for each, and ``variants.csv``, which also has the records
+        that were there before.
+
+    Returns
+    -------
+    list of Path
+        The records written.
+    """
+    folders = [folder for output in outputs for folder in _numbers_of(output)]
+    runs = {folder: json.loads((folder / "results.json").read_text()) for folder in folders}
+    honest = {_kind(run): folder for folder, run in runs.items() if HONEST in run["target"]}
+    for folder, run in runs.items():
+        sound = honest.get(_kind(run))
+        run["more_than_strict"] = {
+            name: _more(folder / f"predictions_{name}.csv", sound / f"predictions_{HONEST}.csv")
+            for name in run["target"]
+            if sound is not None and name != HONEST
+        }
+    destination = Path(destination)
+    destination.mkdir(parents=True, exist_ok=True)
+    copies = []
+    for folder, run in runs.items():
+        copies.append(destination / f"{folder.parents[1].name}_{_network(run)}.json")
+        copies[-1].write_text(json.dumps(run, indent=2) + "\n")
+    records = [json.loads(path.read_text()) for path in sorted(destination.glob("*.json"))]
+    records.sort(key=_kind)
+    _write_csv(destination / "variants.csv", _variant_rows(records))
+    return copies
 
 
 def draw_pictures(
@@ -264,12 +310,7 @@ def _protocol_rows(runs: Iterable[Mapping[str, Any]]) -> Iterable[dict[str, Any]
                 "protocol": name,
                 "accuracy": f"{found['accuracy']:.3f} ± {found['accuracy_std']:.3f}",
                 "95 % interval": _between(found["interval"]),
-                **{
-                    f"sensitivity {label}": f"{value:.2f}"
-                    for label, value in zip(
-                        found["classes"], found["per_class"]["sensitivity"], strict=True
-                    )
-                },
+                **_sensitivities(found),
                 "test images of patients also trained on": f"{found['share_of_test_images']:.0%}",
             }
 
@@ -333,6 +374,40 @@ def _seed_leak_rows(runs: Sequence[Mapping[str, Any]]) -> Iterable[dict[str, Any
         }
 
 
+def _variant_rows(runs: Iterable[Mapping[str, Any]]) -> Iterable[dict[str, Any]]:
+    """Yield what decides a run beside what it reached."""
+    known = "accuracy_on_normal_and_other_of_the_target"
+    for run in runs:
+        profile = run["settings"]["profile"]
+        for name, found in run["target"].items():
+            source = run["source"][PROTOCOLS[name].source]
+            more = run.get("more_than_strict", {}).get(name)
+            yield {
+                "network": _network(run),
+                "width": profile["width"],
+                "protocol": name,
+                "source's epochs": source["epochs"],
+                "its training accuracy": f"{source['training_accuracy']:.3f}",
+                "on the target's normal and other": f"{source[known]:.3f}",
+                "target's rate": f"{profile['target_learning_rate']:g}",
+                "epochs": run["epochs"]["epochs"],
+                "accuracy": f"{found['accuracy']:.3f} ({_between(found['interval'])})",
+                **_sensitivities(found),
+                "points more than strict": _points(more) if more else "",
+                "computed with": run["versions"]["backend"],
+            }
+
+
+def _more(leaky: Path, sound: Path) -> dict[str, float]:
+    """Return by how much the predictions of one file are better than another's, images paired."""
+    rows = [list(csv.DictReader(path.read_text().splitlines())) for path in (leaky, sound)]
+    names, other_names = ([row["image"] for row in each] for each in rows)
+    if names != other_names:
+        raise ValueError(f"{leaky} and {sound} are not of the same images in the same order.")
+    right = [np.array([row["prediction"] == row["label"] for row in each], float) for each in rows]
+    return paired(right[0] - right[1], np.array([row["patient"] for row in rows[0]]))
+
+
 def _rival_rows(runs: Sequence[Mapping[str, Any]]) -> Iterable[dict[str, Any]]:
     """Yield the rivals, the same for all networks, and by how much each network is better."""
     by_folds = _of_any(runs, "rivals")
@@ -388,6 +463,20 @@ def _of_any(runs: Iterable[Mapping[str, Any]], name: str) -> dict[str, Any]:
 
 def _network(run: Mapping[str, Any]) -> str:
     return str(run["settings"]["backbone"])
+
+
+def _sensitivities(found: Mapping[str, Any]) -> dict[str, str]:
+    by_class = zip(found["classes"], found["per_class"]["sensitivity"], strict=True)
+    return {f"sensitivity {label}": f"{value:.2f}" for label, value in by_class}
+
+
+def _kind(run: Mapping[str, Any]) -> tuple[str, float, int]:
+    """Return what two runs must have in common to be compared image by image."""
+    return _network(run), float(run["settings"]["profile"]["width"]), _seed(run)
+
+
+def _without_machine(profile: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in profile.items() if name != "precision"}
 
 
 def _seed(run: Mapping[str, Any]) -> int:
