@@ -80,8 +80,6 @@ class Epochs(keras.callbacks.Callback):
         """Move the average towards the weights, ten times an epoch."""
         if batch % self.every:
             return
-        if keras.backend.backend() == "jax":
-            self.model.jax_state_sync()  # while an epoch runs, the variables are not the model's
         weights = self.model.get_weights()
         self.average = self.average or [weight.copy() for weight in weights]
         for mean, now in zip(self.average, weights):

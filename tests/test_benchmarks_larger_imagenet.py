@@ -1,46 +1,66 @@
 """The benchmark of larger ImageNet networks: who is averaged, and with whom that is compared."""
 
-import numpy as np
-import pytest
+from types import SimpleNamespace
 
-from benchmarks import larger_imagenet, target_draws
-from benchmarks.efficientnet_lite0 import BLOCKS, efficientnet_lite0, scaled
+import numpy as np
+from sklearn.dummy import DummyClassifier
+from sklearn.linear_model import LogisticRegression
+
+import detl
+from benchmarks import larger_imagenet
+from benchmarks.efficientnet_lite0 import BLOCKS, scaled
+from benchmarks.honest import CLASSIFIERS, cell, points
+from benchmarks.target_draws import fitted, folds_of
 from examples.covid_chest_xray import material
 
+CLASSES = ("covid-19", "normal", "other", "pneumonia")
 
-@pytest.fixture
-def target():
-    """Return 60 patients with an image each, of four classes that brightness tells apart."""
-    generator = np.random.default_rng(0)
-    labels = np.repeat(["covid-19", "normal", "other", "pneumonia"], 15)
-    level = np.repeat([30, 80, 130, 180], 15)[:, None, None, None]
-    images = np.clip(level + generator.normal(0, 25, (60, 32, 32, 1)), 0, 255).astype("uint8")
+
+def test_each_network_and_their_mean_stand_beside_the_best_rival(monkeypatch):
+    labels = np.repeat(CLASSES, 15)
     names = np.array([f"{k}" for k in range(60)])
-    return material.Part(
-        images=images, labels=labels, patients=names, names=names, collections=names
+    target = material.Part(
+        images=np.zeros((60, 32, 32, 1), "uint8"),
+        labels=labels,
+        patients=names,
+        names=names,
+        collections=names,
     )
+    generator = np.random.default_rng(0)
+    seen = {  # one network tells the first two classes, the other the last two
+        name: (labels[:, None] == told) + generator.normal(0, 0.5, (60, 2))
+        for name, told in (("small", CLASSES[:2]), ("large", CLASSES[2:]))
+    }
+    thumbnail = generator.normal(0, 1, (60, 2)) + 2 * (labels == CLASSES[0])[:, None]
+    monkeypatch.setattr(
+        larger_imagenet,
+        "features",
+        lambda network, _: {"block 1": seen[network.name], "thumbnail": thumbnail},
+    )
+    member = {"layers": "block", "grid": 1, "classifier": "regression"}
+    monkeypatch.setattr(larger_imagenet, "MEMBERS", {"one": member, "again": member})
+    rivals = {"blind": DummyClassifier(), "seeing": LogisticRegression()}
+    monkeypatch.setattr(larger_imagenet, "RIVALS", rivals)
 
-
-def test_each_network_and_their_mean_stand_beside_the_best_rival(target, monkeypatch):
-    few = {name: target_draws.MEMBERS[name] for name in list(target_draws.MEMBERS)[-2:]}
-    monkeypatch.setattr(larger_imagenet, "MEMBERS", few)
-    monkeypatch.setattr(target_draws, "MEMBERS", few)
-    networks = [efficientnet_lite0((32, 32, 1), version=version) for version in (0, 1)]
+    networks = [SimpleNamespace(name=name) for name in seen]
     rows = larger_imagenet.compared(networks, target, 0)
-    names = ["efficientnet_lite0", "efficientnet_lite1", "mean of all"]
-    assert [row["features of"] for row in rows] == names
-    first, _, mean = rows
-    assert first["points more than the first"] == ""
-    accuracy = {row["features of"]: float(row["accuracy"].split()[0]) for row in rows}
-    rival, name = rows[0]["best rival"].split(", ", 1)
-    assert name in target_draws.RIVALS
-    for row in rows:
-        more = float(row["points more than it"].split()[0])
-        expected = 100 * (accuracy[row["features of"]] - float(rival))
-        assert more == pytest.approx(expected, abs=0.15)
-    more = float(mean["points more than the first"].split()[0])
-    assert more == pytest.approx(100 * (accuracy[names[2]] - accuracy[names[0]]), abs=0.15)
-    assert {row["patients"] for row in rows} == {"60"}
+
+    folds = folds_of(target, 0)
+    expected = {
+        name: fitted(CLASSIFIERS["regression"], values, folds) for name, values in seen.items()
+    }
+    expected["mean of all"] = detl.average_results(list(expected.values()))
+    rival = fitted(rivals["seeing"], thumbnail, folds)
+    first = expected["small"]
+    assert len({result.accuracy for result in (*expected.values(), rival)}) == 4
+    assert [row["features of"] for row in rows] == list(expected)
+    for row, result in zip(rows, expected.values()):
+        assert row["accuracy"] == cell(result)
+        assert row["best rival"] == f"{rival.accuracy:.3f}, seeing"
+        assert row["points more than it"] == points(result, rival, target)
+        more = "" if result is first else points(result, first, target)
+        assert row["points more than the first"] == more
+        assert (row["images"], row["patients"], row["seed"]) == ("60", "60", "0")
 
 
 def test_versions_grow_as_published():
