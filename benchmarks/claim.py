@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 
 import detl
 from benchmarks import radiographs
-from detl import comparison
+from detl.validation import comparison
 from examples.covid_chest_xray import experiment, material, phantoms
 
 Taught = tuple[np.ndarray, np.ndarray, np.ndarray]  # images, labels, patients

@@ -28,7 +28,8 @@ import keras
 import numpy as np
 from PIL import Image
 
-from detl import _duplicates, backbones, images, load_source
+from detl import backbones, images, load_source
+from detl.folds.copies import THRESHOLD, copies_within, sketch
 from examples.covid_chest_xray.tables import Records, read_covid, read_nih
 
 SEED = 0
@@ -137,12 +138,12 @@ def centred_features(pixels: np.ndarray, network: keras.Model, mean: np.ndarray)
 
 def thumbnails(pixels: np.ndarray) -> np.ndarray:
     """Return the first step of detl alone: 8 x 8 cells."""
-    return _duplicates.sketch(pixels[..., np.newaxis]).coarse[0].reshape(len(pixels), -1)
+    return sketch(pixels[..., np.newaxis]).coarse[0].reshape(len(pixels), -1)
 
 
 def details(pixels: np.ndarray) -> np.ndarray:
     """Return the fine detail of detl's second step, to be compared without moving it."""
-    sketches = _duplicates.sketch(pixels[..., np.newaxis])
+    sketches = sketch(pixels[..., np.newaxis])
     return sketches.fine[0].reshape(len(pixels), -1).astype("float32")
 
 
@@ -181,7 +182,7 @@ def compare_in_detail(
     """Return the scores of detl's two steps; -1 for pairs that the first leaves out."""
     n = len(pixels)
     started = time.perf_counter()
-    found = _duplicates.copies_within(_duplicates.sketch(pixels[..., np.newaxis]), threshold=-1)
+    found = copies_within(sketch(pixels[..., np.newaxis]), threshold=-1)
     seconds = time.perf_counter() - started
     same = patients[found.pairs[:, 0]] == patients[found.pairs[:, 1]]
     best = {True: np.full(n, -1.0), False: np.full(n, -1.0)}
@@ -192,7 +193,7 @@ def compare_in_detail(
     copies = {}
     for kind, of in planted.items():
         together = np.concatenate([pixels, of.pixels])[..., np.newaxis]
-        found = _duplicates.copies_within(_duplicates.sketch(together), threshold=-1)
+        found = copies_within(sketch(together), threshold=-1)
         known = dict(zip(map(tuple, found.pairs.tolist()), found.scores))
         pairs = zip(of.originals.tolist(), range(n, len(together)))
         copies[kind] = np.array([known.get(pair, -1.0) for pair in pairs])
@@ -315,7 +316,7 @@ def main() -> None:
     scores = compare_in_detail(pixels, planted, of_whom)
     for title, threshold in (
         ("detl (thumbnails, then detail)", chosen_threshold(scores, first_half)),
-        ("detl, its own threshold", _duplicates.THRESHOLD),
+        ("detl, its own threshold", THRESHOLD),
     ):
         table.append(row(title, scores, planted, ~first_half, threshold))
         print(table[-1], flush=True)
@@ -324,7 +325,7 @@ def main() -> None:
     scores = compare_in_detail(every_pixel[order], planted, patients[order])
     everything = np.ones(len(order), dtype=bool)
     title = "detl, its own threshold, all images"
-    table.append(row(title, scores, planted, everything, _duplicates.THRESHOLD))
+    table.append(row(title, scores, planted, everything, THRESHOLD))
     print(table[-1], flush=True)
 
     arguments.output.parent.mkdir(parents=True, exist_ok=True)

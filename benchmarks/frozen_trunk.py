@@ -23,7 +23,7 @@ import keras
 import numpy as np
 
 from detl import DomainExtensionTransfer, backbones
-from detl._normalization import with_plain_layers
+from detl.networks.normalization import with_plain_layers
 
 N_CLASSES = 4
 BATCH = 32

@@ -189,7 +189,7 @@ def maps_of(library: str, network: str) -> Maps:
 def detl_maps(model: Any) -> Maps:
     """Return detl's maps, and its finished heatmap of Grad-CAM."""
     from detl import GradCAM
-    from detl._maps import METHODS
+    from detl.gradcam.methods import METHODS
 
     found = {
         method: GradCAM(model, method=method).explain(images(), CLASSES).raw for method in METHODS
@@ -532,7 +532,7 @@ def compare(maps: Path) -> list[dict[str, str]]:
 
 
 def _order() -> list[str]:
-    from detl._maps import METHODS
+    from detl.gradcam.methods import METHODS
 
     return ["gradcam", "gradcam, resized", *list(METHODS)[1:]]
 

@@ -23,7 +23,7 @@ import keras
 import numpy as np
 
 from detl import DomainExtensionTransfer, backbones
-from detl._batches import BatchStream, training_batches
+from detl.pretraining.batches import BatchStream, training_batches
 
 BATCH, N_CLASSES, ROUNDS, FITS, EPOCHS = 32, 4, 3, 2, 2
 GENERATOR, OURS = "Keras's, of a generator", "detl's"

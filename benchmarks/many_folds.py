@@ -17,7 +17,7 @@ import keras
 import numpy as np
 
 from detl import DomainExtensionTransfer, backbones, cross_validate
-from detl._workers import train_fold
+from detl.validation.workers import train_fold
 
 SIZE, WIDTH, N = 64, 0.25, 320
 ROUNDS = 3

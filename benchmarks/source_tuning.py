@@ -23,12 +23,13 @@ from sklearn.metrics import log_loss, roc_auc_score
 
 import detl
 from benchmarks import radiographs
-from detl import _graphs
-from detl._batches import balanced_weights, integer_seed, seed_sequence, training_batches
-from detl._heads import with_logits, with_probabilities
-from detl._normalization import fused_layers, with_plain_layers
-from detl._precision import dtype_policy
-from detl.pretraining import _adam
+from detl.networks import graphs
+from detl.networks.heads import with_logits, with_probabilities
+from detl.networks.normalization import fused_layers, with_plain_layers
+from detl.networks.precision import dtype_policy
+from detl.pretraining.batches import balanced_weights, training_batches
+from detl.pretraining.training import _adam
+from detl.seeds import integer_seed, seed_sequence
 from examples.covid_chest_xray import material, tables
 
 SIZE = 128
@@ -155,14 +156,14 @@ def train(
     backbone = getattr(detl.backbones, variant.backbone)(
         part.images.shape[1:], width=variant.width, **options
     )
-    network = _graphs.copy_model(
+    network = graphs.copy_model(
         backbone,
         dtype_policy=dtype_policy(variant.precision),
         seeds=np.random.default_rng(seeds[1]),
         replacing=fused_layers(),
     )
     network = with_logits(network, len(classes), integer_seed(seeds[1]))
-    _graphs.seed_noise(network, integer_seed(seeds[3]))
+    graphs.seed_noise(network, integer_seed(seeds[3]))
     steps = -(-len(rows) // variant.batch_size)
     amounts = {name: getattr(variant, name) for name in AUGMENTATION}
     augmentation = detl.Augmentation(**amounts)

@@ -44,9 +44,9 @@ def trial(on_epoch: OnEpoch, *, network: str, precision: str, change: str) -> No
     import keras
 
     import detl
-    from detl import _graphs
-    from detl._normalization import with_plain_layers
-    from detl.tail import Tail
+    from detl.networks import graphs
+    from detl.networks.normalization import with_plain_layers
+    from detl.transfer.tail import Tail
 
     options = {"normalization": None} if network == "vgg16" else {}
     source = getattr(detl.backbones, network)((224, 224, 1), **options)
@@ -58,7 +58,7 @@ def trial(on_epoch: OnEpoch, *, network: str, precision: str, change: str) -> No
     if change != "one kernel for normalisation":  # which was kept: the others are without it
         model = with_plain_layers(model)
     if change == "gradient of the inputs as W dy^T":
-        model = _graphs.copy_model(model, replacing={keras.layers.Dense: dense_of_other_layout()})
+        model = graphs.copy_model(model, replacing={keras.layers.Dense: dense_of_other_layout()})
     if model is not tail.model:
         tail = Tail(model, learning_rate=RATE, momentum=MOMENTUM)
     if change == "XLA":

@@ -10,7 +10,7 @@ from keras import layers
 
 import detl
 from detl import folds
-from detl.results import CrossValidationResult, FoldResult
+from detl.validation.results import CrossValidationResult, FoldResult
 
 SHAPE = (16, 16, 1)
 

@@ -1,5 +1,6 @@
 """The package as a whole: what `import detl` costs and offers."""
 
+import importlib
 import subprocess
 import sys
 from importlib.metadata import version
@@ -8,6 +9,82 @@ import pytest
 
 import detl
 
+# What `import detl.<room>` offers, and nothing else.
+ROOMS = {
+    "backbones": ["alexnet", "block_names", "from_application", "resnet50", "vgg16"],
+    "faithfulness": [
+        "Curve",
+        "Estimate",
+        "Localization",
+        "Randomization",
+        "box_masks",
+        "deletion",
+        "energy",
+        "insertion",
+        "intersection_over_union",
+        "pointing_game",
+        "randomization",
+        "road",
+    ],
+    "features": ["FeatureExtractor", "clear_cache", "extract"],
+    "folds": [
+        "Audit",
+        "Indices",
+        "audit",
+        "balanced_holdout",
+        "from_splitter",
+        "leave_one_collection_out",
+        "stratified_folds",
+    ],
+    "gradcam": ["Explanation", "GradCAM"],
+    "images": ["LoadedImages", "load", "load_folders"],
+    "metrics": [
+        "OVERALL",
+        "PER_CLASS",
+        "Interval",
+        "Predictions",
+        "RocCurve",
+        "Score",
+        "class_table",
+        "reliability",
+        "roc_curves",
+        "scores",
+    ],
+    "plots": [
+        "confusion_matrix",
+        "heatmap_grid",
+        "learning_curves",
+        "most_confused",
+        "overlay",
+        "reliability_diagram",
+        "roc_curves",
+        "shortcut_report",
+    ],
+    "pretraining": ["Augmentation", "SourceModel", "load_source", "pretrain"],
+    "shortcuts": [
+        "Figure",
+        "ShortcutReport",
+        "ShortcutTest",
+        "attention",
+        "collection_test",
+        "examine",
+        "region_test",
+        "rivals",
+    ],
+    "transfer": ["DomainExtensionTransfer"],
+    "validation": [
+        "Comparison",
+        "CrossValidationResult",
+        "Difference",
+        "FoldError",
+        "FoldResult",
+        "average_results",
+        "compare",
+        "compare_results",
+        "corrected_t_test",
+        "cross_validate",
+    ],
+}
 HEAVY = ("keras", "matplotlib", "numpy", "scipy", "sklearn", "tensorflow")
 
 
@@ -39,6 +116,19 @@ def test_every_public_name_resolves_and_is_listed(name):
 
     assert found.__name__.rpartition(".")[2] == name
     assert name in dir(detl)
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_offers_its_public_names_and_nothing_else(room):
+    module = importlib.import_module(f"detl.{room}")
+
+    assert dir(module) == sorted(ROOMS[room])
+    assert all(hasattr(module, name) for name in ROOMS[room])
+
+
+def test_a_result_is_read_without_keras():
+    loaded = modules_loaded_by("from detl import CrossValidationResult")
+    assert loaded.isdisjoint({"keras", "tensorflow", "matplotlib"})
 
 
 def test_the_same_object_comes_back_every_time():

@@ -10,25 +10,16 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from detl import (
-        backbones,
-        faithfulness,
-        features,
-        folds,
-        images,
-        metrics,
-        plots,
-        shortcuts,
-    )
-    from detl.augmentation import Augmentation
-    from detl.averaging import average_results
-    from detl.comparison import Comparison, compare, compare_results
-    from detl.cross_validation import FoldError, cross_validate
-    from detl.extraction import FeatureExtractor
-    from detl.gradcam import GradCAM
-    from detl.pretraining import SourceModel, load_source, pretrain
-    from detl.results import CrossValidationResult
-    from detl.transfer import DomainExtensionTransfer
+    from detl import backbones, faithfulness, features, folds, images, metrics, plots, shortcuts
+    from detl.features.extraction import FeatureExtractor
+    from detl.gradcam.explaining import GradCAM
+    from detl.pretraining.augmentation import Augmentation
+    from detl.pretraining.training import SourceModel, load_source, pretrain
+    from detl.transfer.classifier import DomainExtensionTransfer
+    from detl.validation.averaging import average_results
+    from detl.validation.comparison import Comparison, compare, compare_results
+    from detl.validation.cross_validation import FoldError, cross_validate
+    from detl.validation.results import CrossValidationResult
 
     __version__: str
 
@@ -59,18 +50,18 @@ __all__ = [
 
 # Public name -> the module that defines it. Public names that are missing here are modules.
 _DEFINED_IN = {
-    "Augmentation": "augmentation",
-    "Comparison": "comparison",
-    "CrossValidationResult": "results",
+    "Augmentation": "pretraining",
+    "Comparison": "validation",
+    "CrossValidationResult": "validation",
     "DomainExtensionTransfer": "transfer",
-    "FeatureExtractor": "extraction",
-    "FoldError": "cross_validation",
+    "FeatureExtractor": "features",
+    "FoldError": "validation",
     "GradCAM": "gradcam",
     "SourceModel": "pretraining",
-    "average_results": "averaging",
-    "compare": "comparison",
-    "compare_results": "comparison",
-    "cross_validate": "cross_validation",
+    "average_results": "validation",
+    "compare": "validation",
+    "compare_results": "validation",
+    "cross_validate": "validation",
     "load_source": "pretraining",
     "pretrain": "pretraining",
 }

@@ -1,0 +1,244 @@
+"""Does a heatmap depend on what the model learned? Scramble its weights, from the top down."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+import numpy as np
+from scipy import stats
+
+from detl.checks import check_count
+from detl.faithfulness.estimates import (
+    Array,
+    Estimate,
+    centre_maps,
+    check_groups,
+    check_heatmaps,
+    counted,
+    estimates,
+    random_maps,
+    table,
+)
+from detl.gradcam.explaining import GradCAM
+from detl.networks.classifiers import (
+    check_classes_of,
+    check_images_for,
+    even_batch_size,
+    network_of,
+    probabilities_of,
+)
+from detl.seeds import seed_sequence
+
+_CHUNK = 32  # images ranked at once: bounds the memory
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Randomization:
+    """How alike heatmaps stay while the model loses what it learned.
+
+    Attributes
+    ----------
+    layers : tuple of tuple of str
+        Names of the layers that each step scrambled, in addition to those of the steps before.
+    correlations : numpy.ndarray of shape (n_steps, n)
+        Spearman's rank correlation over the pixels of each image, of its heatmap after the step
+        with that of the intact model, averaged over repeats. 0 where the heatmap went blank, NaN
+        where it had been.
+    steps : tuple of Estimate
+        Mean over images of each step.
+    random, centre : Estimate
+        Rank correlation of the intact model's heatmaps with a random map, and with a Gaussian at
+        the centre: what heatmaps that know nothing may reach.
+    class_indices : numpy.ndarray of int, shape (n,)
+        The class explained, in all steps.
+    blank : numpy.ndarray of bool, shape (n,)
+        Whether the heatmap of the intact model is zero everywhere. Such images do not count.
+    """
+
+    layers: tuple[tuple[str, ...], ...]
+    correlations: Array = field(repr=False)
+    steps: tuple[Estimate, ...]
+    random: Estimate
+    centre: Estimate
+    class_indices: Array = field(repr=False)
+    blank: Array = field(repr=False)
+
+    def __str__(self) -> str:
+        """Return a table: a line per step, named by the lowest layer it scrambled."""
+        title = (
+            "cascading randomisation, rank correlation with the intact model's heatmaps, "
+            f"{counted(len(self.blank), self.blank)}"
+        )
+        rows = [(names[-1], step) for names, step in zip(self.layers, self.steps)]
+        return table(title, [*rows, ("random map", self.random), ("centre", self.centre)])
+
+
+def randomization(
+    model: Any,
+    images: Any,
+    explain: Callable[..., Any] | None = None,
+    *,
+    class_index: Any = None,
+    n_steps: int = 10,
+    n_repeats: int = 5,
+    batch_size: int = 32,
+    groups: Any = None,
+    random_state: Any = None,
+) -> Randomization:
+    """Scramble the model's weights layer by layer, from the output down, and explain it anew.
+
+    Heatmaps that stay as they were do not show what the model learned, however plausible they look.
+
+    Parameters
+    ----------
+    model : keras.Model, SourceModel or DomainExtensionTransfer
+        The classifier. Its weights are put back, also after an exception; meanwhile nothing else
+        may use it.
+    images : array-like of shape (n, height, width, channels)
+        Pixels as the model takes them.
+    explain : callable, optional
+        Called as ``explain(images, class_index=...)``, returns heatmaps ``(n, height, width)`` in
+        [0, 1] of this very model, such as ``GradCAM(model, layer=...)``. By default
+        ``GradCAM(model)``.
+    class_index : int, str or array-like of shape (n,), optional
+        Column of the model's output, or name of a class where the model carries names; the same
+        for all images or one per image. By default the
+        class that the intact model predicts.
+    n_steps : int, default=10
+        A model with more layers than this has them scrambled in as many groups.
+    n_repeats : int, default=5
+        How often it is all done again, scrambled otherwise: one scrambled layer may by chance
+        favour what the trained one did, in all images alike, which the intervals do not know.
+    batch_size : int, default=32
+        Images per step of the model.
+    groups : array-like of shape (n,), optional
+        Whose image each is, such as the patient: groups are then what the intervals draw from.
+    random_state : int, numpy generator or None
+        Seed of the weights, the random maps and the intervals.
+
+    Returns
+    -------
+    Randomization
+        Correlations should fall towards 0 once the layer explained is scrambled.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If model, images or settings are others than above, or if ``explain`` returns no heatmaps.
+
+    Notes
+    -----
+    The numbers within each weight array change places. Adebayo et al. draw new ones instead; places
+    keep the scale of every layer whatever initialised it, batch normalisation included, so that
+    activations neither vanish nor overflow.
+
+    References
+    ----------
+    Adebayo et al. 2018, "Sanity Checks for Saliency Maps", NeurIPS, sec. 3.1, cascading
+    randomization.
+    """
+    check_count("n_steps", n_steps)
+    check_count("n_repeats", n_repeats)
+    check_count("batch_size", batch_size)
+    network = network_of(model)
+    images = check_images_for(network, images)
+    groups = check_groups(groups, len(images))
+    batch_size = even_batch_size(len(images), batch_size)
+    classes = check_classes_of(
+        model, class_index, probabilities_of(network, images, batch_size=batch_size)
+    )
+    explain = GradCAM(network, batch_size=batch_size) if explain is None else explain
+    of_weights, of_maps, of_interval = seed_sequence(random_state).spawn(3)
+
+    def heatmaps() -> Array:
+        return check_heatmaps(explain(images, class_index=classes), images.shape[:3])
+
+    intact = heatmaps()
+    size = intact.shape[1:]
+    rivals = [
+        random_maps(len(intact), size, np.random.default_rng(of_maps)),
+        centre_maps(len(intact), size),
+    ]
+    of_rivals = [_rank_correlations(intact, rival) for rival in rivals]
+    groups_of_layers = _from_the_top(network, n_steps)
+    found = np.empty((n_repeats, len(groups_of_layers), len(images)))
+    for repeat, seed in enumerate(of_weights.spawn(n_repeats)):
+        generator = np.random.default_rng(seed)
+        with _weights_kept(network):
+            for step, layers in enumerate(groups_of_layers):
+                for layer in layers:
+                    _scramble(layer, generator)
+                found[repeat, step] = _rank_correlations(intact, heatmaps())
+    correlations = found.mean(axis=0)
+    random, centre, *steps = estimates([*of_rivals, *correlations], groups=groups, seed=of_interval)
+    return Randomization(
+        layers=tuple(tuple(layer.name for layer in layers) for layers in groups_of_layers),
+        correlations=correlations,
+        steps=tuple(steps),
+        random=random,
+        centre=centre,
+        class_indices=classes,
+        blank=intact.max(axis=(1, 2)) <= 0,
+    )
+
+
+def _rank_correlations(maps: Array, others: Array) -> Array:
+    """Return Spearman's correlation of each pair, ``(n,)``: 0 if the other is flat, else NaN."""
+    found = np.empty(len(maps))
+    for start in range(0, len(maps), _CHUNK):
+        rows = slice(start, start + _CHUNK)
+        ranks = [
+            stats.rankdata(part[rows].reshape(len(part[rows]), -1), axis=1)
+            for part in (maps, others)
+        ]
+        first, second = (rank - rank.mean(axis=1, keepdims=True) for rank in ranks)
+        lengths = np.linalg.norm(first, axis=1), np.linalg.norm(second, axis=1)
+        with np.errstate(invalid="ignore"):
+            values = (first * second).sum(axis=1) / (
+                lengths[0] * np.where(lengths[1] > 0, lengths[1], 1)
+            )
+        found[rows] = values
+    return found
+
+
+def _from_the_top(network: keras.Model, n_steps: int) -> list[list[keras.layers.Layer]]:
+    """Return the layers that have weights to scramble, from the output down, in groups."""
+    layers = [
+        layer
+        for layer in dict.fromkeys(_leaves(network))
+        if any(np.prod(variable.shape) > 1 for variable in layer.weights)
+    ][::-1]
+    if not layers:
+        raise ValueError(f"{network.name!r} has no weights to scramble.")
+    parts = np.array_split(np.arange(len(layers)), min(n_steps, len(layers)))
+    return [[layers[i] for i in part] for part in parts]
+
+
+def _leaves(network: keras.Model) -> Iterator[keras.layers.Layer]:
+    """Yield the layers of a model, those of nested models in their place."""
+    for layer in network.layers:
+        if isinstance(layer, keras.Model):
+            yield from _leaves(layer)
+        else:
+            yield layer
+
+
+def _scramble(layer: keras.layers.Layer, generator: np.random.Generator) -> None:
+    for variable in layer.weights:
+        values = keras.ops.convert_to_numpy(variable)
+        variable.assign(generator.permutation(values.reshape(-1)).reshape(values.shape))
+
+
+@contextmanager
+def _weights_kept(network: keras.Model) -> Iterator[None]:
+    """Put all weights back on leaving."""
+    kept = [(variable, keras.ops.convert_to_numpy(variable).copy()) for variable in network.weights]
+    try:
+        yield
+    finally:
+        for variable, values in kept:
+            variable.assign(values)

@@ -1,0 +1,254 @@
+"""What a network sees in an image, as a row of numbers that any classifier can learn from."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import Tags
+from sklearn.utils.validation import check_is_fitted
+
+from detl.backbones.architectures import exit_of
+from detl.checks import check_count
+from detl.features.trunk import Views, known_or_extracted
+from detl.networks import graphs
+from detl.networks.graphs import weights_digest
+from detl.networks.normalization import fused_layers
+from detl.networks.precision import Precision, dtype_policy
+from detl.pretraining.augmentation import Augmentation
+from detl.pretraining.training import SharesSource, Source, source_network
+
+_PLAIN = Views(n_augmented=0, augmentation=Augmentation(), seed=0)
+
+
+class FeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SharesSource):
+    """Turn images into features of a trained network: a scikit-learn transformer.
+
+    Nothing of the network is trained. What its layers give is averaged over the cells of a grid, so
+    that a classifier of scikit-learn can learn from it, in seconds. Layers in the middle often
+    serve another task better than the last ones, which know most about the classes of the source
+    (Yosinski et al. 2014).
+
+    Parameters
+    ----------
+    source : SourceModel, keras.Model or path
+        As for :class:`detl.DomainExtensionTransfer`. It is never changed, and clones share it.
+    layers : str or sequence of str, default="last_block"
+        Name of a block, a unit or a layer (see :func:`detl.backbones.block_names`): what it gives
+        is taken where it ends. Of several names the features stand side by side.
+    grid : int, default=1
+        Feature maps are averaged in ``grid`` × ``grid`` cells: 1 forgets where something was, 2
+        keeps the quarter, and so on. Maps with fewer pixels are taken as they are.
+    precision : {"float32", "mixed_bfloat16", "auto"}, default="float32"
+        Number format of the computation; features are float32.
+    cache_dir : path, optional
+        Where features are kept, to be found again by later processes. Without it this process
+        finds them again: the network runs once for each image, however many folds there are.
+    verbose : int, default=0
+        1 shows progress bars.
+
+    Attributes
+    ----------
+    n_features_in_ : int
+        Length of the second axis of ``X``.
+
+    References
+    ----------
+    Yosinski, Clune, Bengio, Lipson 2014, "How transferable are features in deep neural networks?",
+    NeurIPS.
+    Razavian, Azizpour, Sullivan, Carlsson 2014, "CNN Features off-the-shelf: an Astounding Baseline
+    for Recognition", CVPR workshops: a support vector machine on features of a network.
+    Lazebnik, Schmid, Ponce 2006, "Beyond Bags of Features: Spatial Pyramid Matching for Recognizing
+    Natural Scene Categories", CVPR: averages in the cells of a grid.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> from detl import FeatureExtractor, backbones
+    >>> images = np.zeros((8, 32, 32, 1), dtype="uint8")
+    >>> images[4:, 8:24, 8:24] = 255
+    >>> labels = ["dark"] * 4 + ["bright"] * 4
+    >>> source = backbones.vgg16((32, 32, 1), width=0.125)  # untrained: only to show the call
+    >>> extractor = FeatureExtractor(source, layers=["block2", "block3"])
+    >>> extractor.fit_transform(images).shape
+    (8, 48)
+    >>> classifier = make_pipeline(extractor, StandardScaler(), LogisticRegression())
+    >>> classifier.fit(images, labels).predict(images[[0, 7]]).tolist()
+    ['dark', 'bright']
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        *,
+        layers: str | Sequence[str] = "last_block",
+        grid: int = 1,
+        precision: Precision = "float32",
+        cache_dir: str | Path | None = None,
+        verbose: int = 0,
+    ) -> None:
+        self.source = source
+        self.layers = layers
+        self.grid = grid
+        self.precision = precision
+        self.cache_dir = cache_dir
+        self.verbose = verbose
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = []  # float32, whatever the images are
+        return tags
+
+    def fit(self, X: Any, y: Any = None) -> FeatureExtractor:
+        """Check that images, source and layers fit each other; nothing is learned.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, height, width, channels)
+            Pixels in [0, 255], ``uint8`` or float; may be a memory map.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        FeatureExtractor
+            Itself.
+
+        Raises
+        ------
+        ValueError
+            If the images do not fit the source, or it has no layer of that name.
+        """
+        network = _flat(source_network(self.source))
+        self._check_images(X, network, reset=True)
+        check_count("grid", self.grid)
+        self._n_features_out = sum(
+            _n_features(tensor, self.grid, network) for tensor in self._exits(network)
+        )
+        return self
+
+    def transform(self, X: Any) -> np.ndarray:
+        """Return the features of each image, float32 ``(n, n_features)``.
+
+        The columns of a layer go through the rows of its grid, then the columns, then the channels.
+        """
+        check_is_fitted(self)
+        network = _flat(source_network(self.source))
+        X = self._check_images(X, network, reset=False)
+        lower = keras.Model(graphs.input_structure(network), self._exits(network))
+        policy = dtype_policy(self.precision)
+        key = f"{weights_digest(lower)}{graphs.graph_digest(lower)}{policy}{self.grid}"
+        found = known_or_extracted(
+            _Averaged(lower, self.grid, policy),
+            X,
+            key=hashlib.sha256(key.encode()).hexdigest(),
+            views=_PLAIN,
+            cache_dir=None if self.cache_dir is None else Path(self.cache_dir),
+            verbose=self.verbose,
+        )
+        return np.array(found)  # theirs to write to; what is kept is shared
+
+    def _exits(self, network: keras.Model) -> list[Any]:
+        """Return the tensors in which the named layers end."""
+        layers = self.layers
+        names = [layers] if isinstance(layers, str) else layers
+        if not (isinstance(names, Sequence) and all(isinstance(name, str) for name in names)):
+            raise TypeError(
+                f"layers is {layers!r}; expected the name of a block or a layer, or a list of them."
+            )
+        if not names:
+            raise ValueError("layers is empty; name at least one block or layer.")
+        return [exit_of(network, name) for name in names]
+
+
+def _flat(network: keras.Model) -> keras.Model:
+    """Return the network, or a copy of one that hides layers in a nested model."""
+    nested = any(graphs.is_graph(node.operation) for node in graphs.model_nodes(network))
+    return graphs.copy_model(network) if nested else network
+
+
+class _Averaged:
+    """Layers and their averages, put together when an image comes that is not known yet."""
+
+    def __init__(self, lower: keras.Model, grid: int, policy: str) -> None:
+        self.lower, self.grid, self.policy = lower, grid, policy
+
+    def predict_on_batch(self, images: np.ndarray) -> np.ndarray:
+        return np.asarray(self._model.predict_on_batch(images))
+
+    @cached_property
+    def _model(self) -> keras.Model:
+        # A copy: whatever reads a tensor of the source would stay tied to it.
+        lower = graphs.copy_model(self.lower, dtype_policy=self.policy, replacing=fused_layers())
+        averages = [_averaged(tensor, self.grid, lower) for tensor in lower.outputs]
+        joined = ops.concatenate(averages, axis=1) if len(averages) > 1 else averages[0]
+        return keras.Model(lower.input, joined)
+
+
+def _n_features(tensor: Any, grid: int, network: keras.Model) -> int:
+    """Return the number of features of a layer, refusing one that has none."""
+    if len(tensor.shape) == 2:  # a fully connected layer
+        return int(tensor.shape[1])
+    name = graphs.layer_of(tensor).name
+    if len(tensor.shape) != 4:
+        raise ValueError(
+            f"{name!r} gives features of shape {tensor.shape}; expected feature maps, (n, height, "
+            "width, channels), or (n, features)."
+        )
+    _, *sides, channels = tensor.shape
+    if _is_channels_first(tensor, network):
+        _, channels, *sides = tensor.shape
+    if None in sides and grid > 1:
+        raise ValueError(
+            f"{network.name!r} takes images of any size, so that the cells of grid={grid} have "
+            "none; use grid=1, or build the network for one input_shape."
+        )
+    return int(np.prod([1 if grid == 1 else min(grid, side) for side in sides]) * channels)
+
+
+def _averaged(maps: Any, grid: int, network: keras.Model) -> Any:
+    """Return the averages over the cells of a grid, ``(n, cells x channels)``, in float32."""
+    n_features = _n_features(maps, grid, network)
+    first = _is_channels_first(maps, network)
+    maps = ops.cast(maps, "float32")
+    if len(maps.shape) == 2:
+        return maps
+    if first:
+        maps = ops.transpose(maps, (0, 2, 3, 1))
+    if grid == 1:
+        return ops.mean(maps, axis=(1, 2))
+    rows, columns = (_shares(length, grid) for length in maps.shape[1:3])
+    cells = ops.einsum("nhwc,rh->nrwc", maps, rows)
+    cells = ops.einsum("nrwc,sw->nrsc", cells, columns)
+    return ops.reshape(cells, (-1, n_features))
+
+
+def _shares(length: int, grid: int) -> np.ndarray:
+    """Return each pixel's share in the mean of each cell, ``(cells, length)``.
+
+    Cells differ by a pixel where the length is no multiple of their number.
+    """
+    cells = min(grid, length)
+    starts = np.linspace(0, length, cells + 1).astype(int)
+    within = np.arange(length)
+    shares = (starts[:-1, None] <= within) & (within < starts[1:, None])
+    return (shares / shares.sum(axis=1, keepdims=True)).astype("float32")
+
+
+def _is_channels_first(tensor: Any, network: keras.Model) -> bool:
+    """Whether the last convolution or pooling under a tensor works on ``(n, channels, ...)``."""
+    for node in reversed(graphs.nodes([tensor], list(network.inputs))):
+        data_format = getattr(node.operation, "data_format", None)
+        if data_format is not None:
+            return bool(data_format == "channels_first")
+    return False

@@ -1,0 +1,30 @@
+"""Splits of a data set that keep every class in every part and no group in two, and their audit.
+
+The splits are scikit-learn's own; these functions choose between them, and say what is wrong with
+the labels before anything is trained. The audit tells what is on both sides of a split, whoever
+made it.
+"""
+
+from detl.folds.auditing import Audit, audit
+from detl.folds.splitting import (
+    Indices,
+    balanced_holdout,
+    from_splitter,
+    leave_one_collection_out,
+    stratified_folds,
+)
+
+__all__ = [
+    "Audit",
+    "Indices",
+    "audit",
+    "balanced_holdout",
+    "from_splitter",
+    "leave_one_collection_out",
+    "stratified_folds",
+]
+
+
+def __dir__() -> list[str]:
+    """List the public names alone."""
+    return __all__

@@ -1,0 +1,371 @@
+"""Splits of a data set that keep every class in every part and no group in two, and their audit."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from sklearn.model_selection import LeaveOneGroupOut, StratifiedGroupKFold, StratifiedKFold
+
+from detl.checks import check_classes, check_count, check_labels
+from detl.seeds import seed_sequence
+
+Indices = tuple[np.ndarray, np.ndarray]
+
+# So many shuffles are tried for folds that all have every class; the first nearly always is one.
+_SHUFFLES = 20
+
+
+def stratified_folds(
+    labels: Any,
+    *,
+    groups: Any = None,
+    n_splits: int = 5,
+    n_repeats: int = 1,
+    random_state: Any = None,
+) -> list[Indices]:
+    """Split images into folds with equal class shares, groups (patients) kept together.
+
+    Parameters
+    ----------
+    labels : array-like of shape (n,)
+        Class of each image.
+    groups : array-like of shape (n,), optional
+        What must not be on both sides of a split, such as the patient of each image.
+    n_splits : int, default=5
+        Number of folds; Basu et al. 2020 use 5.
+    n_repeats : int, default=1
+        How often all images are split anew. The first folds are those of ``n_repeats=1``.
+    random_state : int, numpy generator or None
+        Seed of the shuffling.
+
+    Returns
+    -------
+    list of (train, test)
+        Sorted row indices, ``n_splits`` pairs for the first repeat, then for the next. In each
+        repeat every image is in exactly one ``test``.
+
+    Raises
+    ------
+    ValueError
+        If a class has fewer images, or fewer groups, than there are folds, or the groups cannot be
+        dealt out otherwise: some fold would lack it.
+
+    Examples
+    --------
+    >>> from detl import folds
+    >>> labels = ["cat", "cat", "dog", "dog"]
+    >>> [test.tolist() for _, test in folds.stratified_folds(labels, n_splits=2, random_state=0)]
+    [[0, 3], [1, 2]]
+    """
+    labels = check_labels(labels)
+    classes, targets = check_classes(labels)
+    check_count("n_splits", n_splits, at_least=2)
+    check_count("n_repeats", n_repeats)
+    if groups is not None:
+        groups = check_labels(groups, len(labels), name="groups")
+    rarest, count, unit = _rarest_class(classes, targets, groups)
+    _check_not_one_group(rarest, count, groups)
+    if count < n_splits:
+        fewer = f"use n_splits<={count}, or " if count > 1 else ""
+        raise ValueError(
+            f"n_splits={n_splits} exceeds the {count} {unit} of class {rarest!r}, so that some "
+            f"fold would lack it; {fewer}merge or leave out that class."
+        )
+    root = seed_sequence(random_state)
+    return [
+        split
+        for seed in (root, *root.spawn(n_repeats - 1))
+        for split in _complete_folds(targets, groups, n_splits, seed)
+    ]
+
+
+def leave_one_collection_out(labels: Any, collections: Any) -> list[Indices]:
+    """Hold out each collection once, such as a hospital, and train on the others.
+
+    A class that only the held-out collection has cannot be learned from the others: its images are
+    in neither part of that fold, and a warning says so.
+
+    Parameters
+    ----------
+    labels : array-like of shape (n,)
+        Class of each image.
+    collections : array-like of shape (n,)
+        Where each image comes from.
+
+    Returns
+    -------
+    list of (train, test)
+        Sorted row indices, in the order of the sorted collections; ``collections[test[0]]`` is the
+        one that is held out.
+
+    Warns
+    -----
+    UserWarning
+        For each collection whose images cannot all be tested.
+
+    Raises
+    ------
+    ValueError
+        If there is one collection only, or nothing is left to be tested.
+
+    Examples
+    --------
+    >>> from detl import folds
+    >>> labels = ["normal", "covid", "normal", "covid"]
+    >>> collections = ["Hannover", "Hannover", "NIH", "NIH"]
+    >>> [test.tolist() for _, test in folds.leave_one_collection_out(labels, collections)]
+    [[0, 1], [2, 3]]
+    """
+    labels = check_labels(labels)
+    classes, targets = check_classes(labels)
+    collections = check_labels(collections, len(labels), name="collections")
+    if len(np.unique(collections)) < 2:
+        raise ValueError(
+            f"collections has one value only, {collections.tolist()[0]!r}; expected at least two, "
+            "of which each is held out once."
+        )
+    found = []
+    for train, test in LeaveOneGroupOut().split(labels, targets, collections):
+        held_out = collections[test].tolist()[0]
+        learned = np.unique(targets[train])
+        unknown = ~np.isin(targets[test], learned)
+        reasons = [
+            f"its {count} images of class {classes.tolist()[target]!r} are left out, for no other "
+            "collection has that class"
+            for target, count in zip(*np.unique(targets[test][unknown], return_counts=True))
+        ]
+        if len(learned) < 2:
+            only = classes.tolist()[learned[0]]
+            reasons = [f"it gives no fold, for all others have class {only!r} alone"]
+        elif unknown.all():
+            reasons.append("it gives no fold, for none of its images is left")
+        else:
+            found.append((train, test[~unknown]))
+        if reasons:
+            warnings.warn(
+                f"With collection {held_out!r} held out, {'; '.join(reasons)}.",
+                UserWarning,
+                stacklevel=2,
+            )
+    if not found:
+        raise ValueError(
+            "No collection can be held out: the classes of each are not in the others, so that "
+            "collection and class are one; use stratified_folds, and do not trust the accuracy."
+        )
+    return found
+
+
+def from_splitter(cv: Any, labels: Any, *, groups: Any = None) -> list[Indices]:
+    """Return the folds of any scikit-learn splitter, or folds made elsewhere, checked.
+
+    Parameters
+    ----------
+    cv : splitter or iterable of (train, test)
+        An object with ``split(X, y, groups)``, such as ``sklearn.model_selection.GroupKFold()``, or
+        row indices.
+    labels : array-like of shape (n,)
+        Class of each image.
+    groups : array-like of shape (n,), optional
+        Passed on to the splitter.
+
+    Returns
+    -------
+    list of (train, test)
+        Sorted row indices.
+
+    Raises
+    ------
+    TypeError
+        If ``cv`` is neither, or indices are not integers.
+    ValueError
+        If a fold's indices are out of range, in both parts or repeated, a part is empty, or the
+        training part has one class only. The message names the fold, counted from 0.
+
+    Examples
+    --------
+    >>> from detl import folds
+    >>> folds.from_splitter([([0, 1, 2], [3])], ["cat", "dog", "cat", "dog"])
+    [(array([0, 1, 2]), array([3]))]
+    """
+    labels = check_labels(labels)
+    _, targets = check_classes(labels)
+    if groups is not None:
+        groups = check_labels(groups, len(labels), name="groups")
+    if hasattr(cv, "split") and not isinstance(cv, str):
+        with warnings.catch_warnings():
+            # Whoever splits by image in spite of groups wants the audit to see it.
+            warnings.filterwarnings("ignore", "The groups parameter is ignored", UserWarning)
+            cv = list(cv.split(np.zeros(len(labels)), targets, groups))
+    if not np.iterable(cv) or isinstance(cv, (str, Mapping)):
+        raise TypeError(
+            f"cv is {type(cv).__name__} {cv!r}; expected a scikit-learn splitter or (train, test) "
+            "pairs of row indices; for a number of folds use n_splits."
+        )
+    found = [_checked_fold(number, split, targets) for number, split in enumerate(cv)]
+    if not found:
+        raise ValueError("cv has no folds; expected at least one (train, test) pair.")
+    return found
+
+
+def balanced_holdout(
+    labels: Any,
+    *,
+    groups: Any = None,
+    fraction: float = 0.2,
+    random_state: Any = None,
+) -> Indices:
+    """Hold out a validation set with the same number of images of every class.
+
+    Parameters
+    ----------
+    labels : array-like of shape (n,)
+        Class of each image.
+    groups : array-like of shape (n,), optional
+        What must not be on both sides, such as the patient of each image.
+    fraction : float, default=0.2
+        About this share of the images is held out: 20,000 of 108,379 in Basu et al. 2020, Table I.
+        The smallest class limits it: of that class one image in ``round(1 / fraction)`` is held
+        out, and as many of every other.
+    random_state : int, numpy generator or None
+        Seed of the draw.
+
+    Returns
+    -------
+    train, validation : numpy.ndarray
+        Sorted row indices. With groups, the images of held-out groups that would unbalance the
+        validation set are in neither: in training they would be leaks.
+
+    Raises
+    ------
+    ValueError
+        If a class has too few images, or groups, to give one.
+    """
+    if not 0 < fraction <= 0.5:
+        raise ValueError(f"fraction={fraction!r}; expected a share in (0, 0.5], such as 0.2.")
+    labels = check_labels(labels)
+    classes, targets = check_classes(labels)
+    if groups is not None:
+        groups = check_labels(groups, len(labels), name="groups")
+    n_splits = round(1 / fraction)
+    rarest, count, unit = _rarest_class(classes, targets, groups)
+    _check_not_one_group(rarest, count, groups)
+    if count < n_splits:
+        more = f"hold out fraction>={math.ceil(100 / count) / 100}, " if count > 1 else ""
+        raise ValueError(
+            f"Class {rarest!r} has {count} {unit}: too few to hold out fraction={fraction}, one in "
+            f"{n_splits}, for validation; {more}choose the validation_data of detl.pretrain "
+            "yourself, or merge or leave out that class."
+        )
+    shuffles = _shuffles(targets, groups, n_splits, random_state)
+    splits = (pair for found in shuffles for pair in found if _has_every_class(pair, targets))
+    split = next(splits, None)
+    if split is None:
+        raise ValueError(
+            f"In {_SHUFFLES} shuffles no fraction={fraction} of the groups was found that has "
+            "every class; choose the validation_data of detl.pretrain yourself."
+        )
+    train, pool = split
+    per_class = np.bincount(targets[pool]).min()
+    generator = np.random.default_rng(seed_sequence(random_state).spawn(1)[0])
+    shuffled = generator.permutation(pool)
+    kept = [shuffled[targets[shuffled] == target][:per_class] for target in np.unique(targets)]
+    validation = np.sort(np.concatenate(kept))
+    if groups is None:
+        train = np.setdiff1d(np.arange(len(labels)), validation)
+    return train, validation
+
+
+def _rarest_class(
+    classes: np.ndarray, targets: np.ndarray, groups: np.ndarray | None
+) -> tuple[Any, int, str]:
+    """Return the class with the fewest images, or groups where given, how many, and of which."""
+    members = [targets == target for target in range(len(classes))]
+    counts = [
+        int(member.sum()) if groups is None else len(np.unique(groups[member]))
+        for member in members
+    ]
+    rarest = int(np.argmin(counts))
+    return classes.tolist()[rarest], counts[rarest], "images" if groups is None else "groups"
+
+
+def _check_not_one_group(rarest: Any, count: int, groups: np.ndarray | None) -> None:
+    if groups is None or count > 1:
+        return
+    every = len(np.unique(groups)) == 1
+    raise ValueError(
+        f"All images{'' if every else f' of class {rarest!r}'} are of one group, such as a patient "
+        "(they stay together): none would be left to test a network trained on the others. "
+        f"Check groups{'' if every else ', or merge or leave out that class'}."
+    )
+
+
+def _complete_folds(
+    targets: np.ndarray, groups: np.ndarray | None, n_splits: int, random_state: Any
+) -> list[Indices]:
+    """Return the first shuffle in which every fold has every class."""
+    for found in _shuffles(targets, groups, n_splits, random_state):
+        if all(_has_every_class(split, targets) for split in found):
+            return found
+    raise ValueError(
+        f"In {_SHUFFLES} shuffles no way was found to deal the groups out to n_splits={n_splits} "
+        "folds that all have every class; use fewer folds."
+    )
+
+
+def _shuffles(
+    targets: np.ndarray, groups: np.ndarray | None, n_splits: int, random_state: Any
+) -> Iterator[list[Indices]]:
+    """Yield scikit-learn's folds for one seed after another.
+
+    Groups are dealt out whole, one by one: now and then a fold goes without a class.
+    """
+    splitter: Any = StratifiedKFold if groups is None else StratifiedGroupKFold
+    for seed in seed_sequence(random_state).generate_state(_SHUFFLES) >> 1:
+        folds = splitter(n_splits=n_splits, shuffle=True, random_state=int(seed))
+        yield list(folds.split(np.zeros(len(targets)), targets, groups))
+
+
+def _has_every_class(split: Indices, targets: np.ndarray) -> bool:
+    """Whether both parts of a split do."""
+    n_classes = targets.max() + 1
+    return all(len(np.unique(targets[part])) == n_classes for part in split)
+
+
+def _checked_fold(number: int, split: Any, targets: np.ndarray) -> Indices:
+    """Return a pair of sorted index arrays, refusing what is not one."""
+    try:
+        train, test = (np.asarray(part) for part in split)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"Fold {number} is not a (train, test) pair of row indices.") from error
+    for name, part in (("train", train), ("test", test)):
+        if part.ndim != 1 or part.size == 0:
+            raise ValueError(
+                f"Fold {number}: {name} has shape {part.shape}; expected row indices, at least one."
+            )
+        if part.dtype.kind not in "iu":
+            raise TypeError(
+                f"Fold {number}: {name} has dtype {part.dtype}; expected row indices, integers "
+                "(np.flatnonzero turns a mask into them)."
+            )
+        outside = part[(part < 0) | (part >= len(targets))]
+        if outside.size:
+            raise ValueError(
+                f"Fold {number}: {name} has row {outside[0]}; expected 0 to {len(targets) - 1}, "
+                f"for there are {len(targets)} labels."
+            )
+        rows, counts = np.unique(part, return_counts=True)
+        if counts.max() > 1:
+            raise ValueError(f"Fold {number}: {name} has row {rows[counts > 1][0]} more than once.")
+    shared = np.intersect1d(train, test)
+    if shared.size:
+        raise ValueError(
+            f"Fold {number}: {shared.size} rows are in both train and test, such as {shared[0]}; "
+            "an image must not be tested by a model that was trained on it."
+        )
+    if len(np.unique(targets[train])) < 2:
+        raise ValueError(f"Fold {number}: train has one class only; expected at least two.")
+    return np.sort(train).astype(np.intp), np.sort(test).astype(np.intp)

@@ -1,0 +1,409 @@
+"""Grad-CAM: which parts of an image speak for a class.
+
+References
+----------
+Basu, Mitra, Saha 2020, "Deep Learning for Screening COVID-19 using Chest X-Ray Images", SSCI,
+eq. 1 and 2.
+Selvaraju et al. 2017, "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based
+Localization", ICCV.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, TypeAlias
+
+import keras
+import numpy as np
+
+from detl.checks import check_choice, check_count
+from detl.gradcam.methods import METHODS, Evidence, heatmaps_of, masks_of, over_maximum, resized
+from detl.gradcam.tapped_calls import TappedCalls
+from detl.gradcam.tapped_graphs import TappedGraph, shows_all_convolutions
+from detl.gradcam.taps import TappedNetwork, check_layer_names
+from detl.networks import graphs
+from detl.networks.classifiers import check_class_index, class_names_of, network_of
+from detl.networks.gradients import with_gradient
+
+Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
+
+_PREDICTED = -1  # stands for "the class that the model predicts", or for no class at all
+
+_Score: TypeAlias = Callable[[Any], Any]  # logits (n, classes) -> scores (n,)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Explanation:
+    """What :meth:`GradCAM.explain` found, one row per image.
+
+    For signals and volumes, read (length) or (depth, height, width) for (height, width).
+
+    Attributes
+    ----------
+    heatmaps : numpy.ndarray of float32, shape (n, height, width)
+        In [0, 1], at the size of the images; 1 is the place that speaks most for the class *in its
+        own image*, so heights of two images do not compare.
+    raw : numpy.ndarray of float32, shape (n, map_height, map_width)
+        The method's map before its ReLU, at the resolution of the layer: what is negative speaks
+        against the class. Of several layers: at the size of the images, the mean of their maps,
+        each divided by its largest absolute value.
+    scores : numpy.ndarray of float32, shape (n,)
+        Logit of the explained class, or what the callable gave.
+    class_indices : numpy.ndarray of int, shape (n,)
+        The class explained; -1 where a callable gave the score.
+    layer : str or tuple of str
+        Name of the layer whose maps were weighted; in a nested model its path, such as
+        ``"vgg16/block5_conv3"``. A tuple where several were asked for, in the order in which they
+        run.
+    blank : numpy.ndarray of bool, shape (n,)
+        Whether nothing in the image spoke for the class: no layer's map is positive anywhere, and
+        the heatmap is zero everywhere. The model may be sure of the class all the same, by its
+        biases and by the absence of what speaks for the others.
+    """
+
+    heatmaps: Array = field(repr=False)
+    raw: Array = field(repr=False)
+    scores: Array
+    class_indices: Array
+    layer: str | tuple[str, ...]
+    blank: Array
+
+
+class GradCAM:
+    r"""Explain a classifier's decisions by heatmaps over its images.
+
+    Channel :math:`k` of the last convolutional maps :math:`A^k` weighs as much as the score
+    :math:`y^c` of class :math:`c` rises with it on average, and the heatmap is the weighted sum,
+    where it is positive (Basu et al. 2020, eq. 1 and 2; Selvaraju et al. 2017, eq. 1 and 2):
+
+    .. math::
+
+        \alpha_k^c = \frac{1}{Z} \sum_{i,j} \frac{\partial y^c}{\partial A_{ij}^k}
+        \qquad
+        L^c = \mathrm{ReLU}\Bigl(\sum_k \alpha_k^c A^k\Bigr)
+
+    The score is the logit: a final softmax or sigmoid is passed over, as it would mix in the other
+    classes and flatten the gradient of a confident model. :math:`L^c` is resized to the image
+    (bilinear, pixels aligned at their centres) and divided by its maximum.
+
+    Parameters
+    ----------
+    model : keras.Model, SourceModel or DomainExtensionTransfer
+        A classifier with a convolution, of one output ``(n, classes)``: functional or Sequential,
+        with models nested in it, or subclassed and called once. Or what has one: what
+        :func:`detl.pretrain` returned, or a fitted transfer. Signals, images and volumes, channels
+        first or last, with or without other inputs. It is left as it is; where its weights change
+        later, the heatmaps follow.
+    layer : str or list of str, optional
+        Name of the layer whose output is weighted, or its path: of names in a nested model, such
+        as ``"vgg16/block5_conv3"``, of attributes in a subclassed one, such as ``"blocks/2/conv"``.
+        By default the last convolutional maps before pooling or flattening that everything passes
+        through: after normalisation, activation and the addition of a residual unit. Of several
+        layers, the heatmaps are averaged (and divided by the maximum of their mean).
+    method : str, default="gradcam"
+        How maps and gradients become one map:
+
+        - ``"gradcam"``: as above (Selvaraju et al. 2017).
+        - ``"gradcam++"``: positive gradients alone, each with its own share, so that several
+          objects of a class all count (Chattopadhay et al. 2018, eq. 19; for maps after a ReLU).
+        - ``"hirescam"``: maps times gradients, pixel by pixel (Draelos & Carin 2020).
+        - ``"layercam"``: the same with the positive gradients, for early, fine layers (Jiang et al.
+          2021).
+        - ``"xgradcam"``: gradients averaged where the map is active (Fu et al. 2020).
+        - ``"eigencam"``: the maps' first principal direction, whatever the class (Muhammad & Yeasin
+          2020); its sign is the one that makes most of the map positive.
+        - ``"scorecam"``: no gradients; the score of the image seen through each map, what a mask
+          hides being black (Wang et al. 2020). One forward pass per channel.
+    batch_size : int, default=32
+        Images per step.
+
+    Attributes
+    ----------
+    layer : str or tuple of str
+        The layer or layers used, the latter in the order in which they run. A subclassed model
+        may add maps up outside of any layer; then it is the layer that reads them, with the
+        addition ``" (input)"``.
+
+    Raises
+    ------
+    TypeError
+        If the model is none of the above.
+    ValueError
+        If it has no convolution, no layer of that name (the nearest are offered), or other inputs
+        and outputs than above.
+
+    See Also
+    --------
+    detl.faithfulness : Is a heatmap true?
+
+    Notes
+    -----
+    A model with a single output unit (sigmoid) has two classes: the unit's logit is the score of
+    class 1, its negative that of class 0.
+
+    A subclassed model is run once on black images, to see which layers it calls. Its softmax or
+    sigmoid is passed over where it is the last layer called, or the activation of that; where the
+    model computes it in its own ``call``, it cannot be seen, the score is the model's output, and
+    a line of the logger "detl" says so.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from keras import Sequential, layers
+    >>> from detl import GradCAM
+    >>> model = Sequential([
+    ...     layers.Input((6, 6, 1)),
+    ...     layers.Conv2D(1, 1, kernel_initializer="ones", name="conv"),
+    ...     layers.GlobalAveragePooling2D(),
+    ...     layers.Dense(2, activation="softmax"),
+    ... ])
+    >>> model.layers[-1].set_weights([np.array([[-1.0, 1.0]]), np.zeros(2)])
+    >>> image = np.zeros((1, 6, 6, 1))
+    >>> image[0, 4, 1] = 255
+    >>> cam = GradCAM(model)
+    >>> cam.layer
+    'conv'
+    >>> np.argwhere(cam(image, class_index=1)[0] == 1).tolist()
+    [[4, 1]]
+    >>> cam.explain(image, class_index=0).blank.tolist()  # a bright pixel speaks against class 0
+    [True]
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        *,
+        layer: str | Sequence[str] | None = None,
+        method: str = "gradcam",
+        batch_size: int = 32,
+    ) -> None:
+        check_count("batch_size", batch_size)
+        check_choice("method", method, tuple(METHODS))
+        names = check_layer_names(layer)
+        self._network = _tapped(network_of(model), names)
+        paths = self._network.paths
+        self.layer = paths[0] if layer is None or isinstance(layer, str) else tuple(paths)
+        self.method = method
+        self.batch_size = batch_size
+        # One unit stands for two classes.
+        self._n_classes = max(2, self._network.n_outputs)
+        self._class_names = class_names_of(model)
+        self._compiled: dict[tuple[Any, ...], Callable[..., tuple[Any, ...]]] = {}
+
+    def __call__(self, images: Any, class_index: Any = None) -> Array:
+        """Return a heatmap for every image.
+
+        Parameters
+        ----------
+        images : array-like of shape (n, height, width, channels)
+            Pixels as the model takes them, in [0, 255] for those of detl; may be a memory map.
+            Of a model of several inputs: a list of arrays, or a dictionary, as Keras takes them.
+        class_index : int, str, array-like of shape (n,) or callable, optional
+            Column of the model's output, the same for all images or one per image; by default the
+            predicted class of each image. Where the model came with the names of its classes (a
+            SourceModel or a transfer), a name or names as well. Or what computes the score: a
+            function, of Keras operations, from logits ``(n, classes)`` to ``(n,)``, row by row.
+
+        Returns
+        -------
+        numpy.ndarray of float32, shape (n, height, width)
+            In [0, 1], see :attr:`Explanation.heatmaps`.
+        """
+        return self.explain(images, class_index).heatmaps
+
+    def explain(
+        self, images: Any, class_index: Any = None, *, counterfactual: bool = False
+    ) -> Explanation:
+        """Return heatmaps together with what they were made of.
+
+        Parameters
+        ----------
+        images, class_index
+            As for calling the object.
+        counterfactual : bool, default=False
+            Whether to show what speaks *against* the class, and would make the model more sure of
+            it if it were gone: the gradients are negated (Selvaraju et al. 2017, sec. 3).
+
+        Returns
+        -------
+        Explanation
+            Each row depends on its own image alone.
+
+        Raises
+        ------
+        ValueError
+            If images or class indices do not fit the model, if the model gives NaN or infinity, or
+            if the method knows no class that it could explain the opposite of.
+        """
+        if counterfactual and self.method == "eigencam":
+            raise ValueError(
+                "method='eigencam' looks at no class, so it has no counterfactual; "
+                "use another method, such as 'gradcam'."
+            )
+        inputs = self._network.inputs.arrays_of(images)
+        pixels = inputs[self._network.inputs.images]
+        score = class_index if callable(class_index) else None
+        wanted = np.full(len(pixels), _PREDICTED, dtype="int32")
+        if class_index is not None and score is None:
+            wanted[:] = check_class_index(
+                class_index, n=len(pixels), n_classes=self._n_classes, names=self._class_names
+            )
+        sign = -1 if counterfactual else 1
+        steps = []
+        for start in range(0, len(pixels), self.batch_size):
+            rows = slice(start, start + self.batch_size)
+            batch = [np.asarray(array[rows]) for array in inputs]
+            run = self._function(score, batch)
+            maps, gradients, scores, classes = run(*batch, wanted[rows])
+            _check_scores(scores, classes)
+            _check_finite([*maps, *gradients, scores], start, self.layer)
+            masked_scores = partial(self._masked_scores, score, batch, classes, sign)
+            raws = [
+                _map_of(self.method, part, sign * gradient, masked_scores, channels_first=first)
+                for first, part, gradient in zip(self._network.channels_first, maps, gradients)
+            ]
+            steps.append((*raws, scores, classes))
+        *raws, scores, classes = (np.concatenate(parts) for parts in zip(*steps, strict=True))
+        heatmaps, raw = _joined(raws, self._network.inputs.size_of(pixels))
+        return Explanation(
+            heatmaps=heatmaps,
+            raw=raw,
+            scores=scores,
+            class_indices=classes.astype(int),
+            layer=self.layer,
+            blank=np.all([part.reshape(len(part), -1).max(axis=1) <= 0 for part in raws], axis=0),
+        )
+
+    def _function(
+        self, score: _Score | None, batch: Sequence[Array], *, differentiates: bool = True
+    ) -> Callable[..., tuple[Any, ...]]:
+        """Return the compiled function from a batch and its classes to maps, gradients, scores."""
+        tensors = self._network.tensors_for(batch)
+        key = (score, differentiates, *((tensor.shape, tensor.dtype) for tensor in tensors))
+        if key not in self._compiled:
+            # One callable at a time: a loop over lambdas would fill the memory.
+            known = self._compiled.items()
+            self._compiled = {key: run for key, run in known if key[0] in (None, score)}
+
+            def forward(tap: Any, *tensors: Any) -> tuple[Any, ...]:
+                *inputs, classes = tensors
+                if differentiates:
+                    return _scores(self._network.logits(tap, *inputs), classes, score)
+                logits = self._network.logits(lambda maps: maps, *inputs)
+                scores, classes = _scores(logits, classes, score)
+                return tap(scores), classes  # nothing is left to differentiate
+
+            self._compiled[key] = with_gradient(
+                forward,
+                inputs=[*tensors, keras.KerasTensor((None,), dtype="int32")],
+                variables=self._network.variables,
+            )
+        return self._compiled[key]
+
+    def _masked_scores(
+        self,
+        score: _Score | None,
+        batch: Sequence[Array],
+        classes: Array,
+        sign: int,
+        maps: Array,
+    ) -> Array:
+        """Return the score of each image seen through each of its maps, ``(n, channels)``."""
+        inputs = self._network.inputs
+        size = inputs.size_of(batch[inputs.images])
+        run = self._function(score, batch, differentiates=False)
+        n, channels = len(maps), maps.shape[-1]
+        scores = np.empty(n * channels, dtype="float32")
+        for start in range(0, n * channels, self.batch_size):
+            numbers = np.arange(start, min(start + self.batch_size, n * channels))
+            rows, columns = np.divmod(numbers, channels)
+            parts = [array[rows] for array in batch]
+            masks = masks_of(maps[rows, ..., columns], size)
+            parts[inputs.images] = inputs.masked(parts[inputs.images], masks)
+            *_, scores[numbers], _ = run(*parts, classes[rows])
+        return sign * scores.reshape(n, channels)
+
+
+def _tapped(network: keras.Model, layers: Sequence[str] | None) -> TappedNetwork:
+    """Return the network with taps at the layers named, or at its last maps."""
+    if isinstance(network, keras.Sequential) and not graphs.is_graph(network):
+        raise TypeError(
+            f"model is the Sequential {network.name!r}, which is not built; begin it with "
+            "keras.layers.Input, or call it on a batch."
+        )
+    follow = TappedGraph if shows_all_convolutions(network) else TappedCalls
+    return follow(network, layers)
+
+
+# ---------------------------------------------------------------------------------- the formula
+
+
+def _scores(logits: Any, classes: Any, score: _Score | None) -> tuple[Any, Any]:
+    """Return each image's logit of the wanted class, and that class; or what a callable gives."""
+    logits = keras.ops.cast(logits, "float32")
+    if logits.shape[-1] == 1:
+        logits = keras.ops.concatenate([-logits, logits], axis=-1)
+    if score is not None:
+        scores = keras.ops.cast(score(logits), "float32")
+        if len(scores.shape) != 1:
+            raise ValueError(
+                f"class_index is a callable that gives shape {tuple(scores.shape)} for logits of "
+                f"shape {tuple(logits.shape)}; expected (n,), one score per image."
+            )
+        return scores, classes
+    predicted = keras.ops.cast(keras.ops.argmax(logits, axis=-1), classes.dtype)
+    classes = keras.ops.where(classes == _PREDICTED, predicted, classes)
+    return keras.ops.take_along_axis(logits, classes[:, None], axis=-1)[:, 0], classes
+
+
+def _map_of(
+    method: str,
+    maps: Array,
+    gradients: Array,
+    masked_scores: Callable[[Array], Array],
+    *,
+    channels_first: bool,
+) -> Array:
+    """Return one map per image, ``(n, *space)``."""
+    if channels_first:
+        maps, gradients = np.moveaxis(maps, 1, -1), np.moveaxis(gradients, 1, -1)
+    n, *space, channels = maps.shape
+    evidence = Evidence(
+        maps=maps.reshape(n, -1, channels),
+        gradients=gradients.reshape(n, -1, channels),
+        masked_scores=lambda: masked_scores(maps),
+    )
+    return METHODS[method](evidence).reshape(n, *space)
+
+
+def _joined(raws: Sequence[Array], size: Sequence[int]) -> tuple[Array, Array]:
+    """Return the heatmaps of one or several layers, and the map before its ReLU."""
+    heatmaps = [heatmaps_of(raw, size) for raw in raws]
+    if len(raws) == 1:
+        return heatmaps[0], raws[0]
+    signed = [resized(over_maximum(raw), size) for raw in raws]
+    return over_maximum(np.mean(heatmaps, axis=0)), np.mean(signed, axis=0)
+
+
+# ------------------------------------------------------------------------------------- the checks
+
+
+def _check_scores(scores: Array, classes: Array) -> None:
+    if scores.shape != classes.shape:
+        raise ValueError(
+            f"class_index is a callable that gives shape {scores.shape} for {len(classes)} images; "
+            "expected one score per image."
+        )
+
+
+def _check_finite(parts: Sequence[Array], start: int, layer: Any) -> None:
+    finite = np.all(
+        [np.isfinite(part).reshape(len(part), -1).all(axis=1) for part in parts], axis=0
+    )
+    if not finite.all():
+        raise ValueError(
+            f"The model gives NaN or infinity, first in row {start + int(finite.argmin())} "
+            f"(score, or maps of {layer!r}). Check its weights: training may have diverged."
+        )

@@ -1,0 +1,624 @@
+"""The source stage: train a backbone from scratch on the large data set of its own domain."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import math
+import pickle
+import warnings
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from numbers import Real
+from pathlib import Path
+from typing import Any, Self, TypeAlias
+
+import joblib
+import keras
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.validation import validate_data
+
+from detl import folds
+from detl.checks import (
+    check_choice,
+    check_classes,
+    check_count,
+    check_images,
+    check_labels,
+    check_positive,
+)
+from detl.networks import graphs
+from detl.networks.heads import with_logits, with_probabilities
+from detl.networks.normalization import fused_layers, with_plain_layers
+from detl.networks.precision import Precision, dtype_policy
+from detl.pretraining.augmentation import Augmentation
+from detl.pretraining.batches import (
+    BatchStream,
+    ClassWeight,
+    balanced_weights,
+    in_order,
+    steps_per_epoch,
+    training_batches,
+)
+from detl.pretraining.epochs import KeepBest, SaveEpochs, TrainingStore
+from detl.seeds import integer_seed, seed_sequence
+from detl.storage.digests import array_digest, names_digest
+from detl.storage.run_directory import check_repeatable, versions
+
+_logger = logging.getLogger("detl")
+_RECORD = "detl.json"
+_DEFAULT_AUGMENTATION = Augmentation()
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SourceModel:
+    """A trained source network with the names of its classes and the course of its training.
+
+    Attributes
+    ----------
+    model : keras.Model
+        From ``(n, height, width, channels)`` pixels in [0, 255] to ``(n, n_classes)``
+        probabilities. detl never changes it.
+    classes : numpy.ndarray
+        Name of each output, sorted.
+    history : dict of str to list of float
+        ``loss``, ``accuracy``, ``val_loss``, ``val_accuracy``, one entry per epoch.
+    best_epoch : int
+        Index of the epoch whose weights these are: the first with the best validation accuracy.
+    """
+
+    model: keras.Model = field(repr=False)
+    classes: np.ndarray
+    history: dict[str, list[float]] = field(repr=False)
+    best_epoch: int
+
+    def save(self, path: str | Path) -> Path:
+        """Write the model with its classes and history to one ``.keras`` file.
+
+        Keras itself can load the file too; it then ignores the classes and the history.
+
+        Warns
+        -----
+        UserWarning
+            If the model has a ``Lambda`` layer that :func:`load_source` will not load.
+        """
+        path = Path(path)
+        if path.suffix != ".keras":
+            raise ValueError(f"path={str(path)!r}; expected a file name that ends in .keras.")
+        record = {
+            "classes": self.classes.tolist(),
+            "history": self.history,
+            "best_epoch": self.best_epoch,
+        }
+        text = json.dumps(record)  # before anything is written: not every label can be
+        lost = graphs.lost_lambda(self.model, safe_mode=True)
+        if lost is not None:
+            warnings.warn(
+                f"{path} will not be loaded by load_source: the function of its Lambda layer "
+                f"{lost.name!r} is code, which is not read from files. Use a registered layer "
+                "(keras.saving.register_keras_serializable) in its place.",
+                UserWarning,
+                stacklevel=2,
+            )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f"{path.stem}.part.keras")  # a killed save leaves the old file whole
+        self.model.save(part)
+        with zipfile.ZipFile(part, "a") as archive:
+            archive.writestr(_RECORD, text)
+        return part.replace(path)
+
+    def __sklearn_clone__(self) -> SourceModel:
+        """Return itself: clones of an estimator share the pretrained weights."""
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is pickled, refusing a model that would not come back."""
+        _check_comes_back(self.model)
+        return self.__dict__.copy()
+
+
+@graphs.global_seed_kept()
+def load_source(path: str | Path) -> SourceModel:
+    """Load what :meth:`SourceModel.save` wrote.
+
+    The file is read in Keras's safe mode, which runs no code from it.
+
+    Raises
+    ------
+    ValueError
+        If the file is a Keras model without detl's record of classes and history.
+        ``DomainExtensionTransfer`` takes such a model as it is.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"No source model at {path}.")
+    if not zipfile.is_zipfile(path):
+        raise ValueError(f"{path} is not a .keras file; expected what SourceModel.save wrote.")
+    with zipfile.ZipFile(path) as archive:
+        if _RECORD not in archive.namelist():
+            raise ValueError(
+                f"{path} has no record of classes and history, so SourceModel.save did not write "
+                "it. Load it with keras.saving.load_model and pass that as the source."
+            )
+        record = json.loads(archive.read(_RECORD))
+    try:
+        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+    except ValueError as error:
+        if "`Lambda` layer" not in str(error):
+            raise
+        raise ValueError(
+            f"{path} has a Lambda layer whose function is code, which is not read from files. If "
+            "you trust the file, load it with keras.saving.load_model(path, safe_mode=False) and "
+            "pass that as the source."
+        ) from error
+    return SourceModel(
+        model=model,
+        classes=np.array(record["classes"]),
+        history=record["history"],
+        best_epoch=record["best_epoch"],
+    )
+
+
+def _check_comes_back(model: Any) -> None:
+    """Refuse to pickle a model that nobody could read."""
+    lost = graphs.lost_lambda(model, safe_mode=False)
+    if lost is not None:
+        raise TypeError(
+            f"The function of the Lambda layer {lost.name!r} of {model.name!r} cannot be pickled, "
+            "since it is neither registered with Keras nor a lambda that uses no other name. Use a "
+            "registered layer in its place (keras.saving.register_keras_serializable), or stay in "
+            "one process (n_jobs=1)."
+        )
+
+
+Source: TypeAlias = "SourceModel | keras.Model | str | Path"
+
+
+def source_network(source: Source) -> keras.Model:
+    """Return the network of a source, however it is given."""
+    if isinstance(source, (str, Path)):
+        source = load_source(source)
+    if isinstance(source, SourceModel):
+        source = source.model
+    if not graphs.is_graph(source):
+        raise TypeError(
+            f"source is {type(source).__name__}; expected what detl.pretrain returned, the "
+            "path of a saved source, or a functional or built Sequential keras.Model."
+        )
+    if len(source.inputs) != 1:
+        raise ValueError(
+            f"The source {source.name!r} has {len(source.inputs)} inputs; expected one, images."
+        )
+    return source
+
+
+class SharesSource(BaseEstimator):
+    """An estimator of images with a parameter ``source``, which its clones share.
+
+    scikit-learn would copy the source's weights for every fold and grid point.
+    """
+
+    source: Source
+
+    def __sklearn_clone__(self) -> Self:
+        """Return an unfitted estimator of equal parameters."""
+        shell = BaseEstimator.__new__(type(self))
+        shell.__dict__.update(self.__dict__, source=None)
+        clone = BaseEstimator.__sklearn_clone__(shell)
+        clone.source = self.source
+        return clone
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is pickled, refusing networks that would not come back."""
+        for value in vars(self).values():
+            if isinstance(value, keras.Model):
+                _check_comes_back(value)
+        return BaseEstimator.__getstate__(self)
+
+    def _check_images(
+        self,
+        X: Any,
+        network: keras.Model,
+        *,
+        reset: bool,
+        y: Any = "no_validation",
+        name: str = "X",
+    ) -> np.ndarray:
+        """Return images as an array, refusing what does not fit the network."""
+        shape = network.inputs[0].shape[1:]
+        if len(shape) == 3:
+            X = check_images(X, name=name, shape=shape)
+            if reset:
+                self.n_features_in_ = X.shape[1]
+            return X
+        # Not images: scikit-learn's own checks, with the messages that its users know.
+        checked = validate_data(self, X, y, reset=reset, allow_nd=True)
+        return checked if isinstance(y, str) and y == "no_validation" else checked[0]
+
+
+def pretrain(
+    backbone: keras.Model,
+    images: np.ndarray,
+    labels: Any,
+    *,
+    groups: Any = None,
+    validation_data: tuple[Any, Any] | list[Any] | None = None,
+    epochs: int = 100,
+    batch_size: int = 32,
+    learning_rate: float = 1e-3,
+    warmup_epochs: float = 1.0,
+    gradient_clip: float | None = 1.0,
+    augmentation: Augmentation | None = _DEFAULT_AUGMENTATION,
+    class_weight: ClassWeight = None,
+    precision: Precision = "float32",
+    ema_epochs: float | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    checkpoint_dir: str | Path | None = None,
+    random_state: Any = None,
+    verbose: int = 1,
+) -> SourceModel:
+    """Train a backbone from scratch and keep the weights of the best validation accuracy.
+
+    Adam with a learning rate that falls along a cosine to zero, on images that are turned, scaled
+    and mirrored as training runs (Basu et al. 2020, sec. IV).
+
+    Parameters
+    ----------
+    backbone : keras.Model
+        A graph such as :func:`detl.backbones.vgg16` builds. It is left as it is: a copy is
+        trained, from weights drawn anew.
+    images : numpy.ndarray of shape (n, height, width, channels)
+        Pixels in [0, 255], ``uint8`` or float; may be a memory map.
+    labels : array-like of shape (n,)
+        Class of each image, strings or integers.
+    groups : array-like of shape (n,), optional
+        Patient (or what else repeats) of each image: no group is in both training and validation.
+        Not together with ``validation_data``, which decides that already.
+    validation_data : tuple (images, labels), optional
+        By default a balanced fifth is held out of ``images``, see
+        :func:`detl.folds.balanced_holdout`.
+    epochs : int, default=100
+        Passes over the training images.
+    batch_size : int, default=32
+        Images per step. The paper does not give one.
+    learning_rate : float, default=1e-3
+        Greatest rate of Adam.
+    warmup_epochs : float, default=1.0
+        The rate rises linearly over so many epochs first; 0 is the paper's text, taken literally.
+    gradient_clip : float or None, default=1.0
+        Greatest global norm of a step's gradient; None is the paper's text, taken literally.
+    augmentation : Augmentation or None
+        ``None`` trains on the images as they are. ``Augmentation(mirroring=False)`` where left and
+        right matter.
+    class_weight : {"balanced", None}, default=None
+        ``"balanced"`` gives every class the same weight in the loss, however many its images.
+        Use it where the classes are of unequal size: validation is balanced, and a network that
+        was trained to prefer one class does badly in it.
+    precision : {"float32", "mixed_bfloat16", "auto"}, default="float32"
+        Number format of the computation while training; weights are float32, and so is the model
+        that comes back.
+    ema_epochs : float, optional
+        Validate and keep not the weights of a moment but their exponential moving average (EMA)
+        over about so many epochs; try 2. Training itself goes on from the weights. Statistics of
+        batch normalisation, averages already, stay those of the moment.
+    callbacks : sequence of keras.callbacks.Callback
+        What else is to happen while it trains, such as ``keras.callbacks.CSVLogger("log.csv")``.
+        They see the training graph; the weights that come back are those of the best epoch all
+        the same.
+    checkpoint_dir : path, optional
+        A directory in which each epoch leaves how far training has come. The same call with the
+        same ``random_state``, an integer, goes on from there after it was broken off, to the same
+        weights as without a break; once training is finished, or was stopped by a callback, it
+        loads the result. Callbacks and augmentations with a state of their own begin anew, and
+        see the epochs that are left (``CSVLogger("log.csv", append=True)``); a function that
+        augments is known by its name. While an epoch is written it takes eight to ten times the
+        size of the model.
+    random_state : int, numpy generator or None
+        Seeds the initial weights, the held-out images, shuffling, augmentation and dropout. The
+        same seed gives the same weights on the same machine, whatever ran before.
+    verbose : int, default=1
+        As in Keras: 1 shows a progress bar, 2 a line per epoch, 0 nothing.
+
+    Returns
+    -------
+    SourceModel
+        The trained network with its class names and history.
+
+    Raises
+    ------
+    ValueError
+        If images, labels, groups or the validation data do not fit each other or the backbone, or
+        a class is too small to hold a part of it out, or ``checkpoint_dir`` belongs to another
+        training.
+    OSError
+        If ``checkpoint_dir`` cannot be written to.
+
+    Warns
+    -----
+    sklearn.exceptions.ConvergenceWarning
+        If the loss became infinite or NaN.
+    UserWarning
+        If what was left in ``checkpoint_dir`` is damaged; training begins again.
+    RuntimeWarning
+        If the disk is full; training goes on.
+
+    References
+    ----------
+    Basu et al. 2020, sec. III-A and IV. Warm-up and clipping are additions: with them every
+    backbone learns at the paper's rate (documentation, "Backbones"). Averaged weights, there all
+    alike: Polyak & Juditsky 1992, "Acceleration of Stochastic Approximation by Averaging".
+    """
+    check_count("epochs", epochs)
+    check_count("batch_size", batch_size)
+    check_positive("learning_rate", learning_rate)
+    if not (isinstance(warmup_epochs, Real) and 0 <= warmup_epochs < math.inf):
+        raise ValueError(f"warmup_epochs={warmup_epochs!r}; expected 0 or more.")
+    if gradient_clip is not None:
+        check_positive("gradient_clip", gradient_clip)
+    if ema_epochs is not None:
+        check_positive("ema_epochs", ema_epochs)
+    check_repeatable(checkpoint_dir, random_state)
+    check_choice("class_weight", class_weight, (None, "balanced"))
+    if not isinstance(callbacks, Sequence) or not all(
+        isinstance(callback, keras.callbacks.Callback) for callback in callbacks
+    ):
+        raise TypeError(f"callbacks={callbacks!r}; expected a list of keras.callbacks.Callback.")
+    if augmentation is not None and not callable(augmentation):
+        raise TypeError(
+            f"augmentation={augmentation!r}; expected a detl.Augmentation, or None for images as "
+            "they are."
+        )
+    if groups is not None and validation_data is not None:
+        raise ValueError(
+            "groups say which images to hold out together, but validation_data is given; "
+            "leave one of the two out."
+        )
+    policy = dtype_policy(precision)
+    shape = _image_shape(backbone)
+    images = check_images(images, shape=shape)
+    labels = check_labels(labels, len(images))
+    classes, targets = check_classes(labels)
+    holdout_seed, weight_seed, batch_seed, noise_seed = seed_sequence(random_state).spawn(4)
+
+    rows = np.arange(len(images))
+    if validation_data is None:
+        rows, held_out = folds.balanced_holdout(
+            labels, groups=groups, random_state=integer_seed(holdout_seed)
+        )
+        validation = (images, targets)
+        _logger.info("pretrain holds out %d of %d images to validate.", len(held_out), len(labels))
+    else:
+        validation = _checked_validation(validation_data, shape, classes)
+        held_out = np.arange(len(validation[1]))
+
+    network = graphs.copy_model(
+        backbone,
+        dtype_policy=policy,
+        seeds=np.random.default_rng(weight_seed),
+        replacing=fused_layers(),
+    )
+    network = with_logits(network, len(classes), integer_seed(weight_seed))
+    for layer in network._flatten_layers():  # a backbone may come frozen
+        layer.trainable = True
+    graphs.seed_noise(network, integer_seed(noise_seed))
+    steps = steps_per_epoch(len(rows), batch_size)
+    network.compile(
+        optimizer=_adam(learning_rate, steps, epochs, warmup_epochs, gradient_clip, ema_epochs),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+        weighted_metrics=[],
+        # Under a global policy of float16 Keras would wrap the optimizer; this model is not.
+        auto_scale_loss=False,
+    )
+    store = None
+    if checkpoint_dir is not None:
+        run = _described_run(
+            network,
+            settings={
+                "epochs": epochs,
+                "batch_size": batch_size,
+                "learning_rate": learning_rate,
+                "warmup_epochs": warmup_epochs,
+                "gradient_clip": gradient_clip,
+                "augmentation": _described(augmentation),
+                "class_weight": class_weight,
+                "precision": policy,
+                "ema_epochs": ema_epochs,
+            },
+            training=(images, labels, rows),
+            validation=(validation[0], classes[validation[1]], held_out),
+            seeds=[integer_seed(seed) for seed in (batch_seed, noise_seed)],
+        )
+        store = TrainingStore(checkpoint_dir, run)
+    earlier = None if store is None else store.load()
+    if earlier is not None:
+        _logger.info(
+            "pretrain %s: %s has %d of %d epochs.",
+            "loads what is finished" if earlier.finished else "goes on",
+            checkpoint_dir,
+            earlier.n_epochs,
+            epochs,
+        )
+    best, history = KeepBest(earlier), {} if earlier is None else earlier.history
+    if earlier is None or not earlier.finished:
+        generator = np.random.default_rng(batch_seed)
+        if earlier is not None:
+            earlier = earlier.restored_to(network)
+            generator.bit_generator.state = earlier.generator
+        epoch_ends: list[Any] = []
+        batches = training_batches(
+            images,
+            targets,
+            batch_size=batch_size,
+            generator=generator,
+            rows=rows,
+            weights=None if class_weight is None else balanced_weights(targets, rows),
+            augment=augmentation,
+            epoch_ends=epoch_ends,
+        )
+        stream = BatchStream()
+        held_out_batches = _InOrder(*validation, rows=held_out, batch_size=batch_size)
+        # All built anew for every call: a reused one would carry its best value into the next fit.
+        saving = (
+            []
+            if store is None
+            else [SaveEpochs(store, best, epoch_ends, epochs=epochs, earlier=earlier)]
+        )
+        fitted = stream.fit(
+            network,
+            batches,
+            steps_per_epoch=steps,
+            epochs=epochs,
+            initial_epoch=0 if earlier is None else earlier.n_epochs,
+            validation_data=in_order(held_out_batches),
+            callbacks=[best, *callbacks, *saving],
+            verbose=verbose,
+        )
+        history = {
+            name: [*history.get(name, []), *map(float, fitted.history.get(name, []))]
+            for name in {**history, **fitted.history}
+        }
+    network.set_weights(best.weights)
+    _warn_of_divergence(history, learning_rate)
+    return SourceModel(
+        model=with_plain_layers(with_probabilities(network), dtype_policy="float32"),
+        classes=classes,
+        history=history,
+        best_epoch=best.epoch,
+    )
+
+
+class _InOrder(keras.utils.PyDataset):
+    """Batches of the given rows in their order: a memory map is not copied as a whole.
+
+    Not a generator: Keras 3.15 begins every validation but the first with batches it had before.
+    """
+
+    def __init__(
+        self, images: np.ndarray, targets: np.ndarray, *, rows: np.ndarray, batch_size: int
+    ) -> None:
+        super().__init__()
+        self._images, self._targets = images, targets
+        self._rows, self._batch_size = rows, batch_size
+
+    def __len__(self) -> int:
+        return steps_per_epoch(len(self._rows), self._batch_size)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        start = index * self._batch_size
+        chosen = self._rows[start : start + self._batch_size]
+        return self._images[chosen], self._targets[chosen]
+
+
+def _image_shape(backbone: Any) -> tuple[int | None, ...]:
+    """Return the (height, width, channels) that a backbone takes, refusing what takes no images."""
+    if not graphs.is_graph(backbone):
+        raise TypeError(
+            f"backbone is {type(backbone).__name__}; expected a functional keras.Model, such as "
+            "detl.backbones.vgg16((224, 224, 1)) returns."
+        )
+    shapes = [tensor.shape[1:] for tensor in backbone.inputs]
+    if len(shapes) != 1 or len(shapes[0]) != 3:
+        raise ValueError(
+            f"backbone {backbone.name!r} takes inputs of shape {', '.join(map(str, shapes))}; "
+            "expected one, images of shape (height, width, channels)."
+        )
+    return tuple(shapes[0])
+
+
+def _warn_of_divergence(history: dict[str, list[float]], learning_rate: float) -> None:
+    losses = np.array([history["loss"], history["val_loss"]])
+    diverged = np.flatnonzero(~np.isfinite(losses).all(axis=0))
+    if len(diverged):
+        warnings.warn(
+            f"The loss was not finite in {len(diverged)} of {losses.shape[1]} epochs, first in "
+            f"epoch {diverged[0] + 1}: learning_rate={learning_rate:.3g} is too high here; "
+            "try a tenth of it.",
+            ConvergenceWarning,
+            stacklevel=3,
+        )
+
+
+def _described_run(
+    network: keras.Model,
+    *,
+    settings: dict[str, Any],
+    training: tuple[np.ndarray, np.ndarray, np.ndarray],
+    validation: tuple[np.ndarray, np.ndarray, np.ndarray],
+    seeds: list[int],
+) -> dict[str, Any]:
+    """Return all that decides a training, each of the two sets given as (images, labels, rows)."""
+    (images, labels, rows), (held_out_images, held_out_labels, held_out) = training, validation
+    digest = array_digest(images)
+    return {
+        "settings": {
+            name: value.item() if isinstance(value, np.generic) else value
+            for name, value in settings.items()
+        },
+        "network": graphs.graph_digest(network),
+        "initial weights": graphs.weights_digest(network),
+        "images": digest,
+        "labels": names_digest(labels),
+        "validation images": digest if held_out_images is images else array_digest(held_out_images),
+        "validation labels": names_digest(held_out_labels),
+        "split": array_digest(np.concatenate([rows, [-1], held_out])),
+        "seeds": seeds,
+        "versions": versions(),
+    }
+
+
+def _described(augmentation: Any) -> str:
+    """Return what tells one augmentation from another in any process, unlike an address does."""
+    if augmentation is None or type(augmentation) is Augmentation:
+        return repr(augmentation)
+    try:
+        return hashlib.sha256(joblib.hash(augmentation).encode()).hexdigest()
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise ValueError(
+            f"augmentation={augmentation!r} cannot be pickled, so that nothing would tell it from "
+            "another one when the training goes on; give a function that is defined in a module, "
+            "or leave checkpoint_dir out."
+        ) from error
+
+
+def _adam(
+    learning_rate: float,
+    steps: int,
+    epochs: int,
+    warmup_epochs: float,
+    gradient_clip: float | None,
+    ema_epochs: float | None = None,
+) -> keras.optimizers.Adam:
+    warmup_steps = min(round(warmup_epochs * steps), steps * epochs - 1)
+    schedule = keras.optimizers.schedules.CosineDecay(
+        0.0 if warmup_steps else learning_rate,
+        decay_steps=max(1, steps * epochs - warmup_steps),
+        warmup_target=learning_rate if warmup_steps else None,
+        warmup_steps=warmup_steps,
+    )
+    if ema_epochs is None:
+        return keras.optimizers.Adam(schedule, global_clipnorm=gradient_clip)
+    momentum = max(0.0, 1 - 1 / (ema_epochs * steps))
+    return keras.optimizers.Adam(
+        schedule, global_clipnorm=gradient_clip, use_ema=True, ema_momentum=momentum
+    )
+
+
+def _checked_validation(
+    validation_data: tuple[Any, Any] | list[Any], shape: tuple[Any, ...], classes: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    if not isinstance(validation_data, (tuple, list)) or len(validation_data) != 2:
+        raise TypeError("validation_data is not a pair; expected (images, labels).")
+    images = check_images(validation_data[0], name="validation images", shape=shape)
+    labels = check_labels(validation_data[1], len(images), name="validation labels")
+    unknown = np.setdiff1d(labels, classes)
+    if len(unknown):
+        raise ValueError(
+            f"validation labels have classes that the training labels lack: {unknown.tolist()}; "
+            f"expected only {classes.tolist()}."
+        )
+    return images, np.searchsorted(classes, labels)

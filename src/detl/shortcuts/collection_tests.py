@@ -1,0 +1,181 @@
+"""Does it give the class away where an image comes from, such as its hospital? Three tests."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from detl import folds
+from detl.checks import check_labels
+from detl.metrics import scoring
+from detl.shortcuts.examination import Examination, Trainer
+from detl.shortcuts.rival_classifiers import class_shares, on_the_folds_of
+from detl.shortcuts.verdicts import (
+    FEW_PER_CLASS,
+    NONE_FOUND,
+    SMALLEST,
+    Figure,
+    ShortcutTest,
+    listed,
+    units_per_class,
+    verdict_of,
+)
+from detl.validation.results import CrossValidationResult
+
+Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
+
+
+def check_collections(collections: Any, n: int) -> Array:
+    """Return the collection of each image, refusing a single one."""
+    checked = check_labels(collections, n, name="collections")
+    if len(np.unique(checked)) < 2:
+        raise ValueError(
+            f"collections has one value only, {checked.tolist()[0]!r}; expected at least two, or "
+            "no collections."
+        )
+    return checked
+
+
+def ask_collections(examination: Examination, trainer: Trainer, collections: Array) -> None:
+    """Run all three; the images are asked only if the names alone may tell the class."""
+    _class_from_collection(examination, collections)
+    if examination.tests["collection"].verdict != NONE_FOUND:
+        _collection_from_image(examination, trainer, collections)
+    _held_out(examination, trainer, collections)
+
+
+def _class_from_collection(examination: Examination, collections: Array) -> None:
+    network = examination.network
+    predict = class_shares(examination.targets, len(network.classes), collections)
+    examination.add_blind(
+        "collection",
+        f"Are classes told by the names of {len(np.unique(collections))} collections alone?",
+        on_the_folds_of(network, "collection", predict),
+    )
+
+
+def _collection_from_image(examination: Examination, trainer: Trainer, collections: Array) -> None:
+    """Tell collections of one class from each other: there the class itself is no help."""
+    told: dict[Any, CrossValidationResult] = {}
+    left_out = []
+    for label in examination.network.classes.tolist():
+        rows = _rows_of_common(examination, collections, label)
+        if rows is None:
+            left_out.append(label)
+            continue
+        name = f"collection from image, {label}"
+        told[label] = trainer.on_labels(name, collections, rows=rows)
+        examination.results[name] = told[label]
+    figures = {label: _told(result, of=len(told)) for label, result in told.items()}
+    note = ""
+    if left_out:
+        note = (
+            f"Not judged, for no two collections have {FEW_PER_CLASS} groups or images of them: "
+            f"{listed(left_out)}."
+        )
+    examination.tests["collection from image"] = ShortcutTest(
+        question="Are the collections of one class told from each other by the image?",
+        measure="twice the ROC AUC above 1/2, mean over collections",
+        figures=figures,
+        threshold=examination.threshold,
+        verdict=verdict_of(figures, threshold=examination.threshold, suspicious="above"),
+        note=note,
+    )
+
+
+def _told(result: CrossValidationResult, *, of: int) -> Figure:
+    """Return how well collections are told apart, one of several classes that are judged."""
+    draws, _ = scoring.redrawn_scores(
+        result.fold_predictions, unit=result.unit, random_state=result.settings["interval_seed"]
+    )
+    area = draws[[scoring.OVERALL.index("roc_auc")]]
+    low, high = scoring.quantiles(2 * area - 1, 0.05 / of)[:, 0]
+    return Figure(
+        value=2 * result.scores["roc_auc"].mean - 1,
+        low=float(low),
+        high=float(high),
+        units=min(units_per_class(result).values()),
+    )
+
+
+def _rows_of_common(examination: Examination, collections: Array, label: Any) -> Array | None:
+    """Return the images of a class from the collections that have enough; None if under two do."""
+    rows = np.flatnonzero(examination.network.labels == label)
+    units, names = examination.units[rows], collections[rows]
+    common = [
+        name
+        for name in np.unique(names).tolist()
+        if len(np.unique(units[names == name])) >= FEW_PER_CLASS
+    ]
+    return rows[np.isin(names, common)] if len(common) > 1 else None
+
+
+def _held_out(examination: Examination, trainer: Trainer, collections: Array) -> None:
+    network, threshold = examination.network, examination.threshold
+    figures: dict[Any, Figure] = {}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            indices = folds.leave_one_collection_out(network.labels, collections)
+            note = " ".join(str(warning.message) for warning in caught)
+        except ValueError as error:  # no collection can be held out
+            indices, note = [], str(error)
+    if indices:
+        result = trainer.on_labels("collection held out", network.labels, cv=indices)
+        examination.results["collection held out"] = result
+        lost = _lost(result, network)
+        if lost is None:
+            note = f"Not judged, for the network does not tell the classes there. {note}".strip()
+        else:
+            figures["all"] = lost
+    examination.tests["collection held out"] = ShortcutTest(
+        question="How much is lost on a collection that was not trained on?",
+        measure="share of the network's mean sensitivity above chance that is lost on the same "
+        "images",
+        figures=figures,
+        threshold=threshold,
+        verdict=verdict_of(figures, threshold=threshold, suspicious="above"),
+        note=note,
+    )
+
+
+def _lost(held_out: CrossValidationResult, network: CrossValidationResult) -> Figure | None:
+    """Return what is lost on images that both tested; None if the network tells nothing there.
+
+    Of the mean sensitivity, not of the accuracy: a network that falls back to the largest class
+    keeps as much accuracy as that class is large.
+    """
+    tested = np.flatnonzero((held_out.fold_of >= 0) & (network.fold_of >= 0))
+    targets = np.searchsorted(network.classes, network.labels)[tested]
+    units = np.arange(len(network.labels)) if network.groups is None else network.groups
+    units = np.unique(units[tested], return_inverse=True)[1]
+    there = np.unique(targets)
+    first = len(scoring.OVERALL) + scoring.PER_CLASS.index("sensitivity")
+    rows = first + len(scoring.PER_CLASS) * there
+    draws, means = [], []
+    for result in (network, held_out):
+        pooled = scoring.Predictions(
+            targets=targets, probabilities=result.probabilities[tested], units=units
+        )
+        drawn, _ = scoring.redrawn_scores(
+            [pooled], unit=network.unit, random_state=network.settings["interval_seed"]
+        )
+        # A draw that lacks a class is the mean of the others.
+        draws.append(np.nanmean(drawn[rows], axis=0))
+        means.append(scoring.weighted_scores(pooled)[0, rows].mean())
+    chance = 1 / len(network.classes)
+    if not np.nanquantile(draws[0], 0.025) > chance + SMALLEST:
+        return None
+
+    def lost(before: Any, after: Any) -> Any:
+        return (before - after) / np.maximum(before - chance, SMALLEST)
+
+    low, high = np.nanquantile(lost(*draws), (0.025, 0.975))
+    return Figure(
+        value=float(lost(*means)),
+        low=float(low),
+        high=float(high),
+        units=min(len(np.unique(units[targets == name])) for name in there),
+    )

@@ -1,0 +1,133 @@
+"""Classifiers that know next to nothing, on the folds of a cross-validation."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, TypeAlias
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from detl.networks.classifiers import probabilities_by_class
+from detl.validation.results import CrossValidationResult, FoldResult
+
+Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
+
+# A thousand images have as many pixels in a thumbnail: without a penalty they are learned by heart.
+_PENALTY = 0.01  # scikit-learn's C
+_BINS = 32
+_CHUNK = 256
+
+# From a fold of the network's to the probabilities of its test rows.
+Predict: TypeAlias = Callable[[FoldResult], Array]
+
+
+def on_the_folds_of(
+    result: CrossValidationResult, name: str, predict: Predict
+) -> CrossValidationResult:
+    """Return what a rival says on the same folds, for :func:`detl.compare_results`."""
+    folds = []
+    started = time.perf_counter()
+    for fold in result.folds:
+        began = time.perf_counter()
+        folds.append(
+            FoldResult(
+                train=fold.train,
+                test=fold.test,
+                probabilities=predict(fold).astype("float32"),
+                history={},
+                seed=fold.seed,
+                start="",
+                seconds=time.perf_counter() - began,
+            )
+        )
+    shared = ("images", "labels", "groups", "folds", "fold_seeds", "interval_seed")
+    return replace(
+        result,
+        folds=tuple(folds),
+        settings={key: result.settings[key] for key in shared} | {"transfer": {"rival": name}},
+        seconds={"features": 0.0, "total": time.perf_counter() - started},
+    )
+
+
+def linear(features: Array, targets: Array, n_classes: int) -> Predict:
+    """Return a logistic regression on standardised features ``(n, n_features)``.
+
+    Classes are given by their index.
+    """
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=_PENALTY, max_iter=2000))
+
+    def predict(fold: FoldResult) -> Array:
+        fitted = clone(model).fit(features[fold.train], targets[fold.train])
+        return probabilities_by_class(
+            fitted, features, np.arange(n_classes), train=fold.train, test=fold.test
+        )
+
+    return predict
+
+
+def class_shares(targets: Array, n_classes: int, kinds: Array | None = None) -> Predict:
+    """Return the shares of the classes among the training images, of each kind where given.
+
+    A kind counts with one image's weight of what all kinds have: one that was never seen says
+    what all together say.
+    """
+    kinds = np.zeros(len(targets), dtype=int) if kinds is None else kinds
+    numbers = np.unique(kinds, return_inverse=True)[1]
+
+    def predict(fold: FoldResult) -> Array:
+        train, test = fold.train, fold.test
+        counts = np.zeros((numbers.max() + 1, n_classes))
+        np.add.at(counts, (numbers[train], targets[train]), 1)
+        counts += counts.sum(axis=0) / len(train)
+        return (counts / counts.sum(axis=1, keepdims=True))[numbers[test]]
+
+    return predict
+
+
+# ------------------------------------------------------------------------------- what they look at
+
+
+def thumbnails(images: Array, side: int) -> Array:
+    """Return the means of the cells of a grid, ``(n, features)``, ``side`` cells high and wide."""
+    rows, columns = (
+        np.unique(np.linspace(0, length, min(side, length), endpoint=False).astype(int))
+        for length in images.shape[1:3]
+    )
+    found = []
+    for start in range(0, len(images), _CHUNK):
+        pixels = np.asarray(images[start : start + _CHUNK], dtype=np.float32)
+        sums = np.add.reduceat(np.add.reduceat(pixels, rows, axis=1), columns, axis=2)
+        cells = np.outer(
+            np.diff(rows, append=images.shape[1]), np.diff(columns, append=images.shape[2])
+        )
+        found.append((sums / cells[..., np.newaxis]).reshape(len(pixels), -1))
+    return np.concatenate(found)
+
+
+def histograms(images: Array) -> Array:
+    """Return the shares of the pixels in 32 bins from 0 to 255, by channel, ``(n, features)``."""
+    edges = np.linspace(0, 256, _BINS + 1)
+    return np.stack(
+        [
+            np.concatenate(
+                [
+                    np.histogram(channel, edges)[0]
+                    for channel in image.reshape(-1, image.shape[-1]).T
+                ]
+            )
+            / image[..., 0].size
+            for image in images
+        ]
+    )
+
+
+def shapes(sizes: Array) -> Array:
+    """Return what sizes ``(n, 2)`` tell: the logarithms of the sides and of their ratio."""
+    height, width = np.log(sizes.astype(np.float64)).T
+    return np.stack([height, width, height - width], axis=1)

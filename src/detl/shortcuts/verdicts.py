@@ -1,0 +1,311 @@
+"""What a shortcut test found, and when that is a shortcut: figures, thresholds, verdicts."""
+
+from __future__ import annotations
+
+import textwrap
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+
+from detl.metrics import scoring
+
+Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
+
+LIKELY = "shortcut likely"
+NONE_FOUND = "no shortcut found"
+UNTOLD = "cannot be told"
+
+# Of fewer patients (or images) of a class no interval is to be trusted.
+FEW_PER_CLASS = 10
+_WIDTH = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """What a test measured of one class.
+
+    Attributes
+    ----------
+    value : float
+        NaN where nothing could be measured.
+    low, high : float
+        Its 95 % interval; where one class of several is enough for a finding, 95 % for all at
+        once (Bonferroni).
+    units : int
+        Groups, or images, of the class. Of fewer than 10 nothing is concluded.
+    """
+
+    value: float
+    low: float
+    high: float
+    units: int
+
+    def lies(self, threshold: float) -> Literal["above", "below", "unknown"]:
+        """Say on which side of the threshold the whole interval lies."""
+        if self.units < FEW_PER_CLASS:
+            return "unknown"
+        if self.low > threshold:
+            return "above"
+        return "below" if self.high < threshold else "unknown"
+
+    def __str__(self) -> str:
+        """Return value and interval."""
+        return f"{self.value:.2f} ({self.low:.2f} to {self.high:.2f})"
+
+
+def verdict_of(
+    figures: Mapping[Any, Figure], *, threshold: float, suspicious: Literal["above", "below"]
+) -> str:
+    """Decide from the figures of all classes.
+
+    One class that is surely on the suspicious side of the threshold is enough for a finding, and
+    it takes all of them to be surely on the other side for none.
+    """
+    sides = {figure.lies(threshold) for figure in figures.values()}
+    if suspicious in sides:
+        return LIKELY
+    return UNTOLD if "unknown" in sides or not sides else NONE_FOUND
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShortcutTest:
+    """One question to a classifier, and the answer.
+
+    Attributes
+    ----------
+    question : str
+        What is asked, in words.
+    measure : str
+        What the figures are.
+    figures : dict of label to Figure
+        Of each class that could be judged.
+    threshold : float or None
+        What the figures are held against; None where two classifiers are compared.
+    suspicious : {"above", "below"}
+        On which side of it a shortcut lies.
+    verdict : str
+        ``"shortcut likely"`` if the interval of one class at least lies wholly on the suspicious
+        side, ``"no shortcut found"`` if those of all classes lie on the other, else ``"cannot be
+        told"``. Rivals that see the object are no shortcuts: of them it says who is better. For
+        ``"attention"`` see :func:`detl.shortcuts.attention`.
+    note : str
+        What else a reader must know, such as which classes could not be judged.
+    """
+
+    question: str
+    measure: str
+    figures: dict[Any, Figure] = field(repr=False)
+    threshold: float | None
+    suspicious: Literal["above", "below"] = "above"
+    verdict: str
+    note: str = ""
+
+    @property
+    def worst(self) -> Any:
+        """The class that looks most like a shortcut; None where none could be judged."""
+        if not self.figures:
+            return None
+        sign, end = (1, "low") if self.suspicious == "above" else (-1, "high")
+
+        def suspicion(label: Any) -> tuple[float, float]:
+            figure = self.figures[label]
+            found = np.nan_to_num([getattr(figure, end), figure.value], nan=-sign * np.inf)
+            return sign * found[0], sign * found[1]
+
+        return max(self.figures, key=suspicion)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything in lists, strings and numbers that JSON can hold; None for NaN."""
+
+        def known(value: float) -> float | None:
+            return float(value) if np.isfinite(value) else None
+
+        return {
+            "question": self.question,
+            "measure": self.measure,
+            "threshold": self.threshold,
+            "suspicious": self.suspicious,
+            "verdict": self.verdict,
+            "note": self.note,
+            "figures": [
+                {
+                    "class": getattr(label, "item", lambda label=label: label)(),
+                    "value": known(figure.value),
+                    "low": known(figure.low),
+                    "high": known(figure.high),
+                    "units": figure.units,
+                }
+                for label, figure in self.figures.items()
+            ],
+        }
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ShortcutReport:
+    """What the shortcut tests found; ``print`` it for a table.
+
+    Attributes
+    ----------
+    tests : dict of str to ShortcutTest
+        By name, such as ``"region blanked"``.
+    results : dict of str to CrossValidationResult
+        ``"network"`` is the classifier under examination; the others are what it is held against,
+        on the same folds, by the name of their test.
+    """
+
+    tests: dict[str, ShortcutTest]
+    results: dict[str, Any] = field(repr=False)
+
+    @property
+    def passed(self) -> bool:
+        """Whether no test says that a shortcut is likely. It is no proof that there is none."""
+        return not self.findings
+
+    @property
+    def findings(self) -> list[str]:
+        """Names of the tests that say that a shortcut is likely."""
+        return [name for name, test in self.tests.items() if test.verdict == LIKELY]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all tests and results in lists, strings and numbers that JSON can hold."""
+        return {
+            "passed": self.passed,
+            "tests": {name: test.to_dict() for name, test in self.tests.items()},
+            "results": {name: result.to_dict() for name, result in self.results.items()},
+        }
+
+    def __str__(self) -> str:
+        """Return the report worth pasting."""
+        network = self.results["network"]
+        counts = f"{len(network.labels)} images"
+        if network.groups is not None:
+            counts += f" of {len(np.unique(network.groups))} groups"
+        lines = [
+            f"Does the classifier look at what it should? {counts}, "
+            f"{len(network.classes)} classes, {len(network.folds)} folds",
+            "",
+            *self._result_lines(),
+            "",
+            *self._test_lines(),
+            "",
+            *self._closing_lines(),
+        ]
+        return "\n".join(lines)
+
+    def _result_lines(self) -> list[str]:
+        width = max(map(len, self.results))
+        lines = [f"{'told by':<{width}}  accuracy  ROC AUC (95 % interval)"]
+        for name, result in self.results.items():
+            area = result.scores["roc_auc"]
+            cell = "-"
+            if not np.isnan(area.mean):
+                cell = f"{area.mean:.3f} ({area.interval.low:.3f} to {area.interval.high:.3f})"
+            lines.append(f"{name:<{width}}  {result.accuracy:<8.3f}  {cell}")
+        return lines
+
+    def _test_lines(self) -> list[str]:
+        rows = [("test", "verdict", "worst class", "figure (95 % interval)", "threshold")]
+        for name, test in self.tests.items():
+            worst = test.worst
+            figure = "" if worst is None else str(test.figures[worst])
+            limit = "" if test.threshold is None else f"{test.threshold:g}"
+            rows.append((name, test.verdict, "" if worst is None else str(worst), figure, limit))
+        widths = [max(map(len, column)) for column in zip(*rows)]
+        lines = ["  ".join(f"{c:<{w}}" for c, w in zip(row, widths)).rstrip() for row in rows]
+        lines.append("")
+        for name, test in self.tests.items():
+            text = f"{name}: {test.question} Figure: {test.measure}. {test.note}"
+            lines += textwrap.wrap(text, _WIDTH, subsequent_indent="  ")
+        return lines
+
+    def _closing_lines(self) -> list[str]:
+        found = "No test found a shortcut, which is no proof that there is none."
+        if self.findings:
+            found = f"SHORTCUT LIKELY: {', '.join(self.findings)}."
+        alone = " (attention: for each)" * ("attention" in self.tests)
+        rule = (
+            f'"{LIKELY}": the whole interval of one class at least is beyond the threshold; '
+            f'"{NONE_FOUND}": those of all classes are on its other side; else, or with fewer than '
+            f'{FEW_PER_CLASS} groups or images of a class, "{UNTOLD}". Intervals: '
+            f"{self.results['network'].interval.method}, 95 % for all classes of a test at once"
+            f"{alone}."
+        )
+        return [found, *textwrap.wrap(rule, _WIDTH), "For research, not for clinical use."]
+
+
+# ------------------------------------------------------------------------- shares of what is known
+
+# What a network knows of a class is how far its AUC is above 1/2. Shares of less than this are
+# not formed: the network does not tell that class itself.
+SMALLEST = 0.01
+
+
+def shares(part: Any, whole: Any) -> tuple[dict[Any, Figure], list[Any]]:
+    """Return, for each class, which share of what one classifier tells another tells as well.
+
+    Parameters
+    ----------
+    part, whole : CrossValidationResult
+        On the same folds.
+
+    Returns
+    -------
+    figures : dict of label to Figure
+        ``(AUC of part - 1/2) / (AUC of whole - 1/2)``, the class against the rest, by bootstrap
+        draws that both share.
+    untold : list
+        Classes that ``whole`` itself does not tell from the rest: its interval reaches 1/2.
+    """
+    classes = whole.classes.tolist()
+    # Of two classes, both have the same curve.
+    level = 0.05 / (1 if len(classes) == 2 else len(classes))
+    parts, wholes = _class_areas(part), _class_areas(whole)
+    units = units_per_class(whole)
+    figures: dict[Any, Figure] = {}
+    untold: list[Any] = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # no fold has the class and others: NaN
+        lowest = np.nanquantile(wholes, level / 2, axis=1)
+    for row, label in enumerate(classes):
+        if not lowest[row] > 0.5 + SMALLEST:
+            untold.append(label)
+            continue
+        drawn = _share(parts[row], wholes[row])
+        means = [result.class_scores[label]["roc_auc"].mean for result in (part, whole)]
+        low, high = np.nanquantile(drawn, (level / 2, 1 - level / 2))
+        figures[label] = Figure(
+            value=float(_share(*map(np.array, means))),
+            low=float(low),
+            high=float(high),
+            units=units[label],
+        )
+    return figures, untold
+
+
+def _share(part: Array, whole: Array) -> Array:
+    return np.maximum(part - 0.5, 0) / np.maximum(whole - 0.5, SMALLEST)
+
+
+def _class_areas(result: Any) -> Array:
+    """Return the AUC of each class in each bootstrap draw, ``(n_classes, n_draws)``."""
+    drawn, _ = scoring.redrawn_scores(
+        result.fold_predictions, unit=result.unit, random_state=result.settings["interval_seed"]
+    )
+    first = len(scoring.OVERALL) + scoring.PER_CLASS.index("roc_auc")
+    return drawn[first :: len(scoring.PER_CLASS)]
+
+
+def units_per_class(result: Any) -> dict[Any, int]:
+    """Return how many groups, or images, each class has."""
+    units = np.arange(len(result.labels)) if result.groups is None else result.groups
+    return {
+        label: len(np.unique(units[result.labels == label])) for label in result.classes.tolist()
+    }
+
+
+def listed(labels: list[Any]) -> str:
+    """Return the names of classes for a sentence."""
+    return ", ".join(str(label) for label in labels)

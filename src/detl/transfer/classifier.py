@@ -1,0 +1,356 @@
+"""The target stage: extend a trained source network to a small set with other classes."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from numbers import Real
+from pathlib import Path
+from typing import Any, Protocol
+
+import keras
+import numpy as np
+from sklearn.base import ClassifierMixin
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, column_or_1d
+
+from detl.backbones.architectures import entrance_of
+from detl.checks import check_choice, check_classes, check_count, check_labels, check_positive
+from detl.features.trunk import Views, extract, known_or_extracted, views_of
+from detl.networks import graphs
+from detl.networks.graphs import weights_digest
+from detl.networks.heads import with_logits, with_probabilities
+from detl.networks.normalization import fused_layers, with_plain_layers
+from detl.networks.precision import Precision, dtype_policy
+from detl.pretraining.augmentation import Augmentation
+from detl.pretraining.batches import ClassWeight
+from detl.pretraining.training import SharesSource, Source, source_network
+from detl.seeds import integer_seed, seed_sequence
+from detl.transfer.tail import Tail
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Extension:
+    """A source network with a new last layer, cut where training begins.
+
+    Attributes
+    ----------
+    network : keras.Model
+        From pixels to logits: a copy of the source, with the weights that ``tail`` trains.
+    trunk : callable
+        From images to what the frozen layers make of them and of their augmented views, see
+        :func:`detl.features.trunk.known_or_extracted`.
+    tail : Tail
+        The layers that are trained.
+    """
+
+    network: keras.Model
+    trunk: Trunk
+    tail: Tail
+
+
+class Trunk(Protocol):
+    """The frozen layers, run once per image: what :attr:`Extension.trunk` is."""
+
+    def __call__(self, images: np.ndarray, *, verbose: int = 0) -> np.ndarray:
+        """Return the features of the images, then of their augmented views."""
+
+
+class DomainExtensionTransfer(ClassifierMixin, SharesSource):
+    """Extend a source network to the classes of a small target set: a scikit-learn classifier.
+
+    The last fully connected layer is replaced, everything below the last convolutional block is
+    frozen, the rest is trained slowly (Basu et al. 2020, sec. III-C). The frozen trunk runs once
+    per image, in inference mode, and the tail trains on what came out.
+
+    Parameters
+    ----------
+    source : SourceModel, keras.Model or path
+        What :func:`detl.pretrain` returned, a file that its ``save`` wrote, or any functional or
+        Sequential Keras classifier. It is never changed, and clones share it.
+    trainable_from : str, default="last_block"
+        Where training begins: ``"last_block"``, or the name of a block, a unit or a layer (see
+        :func:`detl.backbones.block_names`). ``"logits"`` trains the new layer only, ``"input"``
+        the whole network: with an untrained source, that is training from scratch.
+    epochs : int, default=50
+        Passes over the target images. The paper does not give their number.
+    batch_size : int, default=32
+        Images per step. The paper does not give it.
+    learning_rate : float, default=1e-4
+        Of stochastic gradient descent; constant.
+    head_learning_rate : float, optional
+        Of the new layer, which has everything to learn, where the layers below have little to
+        change (discriminative learning rates). By default ``learning_rate``.
+    momentum : float, default=0.9
+        Of stochastic gradient descent.
+    label_smoothing : float, default=0.0
+        Share of each label, in [0, 1), that goes to all classes alike in the loss, against
+        overconfidence (Szegedy et al. 2016, sec. 7).
+    class_weight : {"balanced", None} or dict of label to float, default=None
+        ``"balanced"`` gives every class the same weight in the loss, however many its images. A
+        dict gives each class its own; only their ratios count.
+    augmented_views : int, default=0
+        How many augmented views of each training image the trunk runs on, once; every epoch draws
+        one of them or the image itself. 0 trains on the images alone. Each view takes as long and
+        as much room as the images once more.
+    augmentation : Augmentation, optional
+        How far these views are turned, scaled and mirrored; by default ``Augmentation()``.
+    precision : {"float32", "mixed_bfloat16", "auto"}, default="float32"
+        Number format of the computation; weights are float32.
+    cache_dir : path, optional
+        Where the trunk's features are kept, to be found again by later processes. Without it this
+        process finds them again: by a second fit, another fold or grid point with the same source
+        and images. Delete the folder when it is no longer needed.
+    random_state : int, RandomState instance or None, default=None
+        Seeds the new layer's weights, the order of images, augmented views and dropout.
+    verbose : int, default=0
+        1 shows progress bars.
+
+    Attributes
+    ----------
+    model_ : keras.Model
+        One flat network from ``(n, height, width, channels)`` pixels in [0, 255] to
+        ``(n, n_classes)`` probabilities; its last layers are ``logits`` and ``probabilities``.
+        Save it with ``model_.save("name.keras")``.
+    classes_ : numpy.ndarray of shape (n_classes,)
+        Class labels, sorted: column j of ``predict_proba`` belongs to ``classes_[j]``.
+    history_ : dict of str to list of float
+        ``loss`` and ``accuracy`` on the training images, one entry per epoch.
+    trained_layers_ : list of str
+        Names of the layers with weights that were trained; all others are bit-identical to the
+        source's.
+    n_features_in_ : int
+        Length of the second axis of ``X``.
+
+    References
+    ----------
+    Basu, Mitra, Saha 2020, "Deep Learning for Screening COVID-19 using Chest X-Ray Images", SSCI,
+    sec. III-C and IV: SGD, rate 1e-4, momentum 0.9.
+    Howard, Ruder 2018, "Universal Language Model Fine-tuning for Text Classification", ACL, sec.
+    3.2: discriminative learning rates.
+    Szegedy et al. 2016, "Rethinking the Inception Architecture for Computer Vision", CVPR, sec. 7:
+    label smoothing.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from detl import DomainExtensionTransfer, backbones
+    >>> images = np.zeros((8, 32, 32, 1), dtype="uint8")
+    >>> images[4:, 8:24, 8:24] = 255
+    >>> labels = ["dark"] * 4 + ["bright"] * 4
+    >>> source = backbones.vgg16((32, 32, 1), width=0.125)  # untrained: only to show the call
+    >>> transfer = DomainExtensionTransfer(source, epochs=2, random_state=0)
+    >>> transfer.fit(images, labels).predict_proba(images).shape
+    (8, 2)
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        *,
+        trainable_from: str = "last_block",
+        epochs: int = 50,
+        batch_size: int = 32,
+        learning_rate: float = 1e-4,
+        head_learning_rate: float | None = None,
+        momentum: float = 0.9,
+        label_smoothing: float = 0.0,
+        class_weight: ClassWeight | dict[Any, float] = None,
+        augmented_views: int = 0,
+        augmentation: Augmentation | None = None,
+        precision: Precision = "float32",
+        cache_dir: str | Path | None = None,
+        random_state: Any = None,
+        verbose: int = 0,
+    ) -> None:
+        self.source = source
+        self.trainable_from = trainable_from
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.head_learning_rate = head_learning_rate
+        self.momentum = momentum
+        self.label_smoothing = label_smoothing
+        self.class_weight = class_weight
+        self.augmented_views = augmented_views
+        self.augmentation = augmentation
+        self.precision = precision
+        self.cache_dir = cache_dir
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def fit(self, X: Any, y: Any) -> DomainExtensionTransfer:
+        """Train the tail from the source's weights, whatever was fitted before.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, height, width, channels)
+            Pixels in [0, 255], ``uint8`` or float; may be a memory map.
+        y : array-like of shape (n,)
+            Class of each image, strings or integers.
+
+        Returns
+        -------
+        DomainExtensionTransfer
+            Itself.
+
+        Raises
+        ------
+        ValueError
+            If images and labels do not fit each other or the source, or a parameter is wrong.
+        """
+        X, y = self.check_data(X, y)
+        classes, targets = check_classes(y)
+        training = self.training(classes)
+        extension = self.extend(len(classes))
+        self.history_ = extension.tail.fit(
+            extension.trunk(X, verbose=self.verbose),
+            targets,
+            rows=np.arange(len(targets)),
+            seed=seed_sequence(self.random_state),
+            **training,
+        )
+        self.classes_ = classes
+        self.model_ = with_plain_layers(with_probabilities(extension.network))
+        self.trained_layers_ = [
+            layer.name for layer in extension.tail.model.layers if layer.weights
+        ]
+        return self
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Return the probability of each class for each image, float32 ``(n, n_classes)``."""
+        check_is_fitted(self)
+        X = self._check_images(X, self.model_, reset=False)
+        return extract(self.model_, X, batch_size=self.batch_size, verbose=self.verbose)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Return the most probable class of each image, ``(n,)``."""
+        most_probable = self.predict_proba(X).argmax(axis=1)
+        return self.classes_[most_probable]
+
+    def check_data(
+        self, X: Any, y: Any, *, names: tuple[str, str] = ("X", "y")
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return images and labels as arrays, refusing what does not fit the source.
+
+        ``names`` are what the messages call them.
+        """
+        array = None if y is None else np.asarray(y)
+        if array is not None and array.ndim == 2 and array.shape[1] == 1:
+            y = array = column_or_1d(array, warn=True)  # as every classifier of scikit-learn does
+        X = self._check_images(X, source_network(self.source), reset=True, y=array, name=names[0])
+        y = check_labels(y, len(X), name=names[1], of=f"rows of {names[0]}")
+        check_classification_targets(y)
+        return X, y
+
+    def extend(self, n_classes: int) -> Extension:
+        """Copy the source, replace its last layer, and cut it where training begins.
+
+        What this returns can be trained many times, which is how
+        :func:`detl.cross_validate` runs the trunk once and compiles the tail once for all folds.
+        """
+        check_count("epochs", self.epochs)
+        check_count("batch_size", self.batch_size)
+        check_positive("learning_rate", self.learning_rate)
+        if self.head_learning_rate is not None:
+            check_positive("head_learning_rate", self.head_learning_rate)
+        if not isinstance(self.class_weight, str | dict | None):
+            raise TypeError(
+                f"class_weight is {type(self.class_weight).__name__}; expected None, 'balanced', "
+                "or a dict of each class and its weight."
+            )
+        if not isinstance(self.class_weight, dict):
+            check_choice("class_weight", self.class_weight, (None, "balanced"))
+        for name in ("momentum", "label_smoothing"):
+            value = getattr(self, name)
+            if not (isinstance(value, Real) and 0 <= float(value) < 1):
+                raise ValueError(f"{name}={value!r}; expected a number in [0, 1).")
+        check_count("augmented_views", self.augmented_views, at_least=0)
+        if not (self.augmentation is None or isinstance(self.augmentation, Augmentation)):
+            raise TypeError(
+                f"augmentation is {type(self.augmentation).__name__}; expected an Augmentation."
+            )
+        if self.augmentation is not None and not self.augmented_views:
+            raise ValueError("augmentation is given, but augmented_views=0; try augmented_views=8.")
+        policy = dtype_policy(self.precision)
+        network = graphs.copy_model(
+            source_network(self.source), dtype_policy=policy, replacing=fused_layers()
+        )
+        network = with_logits(network, n_classes, integer_seed(seed_sequence(self.random_state)))
+        entrance = entrance_of(network, self.trainable_from)
+        nothing_frozen = entrance is network.inputs[0]
+        frozen = None if nothing_frozen else keras.Model(network.input, entrance)
+        trained = network if nothing_frozen else graphs.above(entrance, network.outputs[0])
+        if frozen is not None:
+            _check_no_shared_weights(frozen, trained, self.trainable_from)
+        # A source may come with layers frozen. One by one: a model that is trainable already
+        # does not pass the setting on to its layers.
+        for layer in trained._flatten_layers():
+            layer.trainable = True
+        tail = Tail(
+            trained,
+            learning_rate=self.learning_rate,
+            momentum=self.momentum,
+            head_learning_rate=self.head_learning_rate,
+            label_smoothing=self.label_smoothing,
+        )
+        return Extension(network=network, trunk=self._trunk(frozen), tail=tail)
+
+    def _trunk(self, frozen: keras.Model | None) -> Trunk:
+        """Return what runs the frozen layers; without any, the views themselves are features."""
+        key = "" if frozen is None else weights_digest(frozen) + graphs.graph_digest(frozen)
+        key = hashlib.sha256(key.encode()).hexdigest()
+        cache_dir = None if self.cache_dir is None else Path(self.cache_dir)
+        views = Views(
+            n_augmented=int(self.augmented_views),
+            augmentation=Augmentation() if self.augmentation is None else self.augmentation,
+            seed=integer_seed(seed_sequence(self.random_state)),
+        )
+
+        def trunk(images: np.ndarray, *, verbose: int = 0) -> np.ndarray:
+            if frozen is None:
+                return views_of(images, views, verbose=verbose)
+            return known_or_extracted(
+                frozen,
+                images,
+                key=key,
+                views=views,
+                cache_dir=cache_dir,
+                verbose=verbose,
+            )
+
+        return trunk
+
+    def training(self, classes: np.ndarray) -> dict[str, Any]:
+        """Return the parameters that each fit of the tail takes."""
+        weights = self.class_weight
+        return {
+            "epochs": self.epochs,
+            "batch_size": self.batch_size,
+            "class_weight": _in_order(weights, classes) if isinstance(weights, dict) else weights,
+            "n_views": 1 + int(self.augmented_views),
+            "verbose": self.verbose,
+        }
+
+
+def _in_order(class_weight: dict[Any, float], classes: np.ndarray) -> np.ndarray:
+    """Return the weights in the order of the classes."""
+    if set(class_weight) != set(classes.tolist()):
+        raise ValueError(
+            f"class_weight has weights for {sorted(class_weight, key=str)}; expected one for each "
+            f"class and no others: {classes.tolist()}."
+        )
+    for label, weight in class_weight.items():
+        check_positive(f"class_weight[{label!r}]", weight)
+    return np.array([class_weight[label] for label in classes.tolist()], dtype="float64")
+
+
+def _check_no_shared_weights(trunk: keras.Model, tail: keras.Model, trainable_from: str) -> None:
+    trained = {id(layer) for layer in tail.layers}
+    shared = [layer.name for layer in trunk.layers if layer.weights and id(layer) in trained]
+    if shared:
+        raise ValueError(
+            f"The layer {shared[0]!r} is called both below and above "
+            f"trainable_from={trainable_from!r}, so it cannot be frozen in the one and trained in "
+            "the other; name a layer further up or further down."
+        )

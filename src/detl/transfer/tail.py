@@ -1,0 +1,237 @@
+"""The trained part of a network: compiled once, reset to its start before every fit."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+from scipy import special
+from sklearn.exceptions import ConvergenceWarning
+
+from detl.networks import graphs
+from detl.pretraining.batches import (
+    BatchStream,
+    ClassWeight,
+    balanced_weights,
+    steps_per_epoch,
+    training_batches,
+)
+from detl.seeds import integer_seed
+
+
+class Tail:
+    """Train the layers above the cut on the features of the trunk, again and again.
+
+    Building a model per fold would trace and compile it anew each time, and Keras does not give
+    the memory back. Here one compiled model serves all folds: ``fit`` first puts weights,
+    optimizer and noise back to where they started.
+
+    Parameters
+    ----------
+    model : keras.Model
+        From the trunk's features to ``(n, n_classes)`` logits; its last layer is new.
+    learning_rate, momentum : float
+        Of stochastic gradient descent.
+    head_learning_rate : float, optional
+        Of the new layer alone.
+    label_smoothing : float, default=0.0
+        Share of each label that goes to all classes alike.
+
+    Attributes
+    ----------
+    start_digest : str
+        Of the weights that the last fit began with, the new layer left out; equal for every fit.
+    """
+
+    start_digest: str
+
+    def __init__(
+        self,
+        model: keras.Model,
+        *,
+        learning_rate: float,
+        momentum: float,
+        head_learning_rate: float | None = None,
+        label_smoothing: float = 0.0,
+    ) -> None:
+        self.model = model
+        self._start = model.get_weights()
+        self._head = model.layers[-1]
+        self._stream = BatchStream()
+        self._rates = f"learning_rate={learning_rate:.3g}"
+        if head_learning_rate is not None:
+            self._rates += f" or head_learning_rate={head_learning_rate:.3g}"
+        optimizer: keras.optimizers.SGD
+        if head_learning_rate is None:
+            optimizer = keras.optimizers.SGD(float(learning_rate), momentum=float(momentum))
+        else:
+            optimizer = _DiscriminativeSGD(
+                float(learning_rate),
+                momentum=float(momentum),
+                last=len(self._head.trainable_variables),
+                factor=head_learning_rate / learning_rate,
+            )
+        model.compile(
+            optimizer=optimizer,
+            loss=_SmoothedCrossentropy(label_smoothing)
+            if label_smoothing
+            else keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            metrics=["accuracy"],
+            weighted_metrics=[],
+            # Under a global policy of float16 Keras would wrap the optimizer; this model is not.
+            auto_scale_loss=False,
+        )
+        optimizer.build(model.trainable_variables)  # the new layer's come last
+        # Otherwise Keras makes the metrics while it traces the first step, and then traces again.
+        model.compute_metrics(None, np.zeros(1), np.zeros((1, self._head.units)))
+        model.reset_metrics()
+        self._optimizer_start = [keras.ops.convert_to_numpy(v) for v in optimizer.variables]
+
+    def fit(
+        self,
+        features: np.ndarray,
+        targets: np.ndarray,
+        *,
+        rows: np.ndarray,
+        epochs: int,
+        batch_size: int,
+        class_weight: ClassWeight | np.ndarray,
+        seed: np.random.SeedSequence,
+        n_views: int = 1,
+        verbose: int = 0,
+        on_epoch: Callable[[], object] | None = None,
+    ) -> dict[str, list[float]]:
+        """Train from the starting weights and return the history, one entry per epoch.
+
+        Parameters
+        ----------
+        features : numpy.ndarray of shape (n n_views, ...)
+            Output of the trunk: of the images, then of the first augmented view of each, and so on.
+        targets : numpy.ndarray of shape (n,)
+            Index of each row's class.
+        rows : numpy.ndarray
+            Indices of the rows to train on: the others are never looked at, and nothing is copied.
+        epochs, batch_size : int
+            Length of the training.
+        class_weight : {"balanced", None} or numpy.ndarray of shape (n_classes,)
+            Weight of each class in the loss; only their ratios count. ``"balanced"`` gives every
+            class the same weight, however many its images.
+        seed : numpy.random.SeedSequence
+            Root of the head's weights, the order of images, the views drawn and dropout.
+        n_views : int, default=1
+            Views of each image, one of which is drawn every epoch.
+        verbose : int
+            As in Keras.
+        on_epoch : callable, optional
+            Called after each epoch.
+        """
+        head_seed, batch_seed, noise_seed = (
+            np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, k)) for k in range(3)
+        )
+        self._reset(integer_seed(head_seed), integer_seed(noise_seed))
+        batches = training_batches(
+            features,
+            targets,
+            batch_size=batch_size,
+            generator=np.random.default_rng(batch_seed),
+            rows=rows,
+            weights=_image_weights(class_weight, targets, rows),
+            n_views=n_views,
+        )
+        history = self._stream.fit(
+            self.model,
+            batches,
+            steps_per_epoch=steps_per_epoch(len(rows), batch_size),
+            epochs=epochs,
+            callbacks=None if on_epoch is None else [_AfterEpoch(on_epoch)],
+            verbose=verbose,
+        )
+        losses = history.history["loss"]
+        if not np.isfinite(losses).all():
+            warnings.warn(
+                f"The loss was {losses[-1]} after {epochs} epochs, so the predictions mean "
+                f"nothing: {self._rates} is too high here; try a tenth of it.",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
+        return {name: [float(v) for v in values] for name, values in history.history.items()}
+
+    def _reset(self, head_seed: int, noise_seed: int) -> None:
+        self.model.set_weights(self._start)
+        draw = keras.initializers.GlorotUniform(seed=head_seed)
+        # Not in the global type: the same seed is to give the same layer under each.
+        kernel = draw(self._head.kernel.shape, dtype="float32")
+        self._head.kernel.assign(kernel)
+        self._head.bias.assign(np.zeros(self._head.bias.shape))
+        optimizer = self.model.optimizer
+        for variable, value in zip(optimizer.variables, self._optimizer_start, strict=True):
+            variable.assign(value)
+        graphs.seed_noise(self.model, noise_seed)
+        self.start_digest = graphs.weights_digest(self.model, but=self._head)
+
+    def probabilities(
+        self, features: np.ndarray, *, rows: np.ndarray, batch_size: int
+    ) -> np.ndarray:
+        """Return the softmax of the logits of the given rows, float32 ``(n_rows, n_classes)``."""
+        parts = (rows[start : start + batch_size] for start in range(0, len(rows), batch_size))
+        # Inside a scope of tf.distribute every device gives all rows, one device after the other.
+        batches = [self.model.predict_on_batch(features[part])[: len(part)] for part in parts]
+        return special.softmax(np.concatenate(batches), axis=1).astype("float32")
+
+
+class _DiscriminativeSGD(keras.optimizers.SGD):
+    """The last variables learn at a multiple of the rate of the others."""
+
+    def __init__(self, learning_rate: float, *, momentum: float, last: int, factor: float) -> None:
+        super().__init__(learning_rate, momentum=momentum, name="sgd")
+        self._last = last
+        self._factor = float(factor)
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        first_of_last = len(self._trainable_variables) - self._last
+        is_last = self._get_variable_index(variable) >= first_of_last
+        super().update_step(gradient, variable, learning_rate * (self._factor if is_last else 1.0))
+
+
+class _SmoothedCrossentropy(keras.losses.Loss):
+    """Cross-entropy with labels of 1 - s + s / k instead of 1, and s / k instead of 0.
+
+    Szegedy et al. 2016, "Rethinking the Inception Architecture for Computer Vision", sec. 7.
+    """
+
+    def __init__(self, smoothing: float) -> None:
+        super().__init__()
+        self._of_one_hot = keras.losses.CategoricalCrossentropy(
+            from_logits=True, label_smoothing=float(smoothing), reduction="none"
+        )
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        classes = keras.ops.cast(keras.ops.reshape(y_true, (-1,)), "int32")
+        return self._of_one_hot(keras.ops.one_hot(classes, y_pred.shape[-1]), y_pred)
+
+
+class _AfterEpoch(keras.callbacks.Callback):
+    def __init__(self, call: Callable[[], object]) -> None:
+        super().__init__()
+        self._call = call
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self._call()
+
+
+def _image_weights(
+    class_weight: ClassWeight | np.ndarray, targets: np.ndarray, rows: np.ndarray
+) -> np.ndarray | None:
+    """Return a weight for every image, of mean 1 among the rows to train on.
+
+    So ``learning_rate`` means the same whatever the weights.
+    """
+    if class_weight is None:
+        return None
+    if isinstance(class_weight, str):
+        return balanced_weights(targets, rows)
+    weights = class_weight[targets]
+    return (weights / weights[rows].mean()).astype("float32")

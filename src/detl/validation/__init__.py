@@ -1,0 +1,57 @@
+"""What a classifier is worth: cross-validation, its results, and their comparison."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from detl.validation.averaging import average_results
+    from detl.validation.comparison import (
+        Comparison,
+        Difference,
+        compare,
+        compare_results,
+        corrected_t_test,
+    )
+    from detl.validation.cross_validation import FoldError, cross_validate
+    from detl.validation.results import CrossValidationResult, FoldResult
+
+__all__ = [
+    "Comparison",
+    "CrossValidationResult",
+    "Difference",
+    "FoldError",
+    "FoldResult",
+    "average_results",
+    "compare",
+    "compare_results",
+    "corrected_t_test",
+    "cross_validate",
+]
+
+# A worker reads its number of threads before Keras is imported, and a result needs no Keras.
+_DEFINED_IN = {
+    "Comparison": "comparison",
+    "CrossValidationResult": "results",
+    "Difference": "comparison",
+    "FoldError": "cross_validation",
+    "FoldResult": "results",
+    "average_results": "averaging",
+    "compare": "comparison",
+    "compare_results": "comparison",
+    "corrected_t_test": "comparison",
+    "cross_validate": "cross_validation",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name when it is first used (PEP 562)."""
+    if name not in _DEFINED_IN:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}.")
+    return getattr(importlib.import_module(f"{__name__}.{_DEFINED_IN[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    """List the public names alone."""
+    return __all__

@@ -1,0 +1,204 @@
+"""Train one fold, here or in a process of its own.
+
+Nothing but the standard library is imported before the number of threads is set: a backend reads
+it once, when it is first imported.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import pickle
+import sys
+import threading
+import time
+import traceback
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from detl.transfer.classifier import Extension
+    from detl.validation.results import FoldResult
+
+# One network per process and run: a second fold in the same worker compiles nothing.
+_built: dict[str, tuple[Extension, dict[str, Any]]] = {}
+# A Dask worker of several threads runs as many folds at a time; its one network trains but one.
+_one_at_a_time = threading.Lock()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """All that the folds of one run share, as files, so that no worker gets a copy.
+
+    Attributes
+    ----------
+    folder : pathlib.Path
+        With ``transfer.pickle``, ``features.npy`` and ``targets.npy``.
+    n_workers : int
+        Processes that train at a time.
+    """
+
+    folder: Path
+    n_workers: int
+
+    def write(self, transfer: Any, classes: np.ndarray, features: np.ndarray, targets: Any) -> None:
+        """Write the files.
+
+        Raises
+        ------
+        TypeError
+            If the transfer cannot be pickled.
+        OSError
+            If the folder has no room for them.
+        """
+        import numpy as np
+
+        try:
+            pickled = pickle.dumps((transfer, classes))
+        except Exception as error:
+            raise TypeError(
+                f"The transfer cannot be sent to a worker process ({error}); use n_jobs=1."
+            ) from error
+        try:
+            (self.folder / "transfer.pickle").write_bytes(pickled)
+            np.save(self.folder / "targets.npy", targets)
+            # Not by a memory map: one that outgrows its disk ends the process without a word.
+            np.save(self.folder / "features.npy", features)
+        except OSError as error:
+            raise OSError(
+                f"The features ({features.nbytes / 1024**3:.1f} GiB) that workers share could not "
+                f"be written to {self.folder} ({error.strerror or error}); make room there, choose "
+                "another checkpoint_dir (or TMPDIR, without one), or use n_jobs=1."
+            ) from error
+
+    def keep(self, outcome: Outcome) -> None:
+        """Write down what a worker found, which is lost on its way if another worker dies."""
+        part = self.folder / f"{outcome[0]}.part"
+        with contextlib.suppress(OSError):  # the outcome is on its way too
+            part.write_bytes(pickle.dumps(outcome))
+            part.replace(self.folder / f"{outcome[0]}.pickle")
+
+    def kept(self, number: int) -> Outcome | None:
+        """Return what a worker has written down about a fold."""
+        try:
+            found: Outcome = pickle.loads((self.folder / f"{number}.pickle").read_bytes())
+        except FileNotFoundError:
+            return None
+        return found
+
+
+# What a worker warned of: category and text.
+Said = list[tuple[type[Warning], str]]
+# Of a fold, by its number.
+Outcome = tuple[int, "FoldResult | Exception", Said]
+
+
+def train_in_worker(
+    work: Work, number: int, train: np.ndarray, test: np.ndarray, seed: int
+) -> Outcome:
+    """Train one fold in this process.
+
+    An error is returned, so that no other fold is lost, and warnings too, for nobody reads what a
+    worker writes.
+    """
+    with _one_at_a_time, warnings.catch_warnings(record=True) as caught:
+        found = _trained(work, train, test, seed)
+    outcome = number, found, [(warning.category, str(warning.message)) for warning in caught]
+    work.keep(outcome)
+    return outcome
+
+
+def _n_threads(n_workers: int) -> int:
+    """Return this process's share of the cores of the machine that it runs on."""
+    if "distributed" in sys.modules:
+        from distributed import get_worker
+
+        with contextlib.suppress(ValueError):  # not a worker of Dask, which knows its share
+            return int(get_worker().state.nthreads)
+    from joblib import cpu_count
+
+    return max(1, int(cpu_count()) // n_workers)
+
+
+def _trained(work: Work, train: np.ndarray, test: np.ndarray, seed: int) -> FoldResult | Exception:
+    for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
+        os.environ.setdefault(name, str(_n_threads(work.n_workers)))
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # the caller's process has said it all
+    try:
+        import numpy as np
+
+        pickled = (work.folder / "transfer.pickle").read_bytes()
+        key = hashlib.sha256(pickled).hexdigest()
+        if key not in _built:
+            _built.clear()
+            transfer, classes = pickle.loads(pickled)
+            _built[key] = (transfer.extend(len(classes)), transfer.training(classes))
+        extension, training = _built[key]
+        features = np.load(work.folder / "features.npy", mmap_mode="r")
+        targets = np.load(work.folder / "targets.npy")
+        return train_fold(extension, training, features, targets, train, test, seed)
+    except Exception as error:
+        portable = _portable(error)
+        portable.add_note(f"In the worker:\n{traceback.format_exc()}")  # it does not travel
+        return portable
+
+
+def _portable(error: Exception) -> Exception:
+    """Return the error, or one that says the same where it cannot travel to another process."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        return RuntimeError(f"{type(error).__name__}: {error}")
+    return error
+
+
+def train_fold(
+    extension: Extension,
+    training: dict[str, Any],
+    features: np.ndarray,
+    targets: np.ndarray,
+    train: np.ndarray,
+    test: np.ndarray,
+    seed: int,
+    on_epoch: Callable[[], object] | None = None,
+) -> FoldResult:
+    """Reset the tail, train it on one part and predict the other.
+
+    Raises
+    ------
+    FloatingPointError
+        If the training diverged so far that there are no predictions.
+    """
+    import numpy as np
+
+    from detl.seeds import seed_sequence
+    from detl.validation.results import FoldResult
+
+    started = time.perf_counter()
+    history = extension.tail.fit(
+        features, targets, rows=train, seed=seed_sequence(seed), on_epoch=on_epoch, **training
+    )
+    probabilities = extension.tail.probabilities(
+        features, rows=test, batch_size=training["batch_size"]
+    )
+    if np.isnan(probabilities).any():
+        raise FloatingPointError(
+            f"the training diverged (its loss was {history['loss'][-1]} in the end), so that the "
+            "predictions are NaN; try a tenth of the transfer's learning_rate and, where it is "
+            "given, head_learning_rate."
+        )
+    return FoldResult(
+        train=train,
+        test=test,
+        probabilities=probabilities,
+        history=history,
+        seed=seed,
+        start=extension.tail.start_digest,
+        seconds=time.perf_counter() - started,
+    )

@@ -1,0 +1,319 @@
+"""The trunk runs once per image, in inference mode, and its output is kept."""
+
+import os
+import tempfile
+from collections import namedtuple
+from contextlib import redirect_stderr
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from detl.features import store
+from detl.features import trunk as features
+from detl.pretraining.augmentation import Augmentation
+
+SHAPE = (8, 8, 1)
+N = 11
+
+
+@pytest.fixture(scope="module")
+def images():
+    return np.random.default_rng(0).integers(0, 256, (N, *SHAPE)).astype("uint8")
+
+
+@pytest.fixture(scope="module")
+def trunk():
+    """Return layers that behave differently in training: statistics, dropout and noise."""
+    inputs = keras.Input(SHAPE)
+    x = layers.Conv2D(3, 3, kernel_initializer=keras.initializers.HeNormal(seed=0))(inputs)
+    normalization = layers.BatchNormalization()
+    x = layers.GaussianNoise(1.0)(layers.Dropout(0.5)(normalization(x)))
+    model = keras.Model(inputs, layers.ReLU()(x))
+    normalization.set_weights([np.full(3, value) for value in (1.5, 0.2, 10.0, 400.0)])
+    return model
+
+
+@pytest.fixture
+def small_memory(monkeypatch, tmp_path):
+    """Return the folder to which features go that exceed 1 kB."""
+    monkeypatch.setattr(store, "IN_MEMORY_BYTES", 1000)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return tmp_path
+
+
+def by_hand(trunk, images):
+    """Compute convolution, normalisation with stored statistics and ReLU in NumPy."""
+    kernel, bias = trunk.layers[1].get_weights()
+    windows = np.lib.stride_tricks.sliding_window_view(images[..., 0].astype(float), (3, 3), (1, 2))
+    convolved = np.einsum("nhwij,ijc->nhwc", windows, kernel[:, :, 0]) + bias
+    gamma, beta, mean, variance = trunk.layers[2].get_weights()
+    return np.maximum(gamma * (convolved - mean) / np.sqrt(variance + 1e-3) + beta, 0)
+
+
+def test_features_are_those_of_inference(trunk, images):
+    weights = [weight.copy() for weight in trunk.get_weights()]
+    found = features.extract(trunk, images)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, by_hand(trunk, images), atol=1e-4)
+    for before, after in zip(weights, trunk.get_weights(), strict=True):
+        np.testing.assert_array_equal(before, after)
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, N - 1, N, N + 1])
+def test_the_batch_size_makes_no_difference(trunk, images, batch_size):
+    found = features.extract(trunk, images, batch_size=batch_size)
+    np.testing.assert_allclose(found, trunk.predict_on_batch(images), rtol=1e-6, atol=1e-6)
+
+
+def test_where_each_of_two_devices_gives_all_rows_they_count_once(trunk, images):
+    class OnTwoDevices:
+        """As a model inside a scope of ``tf.distribute`` answers."""
+
+        def predict_on_batch(self, batch):
+            return np.concatenate([trunk.predict_on_batch(batch)] * 2)
+
+    alone = features.extract(trunk, images, batch_size=7)
+    np.testing.assert_array_equal(features.extract(OnTwoDevices(), images, batch_size=7), alone)
+
+
+def test_each_row_is_the_feature_of_that_image_alone(trunk, images):
+    order = np.random.default_rng(1).permutation(N)
+    np.testing.assert_allclose(
+        features.extract(trunk, images[order], batch_size=4),
+        features.extract(trunk, images, batch_size=4)[order],
+        rtol=1e-6,
+        atol=1e-6,
+    )
+
+
+class RowsRead(np.ndarray):
+    """Note which rows are read."""
+
+    def __getitem__(self, rows):
+        self.read.append(rows)
+        return super().__getitem__(rows)
+
+
+def test_every_image_is_read_once_and_never_more_than_a_batch(trunk, images):
+    watched = images.view(RowsRead)
+    watched.read = []
+    features.extract(trunk, watched, batch_size=4)
+    rows = [np.arange(N)[part] for part in watched.read]
+    assert np.concatenate(rows).tolist() == list(range(N))
+    assert max(map(len, rows)) == 4
+
+
+def test_a_memory_mapped_set_gives_the_same(trunk, images, tmp_path):
+    np.save(tmp_path / "images.npy", images)
+    mapped = np.load(tmp_path / "images.npy", mmap_mode="r")
+    np.testing.assert_array_equal(
+        features.extract(trunk, mapped, batch_size=4), features.extract(trunk, images, batch_size=4)
+    )
+
+
+def test_large_features_go_to_a_file_and_are_the_same(trunk, images, small_memory, monkeypatch):
+    on_disk = features.extract(trunk, images, batch_size=4)
+    assert isinstance(on_disk, np.memmap)
+    monkeypatch.setattr(store, "IN_MEMORY_BYTES", on_disk.nbytes)
+    in_memory = features.extract(trunk, images, batch_size=4)
+    assert not isinstance(in_memory, np.memmap)
+    np.testing.assert_array_equal(on_disk, in_memory)
+    on_disk[3] += 1  # it can be written to, as an array can
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows keeps a file that is in use")
+def test_the_file_of_large_features_is_gone_from_its_folder_at_once(trunk, images, small_memory):
+    kept = features.extract(trunk, images)
+    assert isinstance(kept, np.memmap)
+    assert list(small_memory.iterdir()) == []
+    assert kept.sum() > 0
+
+
+def test_a_disk_too_small_for_the_features_is_said_beforehand(
+    trunk, images, small_memory, monkeypatch
+):
+    usage = namedtuple("usage", "total used free")(2**30, 2**30 - 900, 900)
+    monkeypatch.setattr(store.shutil, "disk_usage", lambda folder: usage)
+    with pytest.raises(OSError, match=r"features of 11 images need .* GiB free; set TMPDIR"):
+        features.extract(trunk, images)
+    assert list(small_memory.iterdir()) == []
+
+
+def test_half_precision_is_kept_exactly_in_float32(images):
+    inputs = keras.Input(SHAPE)
+    trunk = keras.Model(inputs, layers.Rescaling(1 / 3, dtype="mixed_bfloat16")(inputs))
+    found = features.extract(trunk, images, batch_size=4)
+    assert found.dtype == np.float32
+    expected = keras.ops.convert_to_numpy(keras.ops.cast(trunk(images), "float32"))
+    np.testing.assert_array_equal(found, expected)
+    assert np.abs(found - images / np.float32(3)).max() > 0.01  # it is half precision
+
+
+def test_a_bar_is_shown_on_request_only(trunk, images, terminal):
+    with redirect_stderr(terminal):
+        features.extract(trunk, images, batch_size=4)
+        assert terminal.getvalue() == ""
+        features.extract(trunk, images, batch_size=4, verbose=1)
+        assert "11/11" in terminal.getvalue()
+        features.extract(trunk, images, batch_size=N, verbose=1)
+        assert terminal.getvalue().count("features: 100%") == 2
+
+
+# ------------------------------------------------------------------- found again by content
+
+STILL = features.Views(n_augmented=0, augmentation=Augmentation(), seed=0)
+
+
+@pytest.fixture
+def counted(trunk):
+    """Return a trunk that notes how many images it has run on, and forget what is known."""
+
+    class Counted:
+        runs = 0
+
+        def predict_on_batch(self, batch):
+            Counted.runs += 1
+            return trunk.predict_on_batch(batch)
+
+    features.clear_cache()
+    yield Counted()
+    features.clear_cache()
+
+
+def known(trunk, images, key="trunk", views=STILL, **settings):
+    return features.known_or_extracted(trunk, images, key=key, views=views, **settings)
+
+
+def test_an_image_seen_before_is_not_run_again_in_whatever_company(counted, trunk, images):
+    whole = known(counted, images)
+    np.testing.assert_allclose(whole, trunk.predict_on_batch(images), rtol=1e-6, atol=1e-6)
+    assert counted.runs == 1
+    rows = [7, 2, 2, 10, 0]
+    np.testing.assert_array_equal(known(counted, images[rows]), whole[rows])
+    assert known(counted, images) is whole
+    assert counted.runs == 1
+    new = images[:3] + np.uint8(1)
+    mixed = known(counted, np.concatenate([images[4:6], new]))
+    assert counted.runs == 2
+    np.testing.assert_array_equal(mixed[:2], whole[4:6])
+    np.testing.assert_array_equal(mixed[2:], known(counted, new))
+    assert counted.runs == 2
+
+
+def test_another_trunk_type_or_shape_is_not_mistaken_for_the_same(counted, images):
+    known(counted, images)
+    known(counted, images, key="another")
+    assert counted.runs == 2
+    known(counted, images.astype("float32"))
+    assert counted.runs == 3
+
+
+def test_features_do_not_depend_on_which_others_were_missing(counted, images):
+    whole = known(counted, images)
+    features.clear_cache()
+    known(counted, images[[3, 8]])
+    np.testing.assert_array_equal(known(counted, images), whole)
+
+
+def test_what_was_used_last_is_kept_in_memory(counted, images, monkeypatch):
+    size = known(counted, images).nbytes
+    monkeypatch.setattr(store, "IN_MEMORY_BYTES", 2 * size)
+    known(counted, images, key="second")
+    known(counted, images)  # used again
+    known(counted, images, key="third")
+    assert counted.runs == 3
+    known(counted, images)
+    assert counted.runs == 3
+    known(counted, images, key="second")
+    assert counted.runs == 4
+
+
+def test_features_beyond_the_share_of_memory_are_found_again_on_disk(counted, images, small_memory):
+    whole = known(counted, images)
+    assert isinstance(whole, np.memmap)
+    np.testing.assert_array_equal(known(counted, images[::-1]), whole[::-1])
+    assert counted.runs == 1
+
+
+def test_a_folder_keeps_features_for_another_process(counted, images, tmp_path):
+    folder = tmp_path / "kept"
+    whole = known(counted, images, cache_dir=folder)
+    features.clear_cache()  # as in a new process
+    again = known(counted, images[3:], cache_dir=folder)
+    assert counted.runs == 1
+    np.testing.assert_array_equal(again, whole[3:])
+    known(counted, images, cache_dir=folder, key="another")
+    assert counted.runs == 2
+    assert len(list(folder.glob("*.features.npy"))) == 2
+    assert not list(folder.glob("*.partial"))
+
+
+def test_features_known_in_memory_or_in_another_folder_are_written_too(counted, images, tmp_path):
+    one, other = tmp_path / "one", tmp_path / "other"
+    whole = known(counted, images)
+    known(counted, images[[2, 5, 5]], cache_dir=one)
+    again = known(counted, images, cache_dir=one)
+    known(counted, images, cache_dir=other)
+    np.testing.assert_array_equal(again, whole)
+    n_files = len(list(one.glob("*.features.npy")))
+    known(counted, images[::-1], cache_dir=one)  # all there
+    assert len(list(one.glob("*.features.npy"))) == n_files == 2
+    assert sum(len(np.load(path)) for path in one.glob("*.features.npy")) == N
+    for folder in (one, other):
+        features.clear_cache()  # as in a new process
+        np.testing.assert_array_equal(known(counted, images, cache_dir=folder), whole)
+    assert counted.runs == 1
+
+
+def test_a_broken_file_is_named(counted, images, tmp_path):
+    known(counted, images, cache_dir=tmp_path)
+    (path,) = tmp_path.glob("*.features.npy")
+    path.write_bytes(path.read_bytes()[:200])
+    features.clear_cache()
+    with pytest.raises(ValueError, match=r"features.npy cannot be read as .* delete it and go on"):
+        known(counted, images, cache_dir=tmp_path)
+
+
+# ------------------------------------------------------------------------------------ views
+
+
+def drawn(n, seed=0, **amounts):
+    return features.Views(n_augmented=n, augmentation=Augmentation(**amounts), seed=seed)
+
+
+def test_the_first_view_is_the_image_and_the_others_are_its_augmentations(images):
+    found = features.views_of(images, drawn(2, rotation=0, scaling=0)).reshape(3, N, *SHAPE)
+    np.testing.assert_array_equal(found[0], images)
+    mirrored = images[:, :, ::-1]
+    for view in found[1:]:
+        same, flipped = ((view == other).all(axis=(1, 2, 3)) for other in (images, mirrored))
+        assert (same | flipped).all()
+        assert same.any()
+        assert flipped.any()
+    assert (found[1] != found[2]).any()
+    assert features.views_of(images, STILL) is images
+
+
+def test_the_views_of_an_image_depend_on_its_content_and_the_seed_alone(images):
+    whole = features.views_of(images, drawn(2)).reshape(3, N, *SHAPE)
+    part = features.views_of(images[[5, 1]], drawn(2)).reshape(3, 2, *SHAPE)
+    np.testing.assert_array_equal(part, whole[:, [5, 1]])
+    other = features.views_of(images, drawn(2, seed=1)).reshape(3, N, *SHAPE)
+    np.testing.assert_array_equal(other[0], whole[0])
+    assert (other[1:] != whole[1:]).any(axis=(2, 3, 4)).all()
+
+
+def test_the_features_of_views_are_those_of_their_pixels_and_found_again(counted, trunk, images):
+    found = known(counted, images, views=drawn(3))
+    pixels = features.views_of(images, drawn(3))
+    np.testing.assert_allclose(found, trunk.predict_on_batch(pixels), rtol=1e-5, atol=1e-5)
+    runs = counted.runs
+    np.testing.assert_array_equal(
+        known(counted, images[4:7], views=drawn(2)).reshape(3, 3, *found.shape[1:]),
+        found.reshape(4, N, *found.shape[1:])[:3, 4:7],
+    )
+    assert counted.runs == runs
+    known(counted, images, views=drawn(1, seed=5))
+    assert counted.runs > runs

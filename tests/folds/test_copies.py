@@ -1,0 +1,148 @@
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.ndimage import gaussian_filter
+
+from detl.folds import copies
+
+SIZE = 64
+
+
+def pictures(n, seed=0, size=SIZE):
+    """Return pictures with detail of all sizes, no two alike."""
+    noise = np.random.default_rng(seed).normal(size=(n, size, size))
+    mixed = sum(gaussian_filter(noise, (0, s, s)) * s for s in (1, 2, 4, 8))
+    return np.clip(128 + 50 * mixed, 0, 255).astype("uint8")[..., np.newaxis]
+
+
+def saved(image):
+    file = io.BytesIO()
+    Image.fromarray(image[..., 0]).save(file, "JPEG", quality=50)
+    return np.asarray(Image.open(file))[..., np.newaxis]
+
+
+def resized(image):
+    small = Image.fromarray(image[..., 0]).resize((40, 40))
+    return np.asarray(small.resize((SIZE, SIZE)))[..., np.newaxis]
+
+
+def cropped(image):
+    return np.asarray(Image.fromarray(image[3:, 2:-1, 0]).resize((SIZE, SIZE)))[..., np.newaxis]
+
+
+KINDS = {
+    "JPEG": saved,
+    "resized": resized,
+    "cropped": cropped,
+    "brightened": lambda image: np.clip(image * 0.9 + 20, 0, 255).astype("uint8"),
+    "mirrored": lambda image: image[:, ::-1],
+    "all": lambda image: saved(cropped(resized(image)))[:, ::-1],
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_copy_is_found_and_nothing_else(kind):
+    images = pictures(60)
+    images[50] = KINDS[kind](images[7])
+    found = copies.copies_within(copies.sketch(images))
+    assert found.pairs.tolist() == [[7, 50]]
+    assert found.exact.tolist() == [False]
+    assert copies.THRESHOLD <= found.scores[0] < 1.001
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_copy_is_found_in_another_set_whichever_of_the_two_is_the_copy(kind):
+    images, others = pictures(30), pictures(40, seed=1)
+    others[11] = KINDS[kind](images[5])
+    others[12] = images[6]
+    images[6] = KINDS[kind](images[6])
+    found = copies.copies_between(copies.sketch(images), copies.sketch(others))
+    assert found.pairs.tolist() == [[5, 11], [6, 12]]
+
+
+def test_equal_pixels_are_exact_whatever_their_dtype():
+    images = pictures(20)
+    others = images[[3, 8]].astype("float64")
+    found = copies.copies_between(copies.sketch(images), copies.sketch(others))
+    assert found.pairs.tolist() == [[3, 0], [8, 1]]
+    assert found.exact.tolist() == [True, True]
+    assert found.scores.tolist() == [1, 1]
+    fractions = copies.sketch(others + 0.25).digests
+    assert not set(fractions.tolist()) & set(copies.sketch(others).digests.tolist())
+
+
+def test_equal_images_are_each_paired_with_the_first():
+    images = pictures(30)
+    images[[9, 20]] = images[4]
+    found = copies.copies_within(copies.sketch(images))
+    assert found.pairs.tolist() == [[4, 9], [4, 20]]
+    assert found.exact.all()
+
+
+def test_only_two_images_that_are_copies_are_found():
+    image = pictures(1)[0]
+    found = copies.copies_within(copies.sketch(np.stack([image, saved(image)])))
+    assert found.pairs.tolist() == [[0, 1]]
+
+
+def test_sizes_and_channels_may_differ_between_sets():
+    small = pictures(30)
+    large = np.repeat(small.repeat(2, axis=1).repeat(3, axis=2), 3, axis=3)
+    found = copies.copies_between(copies.sketch(small), copies.sketch(large))
+    assert found.pairs.tolist() == [[i, i] for i in range(30)]
+    assert not found.exact.any()
+
+
+def test_blank_images_are_copies_of_equal_ones_only():
+    images = np.zeros((5, SIZE, SIZE, 1), "uint8")
+    images[3:] = [[[[10]]], [[[200]]]]
+    found = copies.copies_within(copies.sketch(images))
+    assert found.pairs.tolist() == [[0, 1], [0, 2]]
+
+
+def test_a_frame_that_all_images_share_makes_no_copies():
+    images = pictures(200)
+    rows, columns = np.mgrid[:SIZE, :SIZE] - (SIZE - 1) / 2
+    images[:, np.hypot(rows, columns) > 28] = 0
+    images[150] = saved(images[20])
+    found = copies.copies_within(copies.sketch(images))
+    assert found.pairs.tolist() == [[20, 150]]
+
+
+def test_a_set_of_several_near_copies_hangs_together():
+    images = pictures(40)
+    for row, copy in zip((10, 20, 30), (saved, resized, cropped)):
+        images[row] = copy(images[3])
+    pairs = copies.copies_within(copies.sketch(images)).pairs.tolist()
+    assert {row for pair in pairs for row in pair} == {3, 10, 20, 30}
+    assert len(pairs) == 6
+
+
+def test_a_memory_map_gives_what_its_array_gives(tmp_path, monkeypatch):
+    images = pictures(50)
+    images[49] = images[0][:, ::-1]
+    np.save(tmp_path / "images.npy", images)
+    whole = copies.sketch(images)
+    monkeypatch.setattr(copies, "_BATCH", 7)
+    monkeypatch.setattr(copies, "_CELLS", 100)
+    mapped = copies.sketch(np.load(tmp_path / "images.npy", mmap_mode="r"))
+    np.testing.assert_array_equal(mapped.digests, whole.digests)
+    np.testing.assert_allclose(mapped.fine, whole.fine, atol=1e-3)
+    assert copies.copies_within(mapped).pairs.tolist() == [[0, 49]]
+
+
+def test_the_score_of_a_moved_detail_is_that_of_the_inverse_fourier_transform():
+    generator = np.random.default_rng(0)
+    cells = copies._FINE
+    first = generator.normal(size=(2, 1, cells, cells)).astype("float32")
+    second = np.roll(first, (2, -1), axis=(2, 3))
+    score = copies._best_correlation(first, second)
+    np.testing.assert_allclose(score, (first[0] ** 2).sum(), rtol=1e-5)
+
+
+def test_resampling_keeps_a_ramp():
+    weights = copies._resampling(60, 6, 1.0)
+    np.testing.assert_allclose((weights @ np.arange(60.0))[1:-1], [14.5, 24.5, 34.5, 44.5])
+    np.testing.assert_allclose(copies._resampling(40, 4, 0.5) @ np.arange(40.0), [12, 17, 22, 27])

@@ -1,0 +1,91 @@
+"""The number format is the one asked for, or the one that the processor multiplies natively."""
+
+import csv
+from pathlib import Path
+
+import keras
+import pytest
+
+from detl.networks.precision import _say_what_float32_costs, dtype_policy
+
+
+@pytest.fixture
+def processor(monkeypatch):
+    """Return a function that sets what Linux says of the processor."""
+
+    def says(flags):
+        def read_text(path, **settings):
+            assert path == Path("/proc/cpuinfo")
+            if flags is None:
+                raise FileNotFoundError(path)
+            return f"processor : 0\nflags : fpu sse2 {flags} ht\n"
+
+        monkeypatch.setattr(Path, "read_text", read_text)
+
+    return says
+
+
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
+@pytest.mark.parametrize("flags", ["avx2", "amx_bf16"])
+def test_a_named_precision_is_kept_on_every_processor_and_its_weights_are_single(
+    processor, precision, flags
+):
+    processor(flags)
+    policy = keras.DTypePolicy(dtype_policy(precision))
+    assert policy.name == precision
+    assert policy.variable_dtype == "float32"
+    assert policy.compute_dtype == precision.removeprefix("mixed_")
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ("avx512_bf16", "mixed_bfloat16"),
+        ("amx_bf16", "mixed_bfloat16"),
+        ("asimd bf16", "mixed_bfloat16"),
+        ("avx2 avx512f", "float32"),
+        (None, "float32"),
+    ],
+    ids=["x86", "x86 with matrix unit", "Arm", "none", "not Linux"],
+)
+def test_auto_is_bfloat16_where_the_processor_has_units_for_it_and_says_so(
+    processor, caplog, flags, expected
+):
+    processor(flags)
+    with caplog.at_level("INFO", logger="detl"):
+        assert dtype_policy("auto") == expected
+    assert caplog.messages == [f"precision='auto' chose {expected} for this machine."]
+
+
+@pytest.mark.parametrize(("flags", "times"), [("avx512_bf16", 1), ("avx2", 0)])
+def test_what_the_default_costs_is_said_once_where_the_processor_has_units(
+    processor, caplog, flags, times
+):
+    processor(flags)
+    _say_what_float32_costs.cache_clear()
+    with caplog.at_level("INFO", logger="detl"):
+        for _ in range(3):
+            assert dtype_policy("float32") == "float32"
+        assert dtype_policy("mixed_bfloat16") == "mixed_bfloat16"
+    assert len(caplog.messages) == times
+    assert all("precision='auto' trained VGG-16" in message for message in caplog.messages)
+
+
+def test_the_figure_that_is_said_is_the_measured_one(processor, caplog):
+    processor("avx512_bf16")
+    _say_what_float32_costs.cache_clear()
+    with caplog.at_level("INFO", logger="detl"):
+        dtype_policy("float32")
+    results = Path(__file__).parents[2] / "docs/results/precision.csv"
+    with results.open(encoding="utf-8") as file:
+        measured = {row["tail of"]: row for row in csv.DictReader(file)}["vgg16"]
+    assert f" {measured['times faster, median']} times faster" in caplog.text
+    assert measured["bfloat16 units"] == "avx512_bf16"
+
+
+@pytest.mark.parametrize("precision", ["float16", "bfloat16", None])
+def test_other_precisions_are_refused(precision):
+    with pytest.raises(
+        ValueError, match=r"precision=.*; expected one of 'float32', 'mixed_bfloat16', 'auto'"
+    ):
+        dtype_policy(precision)

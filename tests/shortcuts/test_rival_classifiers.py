@@ -1,0 +1,85 @@
+"""Rivals know what they are meant to know, and nothing of the test images."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from detl import compare_results
+from detl.shortcuts.rival_classifiers import (
+    class_shares,
+    histograms,
+    linear,
+    on_the_folds_of,
+    shapes,
+    thumbnails,
+)
+
+
+def fold(train, test):
+    return SimpleNamespace(train=train, test=test)
+
+
+def test_class_shares_are_those_of_the_training_images():
+    targets = np.array([0, 0, 0, 1, 1, 1, 1, 1])
+    found = class_shares(targets, 2)(fold(np.arange(4), np.array([6, 7])))
+    assert found.tolist() == [[0.75, 0.25]] * 2
+
+
+def test_a_collection_tells_its_classes_and_an_unknown_one_what_all_say():
+    targets = np.array([0, 0, 0, 1, 1, 1])
+    places = np.array(["Turin", "Turin", "Turin", "Rome", "Oslo", "Turin"])
+    predict = class_shares(targets, 2, places)
+    found = predict(fold(np.arange(4), np.array([4, 5])))
+    # Oslo is new: 3 of 4. Turin: 3 of 3, and one image's weight of what all say.
+    assert found == pytest.approx(np.array([[0.75, 0.25], [3.75 / 4, 0.25 / 4]]))
+
+
+def test_a_linear_rival_learns_from_the_training_rows_alone():
+    targets = np.array([0, 1] * 20)
+    features = targets[:, None] + np.random.default_rng(0).normal(0, 0.1, (40, 1))
+    train, test = np.arange(20), np.arange(20, 40)
+    found = linear(features, targets, 3)(fold(train, test))
+    assert (found.argmax(axis=1) == targets[test]).all()
+    assert (found[:, 2] == 0).all()  # a class that was not trained on
+    changed = features.copy()
+    changed[30:] = 99  # test rows say nothing about each other
+    assert linear(changed, targets, 3)(fold(train, test))[:10] == pytest.approx(found[:10])
+
+
+def test_thumbnails_are_means_of_cells():
+    image = np.arange(16, dtype="uint8").reshape(1, 4, 4, 1)
+    assert thumbnails(image, 2).tolist() == [[2.5, 4.5, 10.5, 12.5]]
+    assert thumbnails(image, 99).tolist() == [list(range(16))]
+
+
+def test_cells_of_unequal_size_are_means_all_the_same():
+    assert thumbnails(np.full((2, 7, 5, 3), 9), 3) == pytest.approx(np.full((2, 27), 9))
+
+
+def test_histograms_are_shares_of_the_pixels_by_channel():
+    image = np.zeros((1, 2, 2, 2))
+    image[0, 0, 0, 1] = 255
+    found = histograms(image).reshape(2, 32)
+    assert found[0, 0] == 1
+    assert (found[1, 0], found[1, -1]) == (0.75, 0.25)
+    assert found.sum(axis=1).tolist() == [1, 1]
+
+
+def test_shapes_tell_size_and_ratio():
+    assert shapes(np.array([[np.e**2, np.e]])) == pytest.approx(np.array([[2, 1, 1]]))
+
+
+def test_a_rival_can_be_paired_with_the_network(make_result):
+    labels = np.array(["a", "b"] * 20)
+    network = make_result(labels)
+    network.settings.update(
+        images="", labels="", groups=None, folds="", fold_seeds=[], interval_seed=0
+    )
+    rival = on_the_folds_of(network, "prior", class_shares((labels == "b").astype(int), 2))
+    assert rival.scores["roc_auc"].mean == 0.5
+    assert [its.test.tolist() for its in rival.folds] == [
+        its.test.tolist() for its in network.folds
+    ]
+    (difference,) = compare_results({"network": network, "prior": rival}).differences
+    assert difference.mean == pytest.approx(network.accuracy - 0.5)

@@ -1,0 +1,172 @@
+"""Folds in other processes, on this machine or a cluster, and in fresh ones, are the same folds."""
+
+import importlib.util
+import io
+import os
+import pickle
+import subprocess
+import sys
+import warnings
+
+import joblib
+import numpy as np
+import pytest
+
+from detl.validation import workers
+from detl.validation.workers import Work, train_in_worker
+
+# Dropout, class weights and a shuffled order: whatever is random has its part in the result.
+RUN = """
+import sys
+import joblib
+import keras
+import numpy as np
+from detl import DomainExtensionTransfer, backbones, cross_validate
+
+def run(**settings):
+    rng = np.random.default_rng(0)
+    labels = np.array(["a", "b", "c", "a"] * 15)
+    images = rng.integers(0, 200, (60, 32, 32, 1)) + 50 * (labels == "a")[:, None, None, None]
+    keras.utils.set_random_seed(0)
+    source = backbones.vgg16((32, 32, 1), width=0.125)
+    transfer = DomainExtensionTransfer(
+        source, epochs=3, learning_rate=0.01, class_weight="balanced"
+    )
+    keras.utils.set_random_seed(int(sys.argv[1]))  # it must not matter
+    return cross_validate(
+        transfer, images.astype("uint8"), labels, groups=np.arange(60) // 2, random_state=0,
+        **settings,
+    ).probabilities
+
+if __name__ == "__main__":
+"""
+HERE = "    np.save(sys.stdout.buffer, run())"
+PROCESSES = "    np.save(sys.stdout.buffer, run(n_jobs=3))"
+DASK = """
+    from dask.distributed import Client, LocalCluster
+    with (
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+        Client(cluster),
+        joblib.parallel_config(backend="dask"),
+    ):
+        np.save(sys.stdout.buffer, run())
+"""
+
+
+def probabilities(where, *, global_seed=0, tmp_path, **environment):
+    script = tmp_path / "script.py"
+    script.write_text(RUN + where)
+    found = subprocess.run(
+        [sys.executable, str(script), str(global_seed)],
+        stdout=subprocess.PIPE,
+        check=True,
+        env={**os.environ, **environment},
+    )
+    return np.load(io.BytesIO(found.stdout))
+
+
+@pytest.fixture(scope="module")
+def one_thread():
+    """Pin the threads: their number decides the order of sums, and so the last bits."""
+    return {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "OMP_NUM_THREADS": "1"}
+
+
+@pytest.fixture(scope="module")
+def here(one_thread, tmp_path_factory):
+    return probabilities(HERE, tmp_path=tmp_path_factory.mktemp("here"), **one_thread)
+
+
+def test_a_fresh_process_with_another_global_seed_gives_the_same_to_the_bit(
+    here, one_thread, tmp_path
+):
+    environment = {**one_thread, "PYTHONHASHSEED": "7"}
+    again = probabilities(HERE, global_seed=123, tmp_path=tmp_path, **environment)
+    np.testing.assert_array_equal(again, here)
+
+
+def test_processes_of_joblib_give_the_same_to_the_bit_with_as_many_threads(
+    here, one_thread, tmp_path
+):
+    np.testing.assert_array_equal(probabilities(PROCESSES, tmp_path=tmp_path, **one_thread), here)
+
+
+@pytest.mark.skipif(not importlib.util.find_spec("distributed"), reason="Dask is not installed")
+def test_a_dask_cluster_gives_the_same_to_the_bit_with_as_many_threads(here, one_thread, tmp_path):
+    np.testing.assert_array_equal(probabilities(DASK, tmp_path=tmp_path, **one_thread), here)
+
+
+@pytest.mark.filterwarnings("always:look here")
+def test_features_reach_a_worker_as_a_file_and_errors_come_back(tmp_path, monkeypatch):
+    features = np.random.default_rng(0).random((300, 3)).astype("float32")
+    work = Work(folder=tmp_path, n_workers=2)
+    work.write(Recorder(), np.array(["a", "b"]), features, np.arange(300) % 2)
+    for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TF_NUM_INTEROP_THREADS", "5")
+    monkeypatch.setattr(workers, "_built", {})
+    number, error, said = train_in_worker(work, 4, np.arange(2), np.arange(2, 4), 0)
+    assert number == 4
+    assert said == [(UserWarning, "look here")]
+    assert "LookupError" in error.__notes__[0]
+    kind, seen = error.args
+    assert kind is np.memmap
+    np.testing.assert_array_equal(seen, features)
+    share = max(1, joblib.cpu_count() // 2)
+    assert os.environ["TF_NUM_INTRAOP_THREADS"] == str(share)
+    assert os.environ["TF_NUM_INTEROP_THREADS"] == "5"  # as the user said
+
+
+@pytest.mark.filterwarnings("always:look here")
+def test_what_a_worker_found_is_kept_even_if_it_never_arrives(tmp_path):
+    work = Work(folder=tmp_path, n_workers=1)
+    assert work.kept(4) is None
+    work.write(Recorder(), np.array(["a", "b"]), np.zeros((4, 3), "float32"), np.arange(4) % 2)
+    number, error, said = train_in_worker(work, 4, np.arange(2), np.arange(2, 4), 0)
+    kept = work.kept(4)
+    assert (kept[0], kept[2]) == (number, said) == (4, [(UserWarning, "look here")])
+    assert (type(kept[1]), kept[1].__notes__) == (type(error), error.__notes__)
+    Work(folder=tmp_path / "full disk", n_workers=1).keep(kept)  # it has arrived by now
+
+
+@pytest.mark.skipif(not importlib.util.find_spec("distributed"), reason="Dask is not installed")
+def test_a_worker_of_dask_has_the_threads_that_dask_gives_it():
+    from dask.distributed import Client, LocalCluster
+
+    settings = {"n_workers": 1, "threads_per_worker": 3, "dashboard_address": None}
+    with LocalCluster(processes=False, **settings) as cluster, Client(cluster) as client:
+        assert client.submit(workers._n_threads, 1).result() == 3
+    assert workers._n_threads(1) == joblib.cpu_count()
+    assert workers._n_threads(10**6) == 1
+
+
+def test_a_folder_without_room_is_named(tmp_path):
+    work = Work(folder=tmp_path / "gone", n_workers=1)
+    with pytest.raises(OSError, match=r"could not be written to .*gone \(.*use n_jobs=1"):
+        work.write(None, np.array(["a"]), np.zeros((2, 3)), np.zeros(2, int))
+
+
+class Recorder:
+    """Stands where a transfer does, and raises what its tail is given."""
+
+    tail = property(lambda self: self)
+
+    def extend(self, n_classes):
+        return self
+
+    def training(self, classes):
+        return {"batch_size": 2}
+
+    def fit(self, features, targets, **settings):
+        warnings.warn("look here", UserWarning, stacklevel=1)
+        raise LookupError(type(features), np.asarray(features))
+
+
+def test_an_error_that_cannot_travel_is_put_in_words():
+    class LocalError(Exception):
+        pass
+
+    with pytest.raises((pickle.PicklingError, AttributeError)):
+        pickle.dumps(LocalError("lost"))
+    portable = workers._portable(LocalError("lost"))
+    assert str(portable) == "LocalError: lost"
+    assert pickle.loads(pickle.dumps(portable)).args == portable.args
