@@ -18,7 +18,7 @@ import keras
 import numpy as np
 
 from detl import backbones
-from detl.networks import graphs
+from detl.networks import copying
 from detl.networks.heads import with_logits
 from detl.networks.normalization import fused_layers
 
@@ -30,7 +30,7 @@ def network(name: str, kind: str, *, size: int, width: float, precision: str) ->
     options = {} if name == "resnet50" else {"normalization": None if kind == "none" else "batch"}
     plain = with_logits(getattr(backbones, name)((size, size, 1), width=width, **options), 2, 0)
     replacing = fused_layers() if kind == "fused" else {}
-    model = graphs.copy_model(plain, dtype_policy=precision, replacing=replacing)
+    model = copying.copy_model(plain, dtype_policy=precision, replacing=replacing)
     model.compile(
         keras.optimizers.Adam(1e-3), keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     )

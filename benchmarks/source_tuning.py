@@ -23,7 +23,7 @@ from sklearn.metrics import log_loss, roc_auc_score
 
 import detl
 from benchmarks import radiographs
-from detl.networks import graphs
+from detl.networks import copying
 from detl.networks.heads import with_logits, with_probabilities
 from detl.networks.normalization import fused_layers, with_plain_layers
 from detl.networks.precision import dtype_policy
@@ -156,14 +156,14 @@ def train(
     backbone = getattr(detl.backbones, variant.backbone)(
         part.images.shape[1:], width=variant.width, **options
     )
-    network = graphs.copy_model(
+    network = copying.copy_model(
         backbone,
         dtype_policy=dtype_policy(variant.precision),
         seeds=np.random.default_rng(seeds[1]),
         replacing=fused_layers(),
     )
     network = with_logits(network, len(classes), integer_seed(seeds[1]))
-    graphs.seed_noise(network, integer_seed(seeds[3]))
+    copying.seed_noise(network, integer_seed(seeds[3]))
     steps = -(-len(rows) // variant.batch_size)
     amounts = {name: getattr(variant, name) for name in AUGMENTATION}
     augmentation = detl.Augmentation(**amounts)

@@ -44,7 +44,7 @@ def trial(on_epoch: OnEpoch, *, network: str, precision: str, change: str) -> No
     import keras
 
     import detl
-    from detl.networks import graphs
+    from detl.networks import copying
     from detl.networks.normalization import with_plain_layers
     from detl.transfer.tail import Tail
 
@@ -58,7 +58,7 @@ def trial(on_epoch: OnEpoch, *, network: str, precision: str, change: str) -> No
     if change != "one kernel for normalisation":  # which was kept: the others are without it
         model = with_plain_layers(model)
     if change == "gradient of the inputs as W dy^T":
-        model = graphs.copy_model(model, replacing={keras.layers.Dense: dense_of_other_layout()})
+        model = copying.copy_model(model, replacing={keras.layers.Dense: dense_of_other_layout()})
     if model is not tail.model:
         tail = Tail(model, learning_rate=RATE, momentum=MOMENTUM)
     if change == "XLA":

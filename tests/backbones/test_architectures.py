@@ -12,6 +12,7 @@ from keras import layers
 
 from detl import backbones
 from detl.networks import graphs
+from detl.networks.digests import graph_digest
 
 OURS = (backbones.alexnet, backbones.vgg16, backbones.resnet50)
 APPLICATIONS = sorted(
@@ -204,7 +205,7 @@ def test_the_axis_of_channels_is_ours_whatever_keras_is_set_to(build):
         network = build((64, 64, 1), width=0.05)
     finally:
         keras.config.set_image_data_format(before)
-    assert graphs.graph_digest(network) == graphs.graph_digest(small(build))
+    assert graph_digest(network) == graph_digest(small(build))
 
 
 @pytest.mark.parametrize("build", OURS)

@@ -11,7 +11,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from detl import FeatureExtractor, SourceModel, backbones, features
-from detl.networks.graphs import weights_digest
+from detl.networks.digests import weights_digest
 
 SHAPE = (20, 14, 1)
 

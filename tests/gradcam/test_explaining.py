@@ -13,7 +13,7 @@ import pytest
 from keras import layers
 
 from detl import GradCAM, backbones
-from detl.networks import graphs
+from detl.networks import copying, graphs
 from detl.pretraining.training import SourceModel
 
 OTHER_BACKENDS = sorted({"tensorflow", "jax", "torch"} - {keras.backend.backend()})
@@ -442,7 +442,7 @@ def test_a_nested_model_is_explained_like_its_flat_copy():
     model, images = nested(), pixels()
     found = GradCAM(model).explain(images)
     assert found.layer == "base/top"
-    flat = GradCAM(graphs.copy_model(model)).explain(images)
+    flat = GradCAM(copying.copy_model(model)).explain(images)
     np.testing.assert_allclose(found.raw, flat.raw, rtol=1e-5)
     np.testing.assert_allclose(found.scores, flat.scores, rtol=1e-5)
 
@@ -452,7 +452,7 @@ def test_a_layer_of_a_nested_model_is_named_with_or_without_its_path(name):
     model, images = nested(), pixels()
     cam = GradCAM(model, layer=name)
     assert cam.layer == "base/conv"
-    flat = GradCAM(graphs.copy_model(model), layer="conv")
+    flat = GradCAM(copying.copy_model(model), layer="conv")
     np.testing.assert_allclose(cam.explain(images).raw, flat.explain(images).raw, rtol=1e-5)
 
 

@@ -8,7 +8,7 @@ import pytest
 from keras import layers
 
 from detl import DomainExtensionTransfer, backbones, pretrain
-from detl.networks import graphs
+from detl.networks import copying
 from detl.networks.normalization import FusedBatchNormalization, fused_layers, with_plain_layers
 
 pytestmark = pytest.mark.skipif(
@@ -105,7 +105,7 @@ def test_elsewhere_it_is_kerass_own_to_the_bit(shape, settings, training):
 @pytest.mark.parametrize("name", ["alexnet", "vgg16", "resnet50"])
 def test_the_kernel_takes_every_normalisation_of_detls_networks(name, monkeypatch):
     network = getattr(backbones, name)((64, 64, 1), width=0.125)
-    fused = graphs.copy_model(network, replacing=fused_layers())
+    fused = copying.copy_model(network, replacing=fused_layers())
     assert any(type(layer) is FusedBatchNormalization for layer in fused.layers)
     left = counted(monkeypatch, layers.BatchNormalization)
     fused(np.zeros((2, 64, 64, 1), "float32"), training=True)
@@ -126,7 +126,7 @@ def test_there_and_back_changes_no_weight_and_no_subclass(tiny_source, tiny_imag
     class Own(layers.BatchNormalization):
         pass
 
-    fused = graphs.copy_model(tiny_source.model, replacing=fused_layers())
+    fused = copying.copy_model(tiny_source.model, replacing=fused_layers())
     assert FusedBatchNormalization in {type(layer) for layer in fused.layers}
     back = with_plain_layers(fused)
     assert with_plain_layers(back) is back
@@ -135,7 +135,7 @@ def test_there_and_back_changes_no_weight_and_no_subclass(tiny_source, tiny_imag
         back.predict_on_batch(tiny_images), tiny_source.model.predict_on_batch(tiny_images)
     )
     images = keras.Input((4, 4, 1))
-    own = graphs.copy_model(keras.Model(images, Own()(images)), replacing=fused_layers())
+    own = copying.copy_model(keras.Model(images, Own()(images)), replacing=fused_layers())
     assert type(own.layers[-1]) is Own
 
 

@@ -23,7 +23,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import log_loss
 
 from detl import SourceModel, folds, load_source, pretrain
-from detl.networks.graphs import weights_digest
+from detl.networks.digests import weights_digest
 from detl.pretraining.training import _adam
 from detl.seeds import integer_seed, seed_sequence
 

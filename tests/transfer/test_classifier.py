@@ -16,7 +16,7 @@ from keras import layers
 from sklearn.exceptions import ConvergenceWarning, DataConversionWarning, NotFittedError
 
 from detl import DomainExtensionTransfer, SourceModel, backbones, features
-from detl.networks.graphs import weights_digest
+from detl.networks.digests import weights_digest
 from detl.pretraining.augmentation import Augmentation
 
 SHAPE = (16, 16, 1)
@@ -277,7 +277,7 @@ def test_dropout_in_the_tail_is_on(images):
 FIT = """
     import numpy as np
     from detl import DomainExtensionTransfer, backbones
-    from detl.networks.graphs import weights_digest
+    from detl.networks.digests import weights_digest
 
     pixels = np.random.default_rng(0).integers(0, 256, (10, 32, 32, 1)).astype("uint8")
     source = backbones.vgg16((32, 32, 1), width=0.0625)

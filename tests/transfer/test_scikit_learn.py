@@ -29,7 +29,7 @@ from sklearn.utils.estimator_checks import (
 )
 
 from detl import DomainExtensionTransfer, FeatureExtractor, SourceModel, cross_validate
-from detl.networks.graphs import weights_digest
+from detl.networks.digests import weights_digest
 from detl.pretraining.augmentation import Augmentation
 
 matplotlib.use("Agg")  # scikit-learn's displays go through pyplot

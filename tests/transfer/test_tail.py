@@ -7,7 +7,7 @@ from keras import layers
 from scipy.special import log_softmax, softmax
 from sklearn.exceptions import ConvergenceWarning
 
-from detl.networks.graphs import weights_digest
+from detl.networks.digests import weights_digest
 from detl.transfer.tail import Tail
 
 N, N_COLUMNS, N_CLASSES = 30, 4, 3

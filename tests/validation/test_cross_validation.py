@@ -30,7 +30,7 @@ from detl import (
     features,
 )
 from detl.folds.splitting import leave_one_collection_out
-from detl.networks.graphs import weights_digest
+from detl.networks.digests import weights_digest
 from detl.networks.precision import dtype_policy
 from detl.pretraining.augmentation import Augmentation
 

@@ -12,7 +12,7 @@ import keras
 from keras import layers
 
 from detl.checks import check_choice, check_input_shape, check_positive
-from detl.networks import graphs
+from detl.networks import copying, graphs
 
 Normalization = Literal["batch"] | None
 
@@ -243,7 +243,7 @@ def from_application(
     _renumber(network)
     images = keras.Input(input_shape, name="images")
     features = network(_preprocessed(images, name))
-    return graphs.copy_model(keras.Model(images, features, name=network.name))
+    return copying.copy_model(keras.Model(images, features, name=network.name))
 
 
 def _application(name: str, input_shape: tuple[int, int, int], weights: Any) -> keras.Model:

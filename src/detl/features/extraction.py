@@ -18,8 +18,8 @@ from sklearn.utils.validation import check_is_fitted
 from detl.backbones.architectures import exit_of
 from detl.checks import check_count
 from detl.features.trunk import Views, known_or_extracted
-from detl.networks import graphs
-from detl.networks.graphs import weights_digest
+from detl.networks import copying, graphs
+from detl.networks.digests import graph_digest, weights_digest
 from detl.networks.normalization import fused_layers
 from detl.networks.precision import Precision, dtype_policy
 from detl.pretraining.augmentation import Augmentation
@@ -147,7 +147,7 @@ class FeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Shares
         X = self._check_images(X, network, reset=False)
         lower = keras.Model(graphs.input_structure(network), self._exits(network))
         policy = dtype_policy(self.precision)
-        key = f"{weights_digest(lower)}{graphs.graph_digest(lower)}{policy}{self.grid}"
+        key = f"{weights_digest(lower)}{graph_digest(lower)}{policy}{self.grid}"
         found = known_or_extracted(
             _Averaged(lower, self.grid, policy),
             X,
@@ -174,7 +174,7 @@ class FeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Shares
 def _flat(network: keras.Model) -> keras.Model:
     """Return the network, or a copy of one that hides layers in a nested model."""
     nested = any(graphs.is_graph(node.operation) for node in graphs.model_nodes(network))
-    return graphs.copy_model(network) if nested else network
+    return copying.copy_model(network) if nested else network
 
 
 class _Averaged:
@@ -189,7 +189,7 @@ class _Averaged:
     @cached_property
     def _model(self) -> keras.Model:
         # A copy: whatever reads a tensor of the source would stay tied to it.
-        lower = graphs.copy_model(self.lower, dtype_policy=self.policy, replacing=fused_layers())
+        lower = copying.copy_model(self.lower, dtype_policy=self.policy, replacing=fused_layers())
         averages = [_averaged(tensor, self.grid, lower) for tensor in lower.outputs]
         joined = ops.concatenate(averages, axis=1) if len(averages) > 1 else averages[0]
         return keras.Model(lower.input, joined)

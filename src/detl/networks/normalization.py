@@ -13,7 +13,7 @@ from typing import Any
 
 import keras
 
-from detl.networks import graphs
+from detl.networks import copying
 
 _LEAST_EPSILON = 1e-5
 
@@ -64,4 +64,4 @@ def with_plain_layers(model: keras.Model, *, dtype_policy: str | None = None) ->
     plain = {fused: plain for plain, fused in fused_layers().items()}
     if dtype_policy is None and not any(type(layer) in plain for layer in model.layers):
         return model
-    return graphs.copy_model(model, dtype_policy=dtype_policy, replacing=plain)
+    return copying.copy_model(model, dtype_policy=dtype_policy, replacing=plain)

@@ -31,7 +31,8 @@ from detl.checks import (
     check_labels,
     check_positive,
 )
-from detl.networks import graphs
+from detl.networks import copying, graphs
+from detl.networks.digests import graph_digest, weights_digest
 from detl.networks.heads import with_logits, with_probabilities
 from detl.networks.normalization import fused_layers, with_plain_layers
 from detl.networks.precision import Precision, dtype_policy
@@ -95,7 +96,7 @@ class SourceModel:
             "best_epoch": self.best_epoch,
         }
         text = json.dumps(record)  # before anything is written: not every label can be
-        lost = graphs.lost_lambda(self.model, safe_mode=True)
+        lost = copying.lost_lambda(self.model, safe_mode=True)
         if lost is not None:
             warnings.warn(
                 f"{path} will not be loaded by load_source: the function of its Lambda layer "
@@ -121,7 +122,7 @@ class SourceModel:
         return self.__dict__.copy()
 
 
-@graphs.global_seed_kept()
+@copying.global_seed_kept()
 def load_source(path: str | Path) -> SourceModel:
     """Load what :meth:`SourceModel.save` wrote.
 
@@ -165,7 +166,7 @@ def load_source(path: str | Path) -> SourceModel:
 
 def _check_comes_back(model: Any) -> None:
     """Refuse to pickle a model that nobody could read."""
-    lost = graphs.lost_lambda(model, safe_mode=False)
+    lost = copying.lost_lambda(model, safe_mode=False)
     if lost is not None:
         raise TypeError(
             f"The function of the Lambda layer {lost.name!r} of {model.name!r} cannot be pickled, "
@@ -395,7 +396,7 @@ def pretrain(
         validation = _checked_validation(validation_data, shape, classes)
         held_out = np.arange(len(validation[1]))
 
-    network = graphs.copy_model(
+    network = copying.copy_model(
         backbone,
         dtype_policy=policy,
         seeds=np.random.default_rng(weight_seed),
@@ -404,7 +405,7 @@ def pretrain(
     network = with_logits(network, len(classes), integer_seed(weight_seed))
     for layer in network._flatten_layers():  # a backbone may come frozen
         layer.trainable = True
-    graphs.seed_noise(network, integer_seed(noise_seed))
+    copying.seed_noise(network, integer_seed(noise_seed))
     steps = steps_per_epoch(len(rows), batch_size)
     network.compile(
         optimizer=_adam(learning_rate, steps, epochs, warmup_epochs, gradient_clip, ema_epochs),
@@ -559,8 +560,8 @@ def _described_run(
             name: value.item() if isinstance(value, np.generic) else value
             for name, value in settings.items()
         },
-        "network": graphs.graph_digest(network),
-        "initial weights": graphs.weights_digest(network),
+        "network": graph_digest(network),
+        "initial weights": weights_digest(network),
         "images": digest,
         "labels": names_digest(labels),
         "validation images": digest if held_out_images is images else array_digest(held_out_images),

@@ -17,8 +17,8 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 from detl.backbones.architectures import entrance_of
 from detl.checks import check_choice, check_classes, check_count, check_labels, check_positive
 from detl.features.trunk import Views, extract, known_or_extracted, views_of
-from detl.networks import graphs
-from detl.networks.graphs import weights_digest
+from detl.networks import copying, graphs
+from detl.networks.digests import graph_digest, weights_digest
 from detl.networks.heads import with_logits, with_probabilities
 from detl.networks.normalization import fused_layers, with_plain_layers
 from detl.networks.precision import Precision, dtype_policy
@@ -273,7 +273,7 @@ class DomainExtensionTransfer(ClassifierMixin, SharesSource):
         if self.augmentation is not None and not self.augmented_views:
             raise ValueError("augmentation is given, but augmented_views=0; try augmented_views=8.")
         policy = dtype_policy(self.precision)
-        network = graphs.copy_model(
+        network = copying.copy_model(
             source_network(self.source), dtype_policy=policy, replacing=fused_layers()
         )
         network = with_logits(network, n_classes, integer_seed(seed_sequence(self.random_state)))
@@ -298,7 +298,7 @@ class DomainExtensionTransfer(ClassifierMixin, SharesSource):
 
     def _trunk(self, frozen: keras.Model | None) -> Trunk:
         """Return what runs the frozen layers; without any, the views themselves are features."""
-        key = "" if frozen is None else weights_digest(frozen) + graphs.graph_digest(frozen)
+        key = "" if frozen is None else weights_digest(frozen) + graph_digest(frozen)
         key = hashlib.sha256(key.encode()).hexdigest()
         cache_dir = None if self.cache_dir is None else Path(self.cache_dir)
         views = Views(

@@ -11,7 +11,8 @@ import numpy as np
 from scipy import special
 from sklearn.exceptions import ConvergenceWarning
 
-from detl.networks import graphs
+from detl.networks import copying
+from detl.networks.digests import weights_digest
 from detl.pretraining.batches import (
     BatchStream,
     ClassWeight,
@@ -169,8 +170,8 @@ class Tail:
         optimizer = self.model.optimizer
         for variable, value in zip(optimizer.variables, self._optimizer_start, strict=True):
             variable.assign(value)
-        graphs.seed_noise(self.model, noise_seed)
-        self.start_digest = graphs.weights_digest(self.model, but=self._head)
+        copying.seed_noise(self.model, noise_seed)
+        self.start_digest = weights_digest(self.model, but=self._head)
 
     def probabilities(
         self, features: np.ndarray, *, rows: np.ndarray, batch_size: int

@@ -20,8 +20,7 @@ from sklearn.base import clone
 
 from detl import folds
 from detl.checks import check_choice, check_classes, check_count, check_images, check_labels
-from detl.networks import graphs
-from detl.networks.graphs import weights_digest
+from detl.networks.digests import graph_digest, weights_digest
 from detl.networks.precision import dtype_policy
 from detl.pretraining.training import load_source
 from detl.progress import progress_bar
@@ -482,7 +481,7 @@ class _NetworkTraining:
             "precision": self.transfer.precision,
             "device": _device(),
             "source": weights_digest(network, but=network.layers[-1]),
-            "architecture": graphs.graph_digest(network),
+            "architecture": graph_digest(network),
             "views_seed": self.transfer.random_state,
         }
 

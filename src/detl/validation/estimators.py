@@ -18,10 +18,9 @@ from sklearn.ensemble import StackingClassifier
 from sklearn.pipeline import Pipeline
 from sklearn.utils.metadata_routing import MetadataRouter
 
-from detl.networks import graphs
 from detl.networks.classifiers import probabilities_by_class
 from detl.networks.code import code_digest
-from detl.networks.graphs import weights_digest
+from detl.networks.digests import graph_digest, weights_digest
 from detl.pretraining.training import SourceModel, load_source, source_network
 from detl.validation.results import FoldResult
 
@@ -247,7 +246,7 @@ def _in_words(value: Any, *, by_code: bool = True) -> Any:
         return value.item()
     if isinstance(value, keras.Model | SourceModel):
         network = source_network(value)
-        digest = weights_digest(network) + graphs.graph_digest(network)
+        digest = weights_digest(network) + graph_digest(network)
         return hashlib.sha256(digest.encode()).hexdigest()
     if isinstance(value, BaseEstimator):
         return type(value).__name__

@@ -1,0 +1,167 @@
+"""Copy a network: flat, with weights of its own, the original left as it is."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from types import MappingProxyType
+from typing import Any
+
+import keras
+import numpy as np
+
+from detl.networks.code import code_digest, is_library
+from detl.networks.graphs import Tensor, is_graph, layer_of, model_nodes
+
+
+@contextmanager
+def global_seed_kept() -> Iterator[None]:
+    """Leave Python's global generator as it was.
+
+    Keras draws from it a seed for every layer that is built without one.
+    """
+    state = random.getstate()
+    try:
+        yield
+    finally:
+        random.setstate(state)
+
+
+@global_seed_kept()
+def copy_model(
+    model: keras.Model,
+    *,
+    dtype_policy: str | None = None,
+    seeds: np.random.Generator | None = None,
+    replacing: Mapping[type, type] = MappingProxyType({}),
+) -> keras.Model:
+    """Build a flat copy of a model with weights of its own.
+
+    Models nested in the graph are dissolved into it: a nested model hides its layers from cutting
+    and from Grad-CAM.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Functional or Sequential.
+    dtype_policy : str, optional
+        Policy of all copied layers, such as ``"mixed_bfloat16"``; by default their own.
+    seeds : numpy.random.Generator, optional
+        Where given, weights are drawn afresh by each layer's own initializer, seeded from here;
+        otherwise they are copied.
+    replacing : dict of type to type, optional
+        Layers of exactly the one class become layers of the other, of the same configuration.
+
+    Returns
+    -------
+    keras.Model
+        Same inputs, outputs and layer names (a name that occurs twice gets a prefix).
+    """
+    copies: dict[int, tuple[Any, Any]] = {}
+    # The outer graph keeps its names; what a nested model brings gives way.
+    names = {node.operation.name for node in model_nodes(model) if not is_graph(node.operation)}
+    names |= {layer_of(tensor).name for tensor in model.inputs}
+
+    def copy_of(operation: Any, prefix: str) -> Any:
+        # Operations without weights, such as keras.ops.flip, are copied as well: a shared one
+        # would remember every call, and so keep every copy of the model in memory.
+        if id(operation) not in copies:
+            is_lambda = type(operation) is keras.layers.Lambda
+            config = keras.Layer.get_config(operation) if is_lambda else operation.get_config()
+            if prefix:
+                while config["name"] in names:
+                    config["name"] = f"{prefix}{config['name']}"
+                names.add(config["name"])
+            if isinstance(operation, keras.Layer):
+                if dtype_policy is not None:
+                    config["dtype"] = dtype_policy
+                if seeds is not None:
+                    _seed_config(config, seeds)
+            kind: Any = replacing.get(type(operation), type(operation))
+            if is_lambda:
+                # As it was made: from a config Keras finds few functions, and runs none of them
+                # where they were written. What comes from a file is read in safe mode.
+                copy = kind(
+                    operation.function,
+                    output_shape=operation._output_shape,
+                    mask=operation.mask,
+                    arguments=dict(operation.arguments),
+                    **config,
+                )
+            else:
+                trust = {"safe_mode": False} if isinstance(operation, keras.layers.Lambda) else {}
+                copy = kind.from_config(config, **trust)
+            copies[id(operation)] = operation, copy
+        return copies[id(operation)][1]
+
+    def rebuild(part: keras.Model, inputs: list[Tensor], prefix: str) -> list[Tensor]:
+        known = {id(old): new for old, new in zip(part.inputs, inputs, strict=True)}
+        for node in model_nodes(part):
+            if node.is_input:
+                continue
+            operation = node.operation
+            if is_graph(operation):
+                tensors = [known[id(tensor)] for tensor in node.input_tensors]
+                outputs = rebuild(operation, tensors, f"{prefix}{operation.name}_")
+            else:
+                args, kwargs = node.arguments.fill_in(known)
+                outputs = keras.tree.flatten(copy_of(operation, prefix)(*args, **kwargs))
+            known.update({id(old): new for old, new in zip(node.outputs, outputs, strict=True)})
+        return [known[id(tensor)] for tensor in part.outputs]
+
+    inputs = [
+        keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype, name=layer_of(tensor).name)
+        for tensor in model.inputs
+    ]
+    outputs = rebuild(model, inputs, "")
+    copied = keras.Model(_single(inputs), _single(outputs), name=model.name)
+    for original, copy in copies.values():
+        adapted = hasattr(original, "finalize_state")  # Normalization: statistics of the images
+        if isinstance(original, keras.Layer) and (seeds is None or adapted):
+            copy.set_weights(original.get_weights())
+        if adapted:
+            copy.finalize_state()  # Keras computes with constants that it made of the old weights
+    return copied
+
+
+def lost_lambda(model: Any, *, safe_mode: bool) -> keras.layers.Lambda | None:
+    """Return a Lambda of the model that Keras would not read back as it is, if there is one.
+
+    A pickle is read without the safe mode, yet its lambdas then miss the globals that they used,
+    and functions that are not registered are not found.
+    """
+    for layer in model._flatten_layers():
+        if not isinstance(layer, keras.layers.Lambda):
+            continue
+        try:
+            back = type(layer).from_config(layer.get_config(), safe_mode=safe_mode)
+        except Exception:  # whatever it is, a file would have it too
+            return layer
+        function = layer.function
+        if not is_library(function) and code_digest(function) != code_digest(back.function):
+            return layer
+    return None
+
+
+def _single(tensors: list[Tensor]) -> Any:
+    """Return one tensor bare: Keras warns when a model of ``[tensor]`` is called with an array."""
+    return tensors if len(tensors) > 1 else tensors[0]
+
+
+def _seed_config(config: dict[str, Any], seeds: np.random.Generator) -> None:
+    """Give every initializer, and the layer's own noise, a seed drawn from ``seeds``."""
+    for key, value in config.items():
+        if key == "seed":
+            config[key] = int(seeds.integers(2**31))
+        elif isinstance(value, dict):
+            _seed_config(value, seeds)
+
+
+def seed_noise(model: keras.Model, seed: int) -> None:
+    """Reset the random state of every layer that draws noise in training (Dropout and its kind)."""
+    generators = (g for layer in model._flatten_layers() for g in layer._seed_generators)
+    for index, generator in enumerate(generators):
+        generator.state.assign(np.array([seed, index], dtype="uint32"))
+        # Of a layer built without a seed Keras reads no state on PyTorch, but torch's global one.
+        generator._initial_seed = seed
