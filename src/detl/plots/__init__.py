@@ -4,16 +4,13 @@ Figures are matplotlib's own objects, made without its global state: save them w
 ``figure.savefig("name.png")``. They need no screen.
 """
 
-from detl.plots.pictures import (
-    confusion_matrix,
-    heatmap_grid,
-    learning_curves,
-    most_confused,
-    overlay,
-    reliability_diagram,
-    roc_curves,
-    shortcut_report,
-)
+from detl.plots.confusion import confusion_matrix
+from detl.plots.heatmaps import heatmap_grid, overlay
+from detl.plots.learning import learning_curves
+from detl.plots.mistakes import most_confused
+from detl.plots.reliability import reliability_diagram
+from detl.plots.roc import roc_curves
+from detl.plots.shortcuts import shortcut_report
 
 __all__ = [
     "confusion_matrix",

@@ -1,0 +1,96 @@
+"""Confusion matrices."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from detl.checks import check_labels
+from detl.plots.drawing import Array, require_matplotlib
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def confusion_matrix(
+    matrix_or_result: Any, class_names: Any = None, *, normalize: bool = False
+) -> Figure:
+    """Draw a confusion matrix, as in Fig. 3 of Basu et al. 2020.
+
+    Every cell has its count of images and its share of the true class's.
+
+    Parameters
+    ----------
+    matrix_or_result : array-like of shape (n_classes, n_classes), or CrossValidationResult
+        Counts; rows are true classes, columns predicted ones.
+    class_names : array-like of shape (n_classes,), optional
+        By default the result's classes; for a matrix, their indices.
+    normalize : bool, default=False
+        Whether colours show the shares instead of the counts, so that a rare class is as visible
+        as a frequent one.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    ImportError
+        If matplotlib, an extra, is not installed.
+    ValueError
+        If the matrix is not square, has negative numbers, or other classes than names.
+    """
+    require_matplotlib()
+    from matplotlib.figure import Figure
+
+    matrix = _check_matrix(getattr(matrix_or_result, "confusion_matrix", matrix_or_result))
+    if class_names is None:
+        class_names = getattr(matrix_or_result, "classes", range(len(matrix)))
+    class_names = check_labels(class_names, len(matrix), name="class_names", of="rows")
+    names = [textwrap.fill(str(name), 24) for name in class_names]
+
+    totals = matrix.sum(axis=1, keepdims=True)
+    shares = matrix / np.where(totals > 0, totals, 1)
+    side = 1.6 + 1.05 * len(matrix)
+    figure = Figure(figsize=(side + 0.9, side), layout="constrained")
+    axis = figure.subplots()
+    shown = axis.imshow(shares if normalize else matrix, cmap="Blues", vmin=0)
+    shown.set_clim(vmax=1 if normalize else max(1, matrix.max()))
+    for (i, j), count in np.ndenumerate(matrix):
+        share = f"{100 * shares[i, j]:.1f} %" if totals[i] else "no images"
+        colour = _readable_on(shown.cmap(shown.norm(shares[i, j] if normalize else count)))
+        axis.text(j, i, f"{count:.10g}\n{share}", ha="center", va="center", color=colour)
+    axis.set_xticks(range(len(names)), names)
+    if (
+        max(len(line) for name in names for line in name.split("\n")) > 10
+    ):  # longer than a cell is wide
+        axis.tick_params("x", labelrotation=45)
+        for label in axis.get_xticklabels():
+            label.set(ha="right", rotation_mode="anchor")
+    axis.set_yticks(range(len(names)), names)
+    axis.set_xlabel("predicted class")
+    axis.set_ylabel("true class")
+    axis.spines[:].set_visible(False)
+    quantity = "share of the true class" if normalize else "images"
+    figure.colorbar(shown, ax=axis, label=quantity, fraction=0.05)
+    return figure
+
+
+def _readable_on(colour: Any) -> str:
+    """Return the colour of a text that can be read on this one."""
+    red, green, blue, _ = colour
+    return "white" if 0.299 * red + 0.587 * green + 0.114 * blue < 0.5 else "black"
+
+
+def _check_matrix(matrix: Any) -> Array:
+    counts = np.asarray(matrix)
+    if counts.ndim != 2 or counts.shape[0] != counts.shape[1] or not counts.size:
+        raise ValueError(
+            f"The confusion matrix has shape {counts.shape}; expected (n_classes, n_classes), or a "
+            "result that carries one."
+        )
+    if counts.dtype.kind not in "uif" or not (counts >= 0).all():
+        raise ValueError("The confusion matrix has entries that are no counts; expected 0 or more.")
+    return counts

@@ -1,0 +1,279 @@
+"""Heatmaps over their images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from detl.checks import check_count, check_images, check_labels
+from detl.plots.drawing import Array, as_colours, check_channels, require_matplotlib
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_SIDE = 1.6  # of an image in a grid, inches
+
+
+def overlay(images: Any, heatmaps: Any, *, alpha: float = 0.5, colormap: str = "inferno") -> Array:
+    """Lay heatmaps over their images.
+
+    Parameters
+    ----------
+    images : array-like of shape (n, height, width, channels)
+        Pixels in [0, 255]; 1 channel (grey) or 3.
+    heatmaps : array-like of shape (n, height, width)
+        In [0, 1], as :class:`detl.GradCAM` gives them.
+    alpha : float, default=0.5
+        Share of the heatmap in every pixel, in [0, 1]; the image has the rest.
+    colormap : str, default="inferno"
+        Name of a matplotlib colour map. The default is perceptually uniform: equal steps in the
+        heatmap look equal. ``"jet"`` gives the look of the paper (Basu et al. 2020, Fig. 4: red is
+        most attended), with steps that are not in the data.
+
+    Returns
+    -------
+    numpy.ndarray of uint8, shape (n, height, width, 3)
+        Red, green and blue, in [0, 255].
+
+    Raises
+    ------
+    ImportError
+        If matplotlib, an extra, is not installed.
+    ValueError
+        If heatmaps and images do not fit each other, or values are out of range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from detl import plots
+    >>> grey = np.full((1, 1, 2, 1), 200, dtype="uint8")
+    >>> plots.overlay(grey, [[[0, 1]]], colormap="gray").tolist()  # black and white, half mixed in
+    [[[[100, 100, 100], [228, 228, 228]]]]
+    """
+    require_matplotlib()
+    images, heatmaps = _check_pictures(images, heatmaps)
+    _check_share(alpha)
+    return _blend(as_colours(images), heatmaps, alpha, _find_colormap(colormap))
+
+
+def heatmap_grid(
+    images: Any,
+    heatmaps: Any,
+    *,
+    labels: Any = None,
+    predicted: Any = None,
+    scores: Any = None,
+    titles: Any = None,
+    boxes: Any = None,
+    masks: Any = None,
+    columns: int = 4,
+    alpha: float = 0.5,
+    colormap: str = "inferno",
+) -> Figure:
+    """Draw every image beside its overlay, as in Fig. 4 of Basu et al. 2020.
+
+    Parameters
+    ----------
+    images, heatmaps, alpha, colormap
+        As for :func:`overlay`.
+    labels : array-like of shape (n,), optional
+        True class of each image. Images of one class share a row (or several, where they are more
+        than ``columns``), in the order in which the classes first occur, and the row says which.
+    predicted : array-like of shape (n,), optional
+        What the model takes each image for; written over it, with a tick or a cross where the true
+        class is given too.
+    scores : array-like of shape (n,), optional
+        A number to write over each image, such as the probability of the class explained.
+    titles : array-like of str, shape (n,), optional
+        What else to write over each image, in a line of its own.
+    boxes : array-like or data frame of shape (n, 4), or sequence of n of shape (k, 4), optional
+        ``(x, y, width, height)`` from the upper left corner, in pixels; one box per image, or
+        several, or none. They are drawn on image and overlay.
+    masks : array-like of bool, shape (n, height, width), optional
+        Regions whose outline is drawn on image and overlay, such as lesions.
+    columns : int, default=4
+        Greatest number of images in a row.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        With a colour bar. A heatmap that is zero everywhere is marked as blank.
+
+    Raises
+    ------
+    ImportError
+        If matplotlib, an extra, is not installed.
+    ValueError
+        If the arrays do not fit each other, or values are out of range.
+    """
+    require_matplotlib()
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.figure import Figure
+
+    images, heatmaps = _check_pictures(images, heatmaps)
+    _check_share(alpha)
+    check_count("columns", columns)
+    cmap = _find_colormap(colormap)
+    n = len(images)
+    labels = None if labels is None else check_labels(labels, n, name="labels")
+    captions = _captions(n, labels=labels, predicted=predicted, scores=scores, titles=titles)
+    boxes = [()] * n if boxes is None else _check_boxes(boxes, n)
+    masks = None if masks is None else _check_masks(masks, heatmaps.shape)
+
+    plain = as_colours(images)
+    blended = _blend(plain, heatmaps, alpha, cmap)
+    rows = _rows_of(n, labels, columns)
+    names = [""] * len(rows) if labels is None else [str(labels[row[0]]) for row in rows]
+    columns = max(map(len, rows))
+    height, width = images.shape[1:3]
+    figure = Figure(
+        figsize=(2 * columns * _SIDE + 1.2, len(rows) * (_SIDE * height / width + 0.3)),
+        layout="constrained",
+    )
+    axes = figure.subplots(len(rows), 2 * columns, squeeze=False)
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for name, row, row_of_axes in zip(names, rows, axes, strict=True):
+        # Axes that are off hide their labels; a text stays.
+        side = {"transform": row_of_axes[0].transAxes, "rotation": "vertical", "ha": "right"}
+        row_of_axes[0].text(-0.08, 0.5, name, va="center", **side)
+        for index, pair in zip(row, row_of_axes.reshape(-1, 2)):  # the last row may be short
+            for axis, picture in zip(pair, (plain[index], blended[index]), strict=True):
+                axis.imshow(picture)
+                _draw_boxes(axis, boxes[index])
+                if masks is not None and masks[index].any():
+                    _draw_outline(axis, masks[index])
+            if not heatmaps[index].any():
+                pair[1].set_title("blank", fontsize="small", loc="right")
+            pair[0].set_title(captions[index], fontsize="small", loc="left")
+    bar = figure.colorbar(ScalarMappable(cmap=cmap), ax=axes, aspect=30, pad=0.01)
+    bar.set_label("relative attention", fontsize="small")
+    return figure
+
+
+def _captions(
+    n: int, *, labels: Array | None, predicted: Any, scores: Any, titles: Any
+) -> list[str]:
+    """Return what stands over each image: titles, then what it was taken for, and its score."""
+    lines: list[list[str]] = [[] for _ in range(n)]
+    if titles is not None:
+        for words, title in zip(lines, check_labels(titles, n, name="titles")):
+            words.append(f"{title}\n")
+    if predicted is not None:
+        predicted = check_labels(predicted, n, name="predicted")
+        right = [""] * n if labels is None else np.where(labels == predicted, "✓ ", "✗ ")
+        for words, mark, name in zip(lines, right, predicted):
+            words.append(f"{mark}{name} ")
+    if scores is not None:
+        scores = np.asarray(scores)
+        if scores.shape != (n,) or scores.dtype.kind not in "uif":
+            raise ValueError(
+                f"scores has shape {scores.shape} and dtype {scores.dtype}; expected one number "
+                f"per image, ({n},)."
+            )
+        for words, score in zip(lines, scores):
+            words.append(f"{score:.2f}")
+    return ["".join(words).strip() for words in lines]
+
+
+def _find_colormap(name: str) -> Any:
+    """Return matplotlib's colour map of that name."""
+    import matplotlib
+
+    if name not in matplotlib.colormaps:
+        raise ValueError(
+            f"colormap={name!r} is unknown to matplotlib; use 'inferno' or 'viridis' (perceptually "
+            "uniform), 'jet' (the look of the paper), or another of matplotlib.colormaps."
+        )
+    return matplotlib.colormaps[name]
+
+
+def _blend(plain: Array, heatmaps: Array, alpha: float, colormap: Any) -> Array:
+    """Lay heatmaps over images in red, green and blue; ``alpha`` is the heatmap's share."""
+    blended = np.empty_like(plain)
+    for picture, image, heatmap in zip(blended, plain, heatmaps, strict=True):
+        colours = 255 * colormap(heatmap.astype(float))[..., :3]
+        picture[...] = ((1 - alpha) * image + alpha * colours).round()
+    return blended
+
+
+def _rows_of(n: int, labels: Array | None, columns: int) -> list[Array]:
+    """Return the indices of the images in each row of a grid."""
+    if labels is None:
+        groups = [np.arange(n)]
+    else:
+        names = dict.fromkeys(labels.tolist())
+        groups = [np.flatnonzero(labels == name) for name in names]
+    return [
+        group[start : start + columns]
+        for group in groups
+        for start in range(0, len(group), columns)
+    ]
+
+
+def _draw_boxes(axis: Axes, boxes: Sequence[Any] | Array) -> None:
+    """Draw boxes ``(x, y, width, height)`` in pixels, white on a dark line."""
+    from matplotlib.patches import Rectangle
+
+    for x, y, width, height in boxes:
+        for colour, line in (("black", 2.2), ("white", 1.0)):
+            # The corner of the first pixel is half a pixel from its centre, which is at 0.
+            corner = (x - 0.5, y - 0.5)
+            axis.add_patch(Rectangle(corner, width, height, fill=False, ec=colour, lw=line))
+
+
+def _draw_outline(axis: Axes, mask: Array) -> None:
+    """Draw the border of a region, white on a dark line: visible on every colour."""
+    for colour, width in (("black", 2.2), ("white", 1.0)):
+        axis.contour(mask, levels=[0.5], colors=colour, linewidths=width)
+
+
+def _check_pictures(images: Any, heatmaps: Any) -> tuple[Array, Array]:
+    images = check_channels(check_images(images))
+    heatmaps = np.asarray(heatmaps)
+    if heatmaps.shape != images.shape[:3]:
+        raise ValueError(
+            f"heatmaps has shape {heatmaps.shape}, but the images {images.shape}; expected one "
+            f"heatmap per image, {images.shape[:3]}."
+        )
+    if not (0 <= heatmaps.min() and heatmaps.max() <= 1):  # also refuses NaN
+        raise ValueError(
+            f"heatmaps are in [{heatmaps.min():.3g}, {heatmaps.max():.3g}]; expected [0, 1], as "
+            "GradCAM gives them (not Explanation.raw)."
+        )
+    return images, heatmaps
+
+
+def _check_boxes(boxes: Any, n: int) -> list[Array]:
+    """Return the boxes of each image, ``(k, 4)``."""
+    boxes = boxes.to_numpy() if hasattr(boxes, "to_numpy") else boxes  # frames iterate over columns
+    if len(boxes) != n:
+        raise ValueError(f"boxes has {len(boxes)} rows for {n} images; expected one per image.")
+    found = []
+    for row, of_image in enumerate(boxes):
+        array = np.asarray(of_image, dtype=float)
+        array = array.reshape(-1, 4) if array.size in (0, 4) else array
+        if array.ndim != 2 or array.shape[1] != 4 or not (array[:, 2:] > 0).all():
+            raise ValueError(
+                f"boxes has {of_image!r} in row {row}; expected (x, y, width, height), in pixels "
+                "and with an area, or several of them."
+            )
+        found.append(array)
+    return found
+
+
+def _check_masks(masks: Any, shape: tuple[int, ...]) -> Array:
+    masks = np.asarray(masks)
+    if masks.shape != shape:
+        raise ValueError(f"masks has shape {masks.shape}; expected one per image, {shape}.")
+    if not np.isin(masks, (0, 1)).all():
+        raise ValueError("masks has other values than 0 and 1; expected True inside the region.")
+    return masks.astype(float)
+
+
+def _check_share(alpha: Any) -> None:
+    if not 0 <= alpha <= 1:
+        raise ValueError(f"alpha={alpha!r}; expected a share in [0, 1].")

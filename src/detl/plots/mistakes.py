@@ -1,0 +1,108 @@
+"""The images that a classifier gets wrong."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from detl.checks import check_count, check_images
+from detl.plots.drawing import (
+    Array,
+    as_colours,
+    check_channels,
+    check_result,
+    require_matplotlib,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from detl.validation.results import CrossValidationResult
+
+_WIDE = 2.3  # of one with a title of three lines
+
+
+def most_confused(
+    result: CrossValidationResult, images: Any, *, n: int = 12, columns: int = 4
+) -> Figure:
+    """Show the images whose true class got the least probability: wrong, and sure of it.
+
+    Look at them first: they are wrong labels, bad images, or what the classifier cannot do.
+
+    Parameters
+    ----------
+    result : CrossValidationResult
+    images : array-like of shape (n_images, height, width, channels)
+        The cross-validated images, pixels in [0, 255]; 1 channel (grey) or 3. Of a memory map,
+        only the images shown are read.
+    n : int, default=12
+        Number of images; fewer where no more were tested.
+    columns : int, default=4
+        Greatest number of images in a row.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The most confused image first. Each title has the true and the predicted class with their
+        probabilities (with repeats, their mean), the image's row index and the fold, or folds,
+        that tested it.
+
+    Raises
+    ------
+    ImportError
+        If matplotlib, an extra, is not installed.
+    TypeError
+        If what was given is no result, or no images.
+    ValueError
+        If the images are not as many as the result's, or not pictures.
+    """
+    require_matplotlib()
+    from matplotlib.figure import Figure
+
+    check_result(result)
+    check_count("n", n)
+    check_count("columns", columns)
+    truth = np.searchsorted(result.classes, result.labels)
+    of_truth = np.take_along_axis(result.probabilities, truth[:, np.newaxis], axis=1)[:, 0]
+    n = min(n, int(np.isfinite(of_truth).sum()))
+    chosen = np.argsort(of_truth, kind="stable")[:n]  # NaN, never tested, comes last
+    pictures = as_colours(check_channels(_rows_of_images(images, chosen, len(truth))))
+
+    n_rows = math.ceil(n / columns)
+    columns = min(n, columns)
+    titles = []
+    for row in chosen:
+        tested_in = [str(k) for k, (_, test) in enumerate(result.indices) if row in test]
+        lines = [
+            f"true: {result.labels[row]} ({of_truth[row]:.3f})",
+            f"predicted: {result.predictions[row]} ({result.probabilities[row].max():.3f})",
+            f"image {row}, fold{'s' * (len(tested_in) > 1)} {', '.join(tested_in)}",
+        ]
+        titles.append("\n".join(textwrap.fill(line, 40) for line in lines))
+    height, width = pictures.shape[1:3]
+    above = 0.15 + 0.12 * max(title.count("\n") + 1 for title in titles)
+    figure = Figure(
+        figsize=(columns * _WIDE, n_rows * (_WIDE * height / width + above)), layout="constrained"
+    )
+    axes = figure.subplots(n_rows, columns, squeeze=False)
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for axis, picture, title in zip(axes.flat, pictures, titles):
+        axis.imshow(picture)
+        axis.set_anchor("S")  # what is spare goes to the title
+        axis.set_title(title, fontsize="x-small", loc="left")
+    return figure
+
+
+def _rows_of_images(images: Any, rows: Array, n: int) -> Array:
+    """Return and check these images alone: a memory map is not read whole."""
+    if not isinstance(images, np.ndarray):
+        images = check_images(images)
+    if len(images) != n:
+        raise ValueError(
+            f"{len(images)} images for a result of {n}; give those that were cross-validated."
+        )
+    return check_images(images[rows])

@@ -1,0 +1,118 @@
+"""Shortcut reports."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from detl.plots.drawing import require_matplotlib
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from detl.shortcuts.verdicts import ShortcutReport, ShortcutTest
+
+_LABEL_WIDTH = 44  # of an axis, characters
+
+
+def shortcut_report(report: ShortcutReport) -> Figure:
+    """Draw a shortcut report: who tells the classes, and what each test measured.
+
+    Parameters
+    ----------
+    report : ShortcutReport
+        What :func:`detl.shortcuts.examine` or one of its tests returned.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        On the left the ROC AUC of the network and of all that it is held against; then the figure
+        of each test and class with its interval, tests of one measure together. The line is the
+        threshold; red is beyond it, blue on its other side, grey neither.
+
+    Raises
+    ------
+    ImportError
+        If matplotlib, an extra, is not installed.
+    TypeError
+        If ``report`` is none.
+    """
+    require_matplotlib()
+    from matplotlib.figure import Figure
+
+    from detl.shortcuts.verdicts import ShortcutReport  # whoever has one has loaded Keras
+
+    if not isinstance(report, ShortcutReport):
+        raise TypeError(
+            f"report is {type(report).__name__}; expected a ShortcutReport, as "
+            "detl.shortcuts.examine returns it."
+        )
+    panels: dict[str, list[tuple[str, ShortcutTest]]] = {}
+    for name, test in report.tests.items():
+        if test.threshold is not None:
+            panels.setdefault(test.measure, []).append((name, test))
+    rows = {
+        measure: [row for name, test in found for row in _rows_of_test(name, test)]
+        for measure, found in panels.items()
+    }
+    # Beside the largest panel the others find room above each other.
+    names = list(panels)
+    columns = [[name] for name in names] if len(names) < 3 else [names[:1], names[1:]]
+    heights = [sum(len(rows[name]) for name in column) + 3 * len(column) for column in columns]
+    figure = Figure(
+        figsize=(4.8 * (1 + len(columns)), 0.6 + 0.2 * max(len(report.results) + 3, *heights, 11)),
+        layout="constrained",
+    )
+    grid = figure.add_gridspec(1, 1 + len(columns))
+    axis = figure.add_subplot(grid[0])
+    areas = {name: result.scores["roc_auc"] for name, result in report.results.items()}
+    _draw_intervals(
+        axis,
+        [(name, (a.mean, a.interval.low, a.interval.high), "black") for name, a in areas.items()],
+    )
+    axis.axvline(0.5, color="grey", linestyle=":", linewidth=1)
+    axis.set_xlabel("ROC AUC, mean over classes")
+    for place, column in enumerate(columns, start=1):
+        cells = grid[place].subgridspec(
+            len(column), 1, height_ratios=[len(rows[name]) for name in column]
+        )
+        for line, measure in enumerate(column):
+            axis = figure.add_subplot(cells[line])
+            _draw_intervals(axis, rows[measure])
+            for threshold in {float(test.threshold or 0) for _, test in panels[measure]}:
+                axis.axvline(threshold, color="tab:red", linestyle="--", linewidth=1)
+            axis.set_xlabel(textwrap.fill(measure, _LABEL_WIDTH), loc="right")
+    return figure
+
+
+def _rows_of_test(name: str, test: ShortcutTest) -> list[Any]:
+    """Return a heading with the verdict, and a row for each class."""
+    beyond, other = ("above", "below") if test.suspicious == "above" else ("below", "above")
+    colours = {beyond: "tab:red", other: "tab:blue", "unknown": "grey"}
+    rows: list[Any] = [(f"{name}: {test.verdict}", None, "black")]
+    for label, figure in test.figures.items():
+        side = figure.lies(test.threshold or 0)
+        rows.append((str(label), (figure.value, figure.low, figure.high), colours[side]))
+    return rows
+
+
+def _draw_intervals(axis: Axes, rows: Sequence[tuple[str, Any, str]]) -> None:
+    """Draw values with their intervals, one a line from the top.
+
+    A row is a name, ``(value, low, high)`` or None, and a colour; without a value it is a heading.
+    """
+    for place, (_, numbers, colour) in enumerate(rows):
+        if numbers is None or np.isnan(numbers[0]):
+            continue
+        value, low, high = numbers
+        axis.plot([low, high], [place, place], color=colour, linewidth=1.5)
+        axis.plot(value, place, marker="o", color=colour, markersize=4)
+    axis.set_yticks(range(len(rows)), [name for name, *_ in rows], fontsize="small")
+    for tick, (_, numbers, _) in zip(axis.get_yticklabels(), rows, strict=True):
+        tick.set_fontweight("bold" if numbers is None else "normal")
+    axis.set_ylim(len(rows) - 0.5, -0.5)
+    axis.grid(axis="x", alpha=0.3)

@@ -1,0 +1,111 @@
+"""A confusion matrix shows its counts and shares where they belong."""
+
+from types import SimpleNamespace
+
+import matplotlib
+import numpy as np
+import pytest
+
+from detl import plots
+
+
+def texts_of(figure):
+    figure.draw_without_rendering()  # ticks get their labels
+    found = figure.findobj(matplotlib.text.Text)
+    return [text.get_text() for text in found if text.get_text() and text.get_visible()]
+
+
+def cells_of(figure):
+    return [text.get_text() for text in figure.axes[0].texts]
+
+
+def test_every_cell_has_its_count_and_its_share_of_the_row():
+    figure = plots.confusion_matrix([[8, 2], [1, 4]], ["normal", "COVID-19"])
+    assert cells_of(figure) == ["8\n80.0 %", "2\n20.0 %", "1\n20.0 %", "4\n80.0 %"]
+    axis = figure.axes[0]
+    assert [label.get_text() for label in axis.get_xticklabels()] == ["normal", "COVID-19"]
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["normal", "COVID-19"]
+    assert (axis.get_xlabel(), axis.get_ylabel()) == ("predicted class", "true class")
+
+
+def test_cells_stand_where_the_matrix_has_them():
+    figure = plots.confusion_matrix([[8, 2], [1, 4]])
+    places = {text.get_text()[0]: text.get_position() for text in figure.axes[0].texts}
+    assert places == {"8": (0, 0), "2": (1, 0), "1": (0, 1), "4": (1, 1)}  # (column, row)
+    assert {"0", "1"} <= set(texts_of(figure))
+
+
+@pytest.mark.parametrize(
+    ("normalize", "values", "label"),
+    [
+        (False, [[8, 2], [1, 4]], "images"),
+        (True, [[0.8, 0.2], [0.2, 0.8]], "share of the true class"),
+    ],
+)
+def test_colours_show_counts_or_shares(normalize, values, label):
+    figure = plots.confusion_matrix([[8, 2], [1, 4]], normalize=normalize)
+    shown = figure.axes[0].images[0]
+    np.testing.assert_allclose(shown.get_array(), values)
+    assert shown.get_clim() == (0, 1 if normalize else 8)
+    assert figure.axes[1].get_ylabel() == label
+
+
+def test_texts_contrast_with_their_cells():
+    counts = np.diag(np.arange(0, 100, 7))
+    figure = plots.confusion_matrix(counts)
+    shown = figure.axes[0].images[0]
+    for text in figure.axes[0].texts:
+        column, row = text.get_position()
+        cell = np.array(shown.cmap(shown.norm(counts[row, column]))[:3])
+        ink = {"black": 0, "white": 1}[text.get_color()]
+        assert abs(cell @ [0.299, 0.587, 0.114] - ink) >= 0.5
+
+
+def test_a_class_without_images_has_no_share():
+    figure = plots.confusion_matrix([[3, 1], [0, 0]], normalize=True)
+    assert cells_of(figure)[2:] == ["0\nno images"] * 2
+    assert cells_of(plots.confusion_matrix(np.zeros((2, 2), int))) == ["0\nno images"] * 4
+
+
+def test_a_result_brings_its_matrix_and_its_classes():
+    result = SimpleNamespace(
+        confusion_matrix=np.array([[5, 0], [1, 1234567]]), classes=np.array(["a", "b"])
+    )
+    figure = plots.confusion_matrix(result)
+    assert cells_of(figure)[3] == "1234567\n100.0 %"
+    assert {"a", "b"} <= set(texts_of(figure))
+    assert {"one", "two"} <= set(texts_of(plots.confusion_matrix(result, ["one", "two"])))
+
+
+def test_a_cross_validation_brings_its_matrix(result):
+    cells = cells_of(plots.confusion_matrix(result))
+    assert [int(cell.split("\n")[0]) for cell in cells] == result.confusion_matrix.ravel().tolist()
+
+
+def test_long_names_are_turned():
+    short, long = (plots.confusion_matrix(np.eye(2), [name, "b"]) for name in ("a", "a" * 11))
+    assert [f.axes[0].get_xticklabels()[0].get_rotation() for f in (short, long)] == [0, 45]
+
+
+def test_long_names_go_over_several_lines():
+    names = ["squamous cell carcinoma in situ", "normal"]
+    figure = plots.confusion_matrix(np.eye(2), names)
+    shown = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert shown == ["squamous cell carcinoma\nin situ", "normal"]
+
+
+@pytest.mark.parametrize("matrix", [np.ones((2, 3)), np.ones(4), np.ones((0, 0))])
+def test_a_matrix_that_is_not_square_is_refused(matrix):
+    with pytest.raises(ValueError, match=r"has shape \(.*\); expected \(n_classes, n_classes\)"):
+        plots.confusion_matrix(matrix)
+
+
+@pytest.mark.parametrize("entry", [-1, np.nan, "one"])
+def test_entries_that_are_no_counts_are_refused(entry):
+    with pytest.raises(ValueError, match="entries that are no counts; expected 0 or more"):
+        plots.confusion_matrix([[1, 2], [3, entry]])
+
+
+def test_names_of_another_number_than_classes_are_refused():
+    with pytest.raises(ValueError, match="3 class_names for 2 rows"):
+        plots.confusion_matrix(np.eye(2), list("abc"))
