@@ -440,8 +440,9 @@ def entrance_of(model: keras.Model, trainable_from: str) -> Any:
     Examples
     --------
     >>> from detl import backbones
+    >>> from detl.backbones.architectures import entrance_of
     >>> network = backbones.vgg16((32, 32, 1), width=0.125)
-    >>> backbones.entrance_of(network, "last_block").shape
+    >>> entrance_of(network, "last_block").shape
     (None, 2, 2, 64)
     """
     _check_graph(model)
@@ -489,8 +490,9 @@ def exit_of(model: keras.Model, name: str) -> Any:
     Examples
     --------
     >>> from detl import backbones
+    >>> from detl.backbones.architectures import exit_of
     >>> network = backbones.vgg16((32, 32, 1), width=0.125)
-    >>> backbones.exit_of(network, "block2").shape
+    >>> exit_of(network, "block2").shape
     (None, 8, 8, 16)
     """
     _check_graph(model)

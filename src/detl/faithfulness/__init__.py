@@ -61,3 +61,8 @@ __all__ = [
     "randomization",
     "road",
 ]
+
+
+def __dir__() -> list[str]:
+    """List the public names alone."""
+    return __all__

@@ -50,7 +50,7 @@ class Difference:
         95 % interval of the mean by paired bootstrap: both transfers are scored on the same
         redrawn groups, or images.
     p_value : float
-        Two-sided, of the corrected resampled t-test, see :func:`detl.comparison.corrected_t_test`;
+        Two-sided, of the corrected resampled t-test, see :func:`detl.validation.corrected_t_test`;
         NaN where the folds have no spread to test against.
     p_adjusted : float
         The same after Holm's correction for the number of pairs compared.
@@ -409,7 +409,7 @@ def corrected_t_test(differences: Any, *, test_share: float) -> float:
 
     Examples
     --------
-    >>> from detl.comparison import corrected_t_test
+    >>> from detl.validation import corrected_t_test
     >>> round(corrected_t_test([0.04, 0.02, 0.05, 0.01, 0.03], test_share=0.25), 3)
     0.047
     """
