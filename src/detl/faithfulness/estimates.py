@@ -11,7 +11,7 @@ import numpy as np
 from scipy import ndimage, stats
 
 from detl.checks import check_labels
-from detl.metrics.scoring import FEW_UNITS, Interval
+from detl.metrics.intervals import FEW_UNITS, Interval
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 

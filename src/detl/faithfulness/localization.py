@@ -21,7 +21,7 @@ from detl.faithfulness.estimates import (
     random_maps,
     table,
 )
-from detl.metrics.scoring import Interval
+from detl.metrics import Interval
 from detl.seeds import seed_sequence
 
 _RANDOM_DRAWS = 10  # random maps per image, whose values are averaged

@@ -23,7 +23,7 @@ from detl.faithfulness.estimates import (
     random_maps,
     table,
 )
-from detl.metrics.scoring import Interval
+from detl.metrics import Interval
 from detl.networks.classifiers import (
     check_classes_of,
     check_images_for,

@@ -5,18 +5,11 @@ from the same computation on redrawn data: whole groups where groups are known, 
 patient are not independent.
 """
 
-from detl.metrics.scoring import (
-    OVERALL,
-    PER_CLASS,
-    Interval,
-    Predictions,
-    RocCurve,
-    Score,
-    class_table,
-    reliability,
-    roc_curves,
-    scores,
-)
+from detl.metrics.calibration import reliability
+from detl.metrics.curves import RocCurve, roc_curves
+from detl.metrics.fold_scores import OVERALL, PER_CLASS, Predictions, class_table
+from detl.metrics.intervals import Interval
+from detl.metrics.scoring import Score, scores
 
 __all__ = [
     "OVERALL",

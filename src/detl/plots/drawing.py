@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from detl.metrics import scoring
+from detl import metrics
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,7 +37,7 @@ def draw_shares(axis: Axes, *, x: str, y: str) -> None:
     axis.grid(alpha=0.3)
 
 
-def with_interval(score: scoring.Score) -> str:
+def with_interval(score: metrics.Score) -> str:
     """Return a mean with its interval."""
     return f"{score.mean:.3f} ({score.interval.low:.3f} to {score.interval.high:.3f})"
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from detl.metrics import scoring
+from detl.metrics.calibration import reliability_by_bin
 from detl.plots.drawing import check_result, draw_shares, require_matplotlib, with_interval
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def reliability_diagram(result: CrossValidationResult, *, n_bins: int = 10) -> F
     every = np.concatenate([fold.probabilities for fold in result.fold_predictions])
     targets = np.concatenate([fold.targets for fold in result.fold_predictions])
     sure = every.max(axis=1)
-    bins, confidence, accuracy, images = scoring.reliability_by_bin(
+    bins, confidence, accuracy, images = reliability_by_bin(
         every.argmax(axis=1) == targets, sure, n_bins
     )
     figure = Figure(figsize=(4.6, 5.6), layout="constrained")

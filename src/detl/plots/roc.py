@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from detl.metrics import scoring
+from detl import metrics
 from detl.plots.drawing import check_result, draw_shares, require_matplotlib, with_interval
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def roc_curves(result: CrossValidationResult) -> Figure:
     from matplotlib.figure import Figure
 
     check_result(result)
-    curves = scoring.roc_curves(
+    curves = metrics.roc_curves(
         result.fold_predictions, unit=result.unit, random_state=result.settings["interval_seed"]
     )
     columns = math.ceil(math.sqrt(len(curves))) if len(curves) > 3 else len(curves)
@@ -68,7 +68,7 @@ def roc_curves(result: CrossValidationResult) -> Figure:
     return figure
 
 
-def _draw_roc(axis: Axes, curve: scoring.RocCurve, area: scoring.Score) -> None:
+def _draw_roc(axis: Axes, curve: metrics.RocCurve, area: metrics.Score) -> None:
     known = curve.folds[~np.isnan(curve.folds).any(axis=1)]
     if len(known) == 0:
         text = "no fold tests both images\nof this class and others"

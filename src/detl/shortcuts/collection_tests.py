@@ -9,7 +9,10 @@ import numpy as np
 
 from detl import folds
 from detl.checks import check_labels
-from detl.metrics import scoring
+from detl.metrics import OVERALL, PER_CLASS, Predictions
+from detl.metrics.fold_scores import weighted_scores
+from detl.metrics.intervals import quantiles
+from detl.metrics.scoring import redrawn_scores
 from detl.shortcuts.examination import Examination, Trainer
 from detl.shortcuts.rival_classifiers import class_shares, on_the_folds_of
 from detl.shortcuts.verdicts import (
@@ -87,11 +90,11 @@ def _collection_from_image(examination: Examination, trainer: Trainer, collectio
 
 def _told(result: CrossValidationResult, *, of: int) -> Figure:
     """Return how well collections are told apart, one of several classes that are judged."""
-    draws, _ = scoring.redrawn_scores(
+    draws, _ = redrawn_scores(
         result.fold_predictions, unit=result.unit, random_state=result.settings["interval_seed"]
     )
-    area = draws[[scoring.OVERALL.index("roc_auc")]]
-    low, high = scoring.quantiles(2 * area - 1, 0.05 / of)[:, 0]
+    area = draws[[OVERALL.index("roc_auc")]]
+    low, high = quantiles(2 * area - 1, 0.05 / of)[:, 0]
     return Figure(
         value=2 * result.scores["roc_auc"].mean - 1,
         low=float(low),
@@ -152,19 +155,19 @@ def _lost(held_out: CrossValidationResult, network: CrossValidationResult) -> Fi
     units = np.arange(len(network.labels)) if network.groups is None else network.groups
     units = np.unique(units[tested], return_inverse=True)[1]
     there = np.unique(targets)
-    first = len(scoring.OVERALL) + scoring.PER_CLASS.index("sensitivity")
-    rows = first + len(scoring.PER_CLASS) * there
+    first = len(OVERALL) + PER_CLASS.index("sensitivity")
+    rows = first + len(PER_CLASS) * there
     draws, means = [], []
     for result in (network, held_out):
-        pooled = scoring.Predictions(
+        pooled = Predictions(
             targets=targets, probabilities=result.probabilities[tested], units=units
         )
-        drawn, _ = scoring.redrawn_scores(
+        drawn, _ = redrawn_scores(
             [pooled], unit=network.unit, random_state=network.settings["interval_seed"]
         )
         # A draw that lacks a class is the mean of the others.
         draws.append(np.nanmean(drawn[rows], axis=0))
-        means.append(scoring.weighted_scores(pooled)[0, rows].mean())
+        means.append(weighted_scores(pooled)[0, rows].mean())
     chance = 1 / len(network.classes)
     if not np.nanquantile(draws[0], 0.025) > chance + SMALLEST:
         return None

@@ -10,7 +10,8 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from detl.metrics import scoring
+from detl.metrics import OVERALL, PER_CLASS
+from detl.metrics.scoring import redrawn_scores
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
@@ -291,11 +292,11 @@ def _share(part: Array, whole: Array) -> Array:
 
 def _class_areas(result: Any) -> Array:
     """Return the AUC of each class in each bootstrap draw, ``(n_classes, n_draws)``."""
-    drawn, _ = scoring.redrawn_scores(
+    drawn, _ = redrawn_scores(
         result.fold_predictions, unit=result.unit, random_state=result.settings["interval_seed"]
     )
-    first = len(scoring.OVERALL) + scoring.PER_CLASS.index("roc_auc")
-    return drawn[first :: len(scoring.PER_CLASS)]
+    first = len(OVERALL) + PER_CLASS.index("roc_auc")
+    return drawn[first :: len(PER_CLASS)]
 
 
 def units_per_class(result: Any) -> dict[Any, int]:

@@ -15,7 +15,10 @@ from scipy import stats
 
 from detl.checks import check_choice
 from detl.folds.auditing import Audit
-from detl.metrics import scoring
+from detl.metrics import OVERALL, Interval
+from detl.metrics.fold_scores import weighted_scores
+from detl.metrics.intervals import quantiles
+from detl.metrics.scoring import redrawn_scores
 from detl.seeds import seed_sequence
 from detl.storage.run_directory import check_repeatable
 from detl.validation.cross_validation import (
@@ -60,7 +63,7 @@ class Difference:
     second: str
     folds: tuple[float, ...]
     mean: float
-    interval: scoring.Interval
+    interval: Interval
     p_value: float
     p_adjusted: float
 
@@ -341,15 +344,15 @@ def compare_results(
                 "The results are of different images or folds, so they cannot be paired; "
                 "cross-validate with the same data and random_state, or use compare."
             )
-    row = scoring.OVERALL.index(score)
+    row = OVERALL.index(score)
     draws, per_fold = {}, {}
     for name, result in results.items():
         predictions = result.fold_predictions
-        drawn, method = scoring.redrawn_scores(
+        drawn, method = redrawn_scores(
             predictions, unit=result.unit, random_state=result.settings["interval_seed"]
         )
         draws[name] = drawn[row]
-        per_fold[name] = np.array([scoring.weighted_scores(fold)[0, row] for fold in predictions])
+        per_fold[name] = np.array([weighted_scores(fold)[0, row] for fold in predictions])
     n_train = np.mean([len(fold.train) for fold in first.folds])
     n_test = np.mean([len(fold.test) for fold in first.folds])
     pairs = list(itertools.combinations(results, 2))
@@ -358,8 +361,8 @@ def compare_results(
         folds = per_fold[a] - per_fold[b]
         known = folds[~np.isnan(folds)]
         p_values.append(corrected_t_test(known, test_share=float(n_test / n_train)))
-        (low,), (high,) = scoring.quantiles((draws[a] - draws[b])[np.newaxis])
-        interval = scoring.Interval(low=float(low), high=float(high), method=f"paired {method}")
+        (low,), (high,) = quantiles((draws[a] - draws[b])[np.newaxis])
+        interval = Interval(low=float(low), high=float(high), method=f"paired {method}")
         mean = float(known.mean()) if len(known) else np.nan
         differences.append((a, b, tuple(folds.tolist()), mean, interval))
     return Comparison(

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.metrics import confusion_matrix
 
-from detl import folds
-from detl.metrics import scoring
+from detl import folds, metrics
+from detl.metrics.intervals import FEW_UNITS
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -159,18 +159,18 @@ class CrossValidationResult:
     # ------------------------------------------------------------------------------ scores
 
     @cached_property
-    def scores(self) -> dict[str, scoring.Score]:
+    def scores(self) -> dict[str, metrics.Score]:
         """Scores over all classes, see :func:`detl.metrics.scores`."""
         return self._all_scores[0]
 
     @cached_property
-    def class_scores(self) -> dict[Any, dict[str, scoring.Score]]:
+    def class_scores(self) -> dict[Any, dict[str, metrics.Score]]:
         """Scores of each class against the rest, see :func:`detl.metrics.scores`."""
         return dict(zip(self.classes.tolist(), self._all_scores[1], strict=True))
 
     @cached_property
-    def _all_scores(self) -> tuple[dict[str, scoring.Score], list[dict[str, scoring.Score]]]:
-        return scoring.scores(self.fold_predictions, unit=self.unit, random_state=self._draw_seed)
+    def _all_scores(self) -> tuple[dict[str, metrics.Score], list[dict[str, metrics.Score]]]:
+        return metrics.scores(self.fold_predictions, unit=self.unit, random_state=self._draw_seed)
 
     @property
     def _draw_seed(self) -> int:
@@ -182,14 +182,14 @@ class CrossValidationResult:
         return "images" if self.groups is None else "groups"
 
     @cached_property
-    def fold_predictions(self) -> list[scoring.Predictions]:
+    def fold_predictions(self) -> list[metrics.Predictions]:
         """Predictions of each fold, for :mod:`detl.metrics`."""
         targets = np.searchsorted(self.classes, self.labels)
         units = np.arange(len(self.labels))
         if self.groups is not None:
             units = np.unique(self.groups, return_inverse=True)[1]
         return [
-            scoring.Predictions(
+            metrics.Predictions(
                 targets=targets[fold.test],
                 probabilities=fold.probabilities,
                 units=units[fold.test],
@@ -213,7 +213,7 @@ class CrossValidationResult:
         return self.scores["accuracy"].std
 
     @property
-    def interval(self) -> scoring.Interval:
+    def interval(self) -> metrics.Interval:
         """95 % interval of the accuracy, and how it was found."""
         return self.scores["accuracy"].interval
 
@@ -443,7 +443,7 @@ class CrossValidationResult:
         names = [str(name) for name in self.class_scores]
         width = max(len("class"), *map(len, names))
         counts = self.confusion_matrix.sum(axis=1)
-        headers = [_LABELS.get(name, name) for name in scoring.PER_CLASS]
+        headers = [_LABELS.get(name, name) for name in metrics.PER_CLASS]
         lines = [f"{'class':<{width}} {'images':>6}  " + "  ".join(f"{h:<20}" for h in headers)]
         for name, count, scores in zip(names, counts, self.class_scores.values(), strict=True):
             cells = []
@@ -495,7 +495,7 @@ class CrossValidationResult:
                 f"be (n: {self.unit})."
             )
         n_units = len(np.unique(np.concatenate([fold.units for fold in self.fold_predictions])))
-        if 1 < n_units < scoring.FEW_UNITS:
+        if 1 < n_units < FEW_UNITS:
             lines.append(
                 f"Over {n_units} {self.unit} the intervals are too narrow: they hold the true "
                 "value less often than 95 times in 100."
@@ -505,7 +505,7 @@ class CrossValidationResult:
             lines.append(f"{untested} of {len(self.labels)} images were tested by no fold.")
         return lines
 
-    def _every_score(self) -> list[scoring.Score]:
+    def _every_score(self) -> list[metrics.Score]:
         per_class = [score for scores in self.class_scores.values() for score in scores.values()]
         return [*self.scores.values(), *per_class]
 
@@ -524,7 +524,7 @@ def _group_names(groups: np.ndarray) -> list[Any]:
     return names.tolist() if names.dtype.kind in "biufU" else [str(name) for name in groups]
 
 
-def _scores_to_dict(scores: Mapping[str, scoring.Score]) -> dict[str, Any]:
+def _scores_to_dict(scores: Mapping[str, metrics.Score]) -> dict[str, Any]:
     def known(value: float) -> float | None:
         return None if np.isnan(value) else value
 

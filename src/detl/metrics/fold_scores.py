@@ -1,0 +1,123 @@
+"""All scores of one fold, for any weights of its images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from detl.metrics.calibration import calibration_error
+
+OVERALL = (
+    "accuracy",
+    "balanced_accuracy",
+    "macro_f1",
+    "roc_auc",
+    "calibration_error",
+    "brier_score",
+)
+PER_CLASS = ("sensitivity", "specificity", "precision", "roc_auc")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Predictions:
+    """The predictions of one fold.
+
+    Attributes
+    ----------
+    targets : numpy.ndarray of int, shape (n,)
+        Index of each image's true class.
+    probabilities : numpy.ndarray of shape (n, n_classes)
+        Predicted probability of each class.
+    units : numpy.ndarray of int, shape (n,)
+        Number of the group of each image, or of the image itself: what is redrawn as a whole.
+    """
+
+    targets: np.ndarray
+    probabilities: np.ndarray
+    units: np.ndarray
+
+
+def weighted_scores(fold: Predictions, weights: np.ndarray | None = None) -> np.ndarray:
+    """Return all scores of one fold, ``(n_rows, n_scores)``, for each row of weights.
+
+    A weight says how often an image counts; by default there is one row, in which each counts once.
+    Scores are in the order ``OVERALL``, then ``PER_CLASS`` for each class.
+    """
+    targets, probabilities = fold.targets, fold.probabilities.astype(np.float64)
+    n, n_classes = probabilities.shape
+    weights = np.ones((1, n)) if weights is None else weights
+    predicted = probabilities.argmax(axis=1)
+    is_true, is_called = np.eye(n_classes)[targets], np.eye(n_classes)[predicted]
+    true, called, hits = (weights @ share for share in (is_true, is_called, is_true * is_called))
+    total = weights.sum(axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        sensitivity = hits / true
+        specificity = (total[:, None] - true - called + hits) / (total[:, None] - true)
+        precision = np.where(true > 0, hits / called, np.nan)
+        f1 = np.where(true > 0, 2 * hits / (true + called), np.nan)
+        area = np.stack(
+            [
+                _roc_auc(probabilities[:, k], (targets == k).astype(float), weights)
+                for k in range(n_classes)
+            ],
+            axis=1,
+        )
+        overall = [
+            hits.sum(axis=1) / total,
+            sensitivity.mean(axis=1),
+            f1.mean(axis=1),
+            area.mean(axis=1),
+            calibration_error(probabilities, predicted == targets, weights),
+            weights @ ((probabilities - is_true) ** 2).sum(axis=1) / total,
+        ]
+    per_class = np.stack([sensitivity, specificity, precision, area], axis=2)
+    return np.concatenate([np.stack(overall, axis=1), per_class.reshape(len(weights), -1)], axis=1)
+
+
+def _roc_auc(scores: np.ndarray, positive: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return the weighted share of pairs that are in the right order, ties counting half."""
+    order = np.argsort(scores, kind="stable")
+    starts = np.flatnonzero(np.diff(scores[order], prepend=-np.inf))
+    ordered = weights[:, order]
+    positives = np.add.reduceat(ordered * positive[order], starts, axis=1)
+    negatives = np.add.reduceat(ordered * (1 - positive[order]), starts, axis=1)
+    below = np.cumsum(negatives, axis=1) - negatives / 2
+    return (positives * below).sum(axis=1) / (positives.sum(axis=1) * negatives.sum(axis=1))
+
+
+def class_table(confusion_matrix: np.ndarray) -> dict[str, np.ndarray]:
+    """Return sensitivity, specificity and precision of each class, one against the rest.
+
+    Parameters
+    ----------
+    confusion_matrix : numpy.ndarray of shape (n_classes, n_classes)
+        Counts; rows are true classes, columns predicted ones.
+
+    Returns
+    -------
+    dict of str to numpy.ndarray of shape (n_classes,)
+        ``images``, ``sensitivity``, ``specificity``, ``precision``; NaN where nothing is divided
+        (a class that was never predicted has no precision).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from detl.metrics import class_table
+    >>> class_table(np.array([[8, 2], [1, 9]]))["sensitivity"].tolist()
+    [0.8, 0.9]
+    """
+    matrix = np.asarray(confusion_matrix)
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
+        raise ValueError(
+            f"confusion_matrix has shape {matrix.shape}; expected (n_classes, n_classes)."
+        )
+    hits = np.diag(matrix)
+    true, predicted, total = matrix.sum(axis=1), matrix.sum(axis=0), matrix.sum()
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return {
+            "images": true,
+            "sensitivity": hits / true,
+            "specificity": (total - true - predicted + hits) / (total - true),
+            "precision": hits / predicted,
+        }
