@@ -2,36 +2,24 @@
 
 from __future__ import annotations
 
-import logging
 import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from numbers import Integral
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
 from detl.checks import check_choice, check_count
-from detl.images.decoding import read_image, reason_of
-from detl.images.memory_map import FinishedImages, Outcome, PartialImages, open_images
+from detl.images.decoding import read_image
+from detl.images.listing import list_class_files, list_paths
+from detl.images.reading import attempt, in_order, open_rows
+from detl.images.reports import Skipped, report_skipped, warn_if_almost_black
 from detl.progress import progress_bar
-
-Skipped = tuple[tuple[Path, str], ...]
-_Result = TypeVar("_Result")
-
-_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".gif", ".webp", ".dcm")
-# What Windows and macOS leave in folders of images; they hide the rest behind a leading dot.
-_LITTER = frozenset({"thumbs.db", "desktop.ini", "__macosx"})
-_REASONS_SHOWN = 20
-_READ_AHEAD = 64  # images that wait for their turn
-_ALMOST_BLACK = 16  # 12-bit values in a 16-bit file end below 4096 / 256
-
-_logger = logging.getLogger("detl")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -150,7 +138,7 @@ def load(
     read = _reader(size=size, channels=channels, aspect=aspect)
     check_choice("on_error", on_error, ("raise", "skip"))
     target = _npy_path(memory_map)
-    return _load(_list_paths(paths), None, read, target, on_error, verbose)
+    return _load(list_paths(paths), None, read, target, on_error, verbose)
 
 
 def load_folders(
@@ -225,7 +213,7 @@ def load_folders(
     read = _reader(size=size, channels=channels, aspect=aspect)
     check_choice("on_error", on_error, ("raise", "skip"))
     target = _npy_path(memory_map)
-    paths = _list_class_files(Path(folder))
+    paths = list_class_files(Path(folder))
     labels = np.array([path.parent.name for path in paths])
     return _load(paths, labels, read, target, on_error, verbose)
 
@@ -261,82 +249,6 @@ def _npy_path(memory_map: Any) -> Path | None:
     return Path(memory_map)
 
 
-def _list_paths(paths: Any) -> list[Path]:
-    if isinstance(paths, str | bytes | os.PathLike):
-        raise TypeError(
-            f"paths={paths!r} is one path; expected several: load([path], ...) for one file, "
-            "load_folders(folder, ...) for a folder with a sub-folder per class."
-        )
-    if not isinstance(paths, Iterable):
-        raise TypeError(f"paths is {type(paths).__name__} {paths!r}; expected a list of paths.")
-    paths = list(paths)
-    if not paths:
-        raise ValueError("paths is empty; expected at least one file. Did a pattern match nothing?")
-    for row, path in enumerate(paths):
-        if not isinstance(path, str | os.PathLike):
-            raise TypeError(
-                f"paths[{row}] is {type(path).__name__} {path!r}; expected a str or pathlib.Path."
-            )
-    return [Path(path) for path in paths]
-
-
-def _list_class_files(folder: Path) -> list[Path]:
-    """Return the files of every class folder, sorted by class, then by name."""
-    if not folder.is_dir():
-        what = "is a file" if folder.exists() else "does not exist"
-        raise ValueError(f"folder={str(folder)!r} {what}; expected a folder with one per class.")
-    beside, classes = _list_folder(folder)
-    if not classes:
-        raise ValueError(
-            f"folder={str(folder)!r} has no sub-folders, and {len(beside)} files; expected one "
-            "sub-folder per class. For files without classes use load(paths, ...)."
-        )
-    stray = [file.name for file in beside if file.suffix.lower() in _SUFFIXES]
-    if stray:
-        _logger.warning(
-            "%d images beside the class folders of %s belong to no class and are not read: %s.",
-            len(stray),
-            folder,
-            _some(stray),
-        )
-    files, empty = [], []
-    for class_folder in classes:
-        members, nested = _list_folder(class_folder)
-        if nested:
-            raise ValueError(
-                f"the class folder {str(class_folder)!r} has sub-folders "
-                f"({_some([inner.name for inner in nested])}); expected images only. If those are "
-                "the classes, pass this folder; otherwise collect the files and use load(paths)."
-            )
-        files += members
-        if not members:
-            empty.append(class_folder.name)
-    if empty:
-        raise ValueError(
-            f"{len(empty)} of the {len(classes)} class folders in {str(folder)!r} hold no image: "
-            f"{_some(empty)}; fill or remove them."
-        )
-    return files
-
-
-def _list_folder(folder: Path) -> tuple[list[Path], list[Path]]:
-    """Return files and sub-folders, each sorted by name, without what is hidden or litter."""
-    entries = [
-        entry
-        for entry in sorted(folder.iterdir(), key=lambda entry: entry.name)
-        if not entry.name.startswith(".") and entry.name.lower() not in _LITTER
-    ]
-    # A broken link is no folder, hence a file: one to be reported.
-    files = [entry for entry in entries if not entry.is_dir()]
-    return files, [entry for entry in entries if entry.is_dir()]
-
-
-def _some(names: Sequence[str]) -> str:
-    """List the first names, and say how many follow."""
-    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    return ", ".join(names[:5]) + more
-
-
 def _load(
     paths: list[Path],
     labels: np.ndarray | None,
@@ -345,20 +257,20 @@ def _load(
     on_error: str,
     verbose: int,
 ) -> LoadedImages:
-    rows = _open_rows(paths, read, memory_map)
+    rows = open_rows(paths, read, memory_map)
     bar = progress_bar(len(paths), verbose=verbose, description="reading", unit="image")
     with closing(rows), bar, ThreadPoolExecutor() as pool:
         bar.update(len(rows.outcomes))
         rest = paths[len(rows.outcomes) :]
-        for pixels, outcome in _in_order(pool, partial(_attempt, read), rest):
+        for pixels, outcome in in_order(pool, partial(attempt, read), rest):
             rows.add(pixels, outcome)
             bar.update()
         reasons = [outcome.reason for outcome in rows.outcomes]
         skipped = tuple((path, reason) for path, reason in zip(paths, reasons) if reason)
         kept = np.array([reason is None for reason in reasons])
         if skipped:
-            _report(skipped, kept, labels, on_error)
-        _warn_if_almost_black(rows.outcomes, paths)
+            report_skipped(skipped, kept, labels, on_error)
+        warn_if_almost_black(rows.outcomes, paths)
         images = rows.finish()
     return LoadedImages(
         images=images,
@@ -366,99 +278,3 @@ def _load(
         paths=tuple(path for path, reason in zip(paths, reasons) if reason is None),
         skipped=skipped,
     )
-
-
-def _open_rows(
-    paths: list[Path], read: partial[np.ndarray], memory_map: Path | None
-) -> _Array | FinishedImages | PartialImages:
-    """Return where rows go, in memory or in a file, with what is there already."""
-    settings = read.keywords
-    shape = (settings["height"], settings["width"], settings["channels"])
-    if memory_map is None:
-        return _Array(len(paths), shape)
-
-    def is_readable(path: Path) -> bool:
-        return _attempt(read, path)[1].reason is None
-
-    return open_images(memory_map, paths, shape=shape, settings=settings, is_readable=is_readable)
-
-
-class _Array:
-    """Rows of an array in memory, of which the last stay unused where files are left out."""
-
-    def __init__(self, n_rows: int, shape: tuple[int, ...]) -> None:
-        self.outcomes: list[Outcome] = []
-        self._images = np.empty((n_rows, *shape), dtype=np.uint8)
-        self._n_rows = 0
-
-    def add(self, pixels: np.ndarray | None, outcome: Outcome) -> None:
-        if pixels is not None:
-            self._images[self._n_rows] = pixels
-            self._n_rows += 1
-        self.outcomes.append(outcome)
-
-    def finish(self) -> np.ndarray:
-        return self._images[: self._n_rows]
-
-    def close(self) -> None:
-        """Do nothing: there is nothing to close."""
-
-
-def _attempt(read: Callable[[Path], np.ndarray], path: Path) -> tuple[np.ndarray | None, Outcome]:
-    try:
-        pixels = read(path)
-    except ImportError:  # a package is missing, and no file is broken
-        raise
-    except Exception as error:  # on a broken file, decoders raise nearly anything
-        return None, Outcome(reason=reason_of(error))
-    return pixels, Outcome(brightest=int(pixels.max()))
-
-
-def _in_order(
-    pool: Executor, function: Callable[[Path], _Result], paths: Iterable[Path]
-) -> Iterator[_Result]:
-    """Yield what the function returns, calling it ahead for a few paths, not for all."""
-    waiting: deque[Future[_Result]] = deque()
-    for path in paths:
-        waiting.append(pool.submit(function, path))
-        if len(waiting) == _READ_AHEAD:
-            yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()
-
-
-def _report(skipped: Skipped, kept: np.ndarray, labels: np.ndarray | None, on_error: str) -> None:
-    """Raise what is an error, and log what is skipped."""
-    lines = [f"  {path}: {reason}" for path, reason in skipped[:_REASONS_SHOWN]]
-    if len(skipped) > _REASONS_SHOWN:
-        lines.append(f"  ... and {len(skipped) - _REASONS_SHOWN} more")
-    table = "\n".join(lines)
-    found = f"{len(skipped)} of {len(kept)} files could not be read"
-    if not kept.any():
-        raise ValueError(f"{found}, so that no image is left; check the paths:\n{table}")
-    if on_error == "raise":
-        raise ValueError(
-            f'{found}; repair or remove them, or pass on_error="skip", which leaves them out and '
-            f"returns them in .skipped:\n{table}"
-        )
-    lost = [] if labels is None else sorted(set(labels.tolist()) - set(labels[kept].tolist()))
-    if lost:
-        raise ValueError(
-            f"{found}, so that no image is left of class {_some(lost)}; repair the files, or "
-            f"remove the class folder:\n{table}"
-        )
-    _logger.warning("%s and are left out:\n%s", found, table)
-
-
-def _warn_if_almost_black(outcomes: Sequence[Outcome], paths: list[Path]) -> None:
-    levels = [(outcome.brightest, path) for outcome, path in zip(outcomes, paths)]
-    dark = [path for level, path in levels if level is not None and level < _ALMOST_BLACK]
-    if dark:
-        _logger.warning(
-            "%d of %d images are almost black, no pixel above %d of 255, the first %s. 16-bit "
-            "files that hold 12-bit values look so: scale them to 0..65535 first.",
-            len(dark),
-            sum(level is not None for level, _ in levels),
-            _ALMOST_BLACK - 1,
-            dark[0],
-        )
