@@ -4,7 +4,7 @@ The images are drawn alike, as radiographs are, so that every image has its five
 in detail. They lie in memory-mapped files; the greatest memory of the process is measured. Where
 other programs keep the machine busy, ``cpu_seconds`` says what the step itself needs.
 
-    python -m benchmarks.audit_time --output docs/results/audit_time.csv
+    python -m benchmarks.audit_time --output benchmarks/results/audit_time.csv
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument("--n-images", type=int, default=10_000)
     parser.add_argument("--n-groups", type=int, default=3_000)
     parser.add_argument("--size", type=int, default=64)
-    parser.add_argument("--output", type=Path, default=Path("docs/results/audit_time.csv"))
+    parser.add_argument("--output", type=Path, default=Path("benchmarks/results/audit_time.csv"))
     arguments = parser.parse_args()
     n = arguments.n_images
     generator = np.random.default_rng(0)

@@ -175,7 +175,7 @@ def measure(paths: list[Path], names: Sequence[str], rounds: int) -> list[dict[s
 def main() -> None:
     """Draw the images once, measure, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=Path, default=Path("docs/results/decoding.csv"))
+    parser.add_argument("--output", type=Path, default=Path("benchmarks/results/decoding.csv"))
     parser.add_argument("--folder", type=Path, help="where images are kept for another run")
     parser.add_argument("--images", type=int, default=2000)
     parser.add_argument("--rounds", type=int, default=5)

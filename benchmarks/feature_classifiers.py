@@ -40,7 +40,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, default=600)
     parser.add_argument("--rounds", type=int, default=ROUNDS)
-    parser.add_argument("--output", type=Path, default=Path("docs/results/feature_classifiers.csv"))
+    parser.add_argument(
+        "--output", type=Path, default=Path("benchmarks/results/feature_classifiers.csv")
+    )
     parsed = parser.parse_args()
     generator = np.random.default_rng(0)
     images = generator.integers(0, 256, (parsed.images, SIZE, SIZE, 1), dtype="uint8")

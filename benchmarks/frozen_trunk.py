@@ -5,7 +5,7 @@ detl runs the frozen part once and fits the rest on its output. Both get the sam
 and the same batches, one epoch of one and one epoch of the other in turn, in one process. At the
 end their predictions are compared.
 
-    python -m benchmarks.frozen_trunk --output docs/results/frozen_trunk.csv
+    python -m benchmarks.frozen_trunk --output benchmarks/results/frozen_trunk.csv
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ def measure(name: str, size: int, width: float, n_images: int, rounds: int, prec
 def main() -> None:
     """Measure every backbone and write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=Path, default=Path("docs/results/frozen_trunk.csv"))
+    parser.add_argument("--output", type=Path, default=Path("benchmarks/results/frozen_trunk.csv"))
     parser.add_argument("--backbones", nargs="+", default=["alexnet", "vgg16", "resnet50"])
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--width", type=float, default=1.0)

@@ -11,7 +11,8 @@ One library per call, as they want different environments; ``detl`` needs none b
     python -m benchmarks.gradcam_cost --library detl
     pip install grad-cam && python -m benchmarks.gradcam_cost --library pytorch-grad-cam
 
-Rows are added to ``docs/results/gradcam_cost.csv``; what is there already is not measured again.
+Rows are added to ``benchmarks/results/gradcam_cost.csv``; what is there already is not measured
+again.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ import numpy as np
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-RESULTS = Path(__file__).parents[1] / "docs/results/gradcam_cost.csv"
+RESULTS = Path(__file__).parent / "results/gradcam_cost.csv"
 SEED, SIZE, CLASS = 0, 224, 7
 ROUNDS = {1: 15, 8: 7, 32: 3}  # by batch size
 LAYERS = {"vgg16": "block5_conv3", "resnet50": "conv5_block3_out"}

@@ -7,7 +7,8 @@ the last call compares them with detl's:
 
     python -m benchmarks.gradcam_parity --maps runs/maps --library captum
     KERAS_BACKEND=jax python -m benchmarks.gradcam_parity --maps runs/maps --library detl
-    python -m benchmarks.gradcam_parity --maps runs/maps --output docs/results/gradcam_parity.csv \
+    python -m benchmarks.gradcam_parity --maps runs/maps \
+        --output benchmarks/results/gradcam_parity.csv \
         --write-fixture tests/data/gradcam_parity.npz
 
 Where a library departs from the paper, its formula is written here once more, in NumPy, and

@@ -41,7 +41,7 @@ def main() -> None:
     """Let the statements take turns, and write a row for each."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=21)
-    parser.add_argument("--output", type=Path, default=Path("docs/results/import_time.csv"))
+    parser.add_argument("--output", type=Path, default=Path("benchmarks/results/import_time.csv"))
     parsed = parser.parse_args()
     seconds = {name: np.empty(parsed.rounds) for name in STATEMENTS}
     for turn in range(-1, parsed.rounds):  # the first, which fills the system's cache, is not kept

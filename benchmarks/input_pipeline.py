@@ -96,7 +96,9 @@ def fits(case: str, pipeline: str) -> list[dict[str, float]]:
 def main() -> None:
     """Let the processes take turns and write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=Path, default=Path("docs/results/input_pipeline.csv"))
+    parser.add_argument(
+        "--output", type=Path, default=Path("benchmarks/results/input_pipeline.csv")
+    )
     parser.add_argument("--one", nargs=2, help="fit in this process: a case and a pipeline")
     parsed = parser.parse_args()
     if parsed.one:

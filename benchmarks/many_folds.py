@@ -68,7 +68,7 @@ def _row(what: str, number: int, started: float) -> dict:
 def main() -> None:
     """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=Path, default=Path("docs/results/many_folds.csv"))
+    parser.add_argument("--output", type=Path, default=Path("benchmarks/results/many_folds.csv"))
     parsed = parser.parse_args()
     images = np.random.default_rng(0).integers(0, 256, (N, SIZE, SIZE, 1)).astype("uint8")
     labels = np.arange(N) % 4

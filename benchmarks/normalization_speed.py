@@ -76,7 +76,9 @@ def measure(name: str, *, size: int, width: float, precision: str) -> list[dict]
 def main() -> None:
     """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=Path, default=Path("docs/results/normalization_speed.csv"))
+    parser.add_argument(
+        "--output", type=Path, default=Path("benchmarks/results/normalization_speed.csv")
+    )
     parsed = parser.parse_args()
     rows = [
         row

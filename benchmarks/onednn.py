@@ -134,7 +134,7 @@ def processor() -> str:
 def main() -> None:
     """Let the processes take turns and write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=Path, default=Path("docs/results/onednn.csv"))
+    parser.add_argument("--output", type=Path, default=Path("benchmarks/results/onednn.csv"))
     parser.add_argument("--one", choices=[*CASES, "default"], help="in this process alone")
     parsed = parser.parse_args()
     if parsed.one:

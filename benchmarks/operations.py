@@ -18,7 +18,7 @@ import numpy as np
 from detl import backbones
 
 PIXELS = 224
-OUTPUT = Path("docs/results/operations.csv")
+OUTPUT = Path("benchmarks/results/operations.csv")
 GIGA = 1e9
 
 

@@ -26,7 +26,7 @@ PRECISIONS = ("float32", "mixed_bfloat16")
 def main() -> None:
     """Time the tails of VGG-16 and ResNet-50 and write a row for each."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=Path, default=Path("docs/results/precision.csv"))
+    parser.add_argument("--output", type=Path, default=Path("benchmarks/results/precision.csv"))
     parsed = parser.parse_args()
     rows = []
     for name in ("vgg16", "resnet50"):

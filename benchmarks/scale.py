@@ -100,7 +100,7 @@ def main() -> None:
     """Measure both numbers, and write a row for each stage."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--folder", type=Path, help="where images and features are written")
-    parser.add_argument("--output", type=Path, default=Path("docs/results/scale.csv"))
+    parser.add_argument("--output", type=Path, default=Path("benchmarks/results/scale.csv"))
     parsed = parser.parse_args()
     names = ("pretrain, one epoch", "trunk", "fit, one epoch of the tail", "predict")
     found: dict[int, list[tuple[float, float]]] = {}

@@ -199,7 +199,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--sizes", nargs="+", choices=list(SIZES), default=list(SIZES))
-    parser.add_argument("--output", type=Path, default=Path("docs/results/source_speed.csv"))
+    parser.add_argument("--output", type=Path, default=Path("benchmarks/results/source_speed.csv"))
     parsed = parser.parse_args()
     rows = kept(parsed.output, parsed.sizes)
     groups = [(size, together) for size in parsed.sizes for together in in_groups(size)]

@@ -156,7 +156,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--train", choices=[name for pair in SETUPS.values() for name in pair])
     parser.add_argument("--batches", choices=["generator", "PyDataset"])
-    parser.add_argument("--output", type=Path, default=Path("docs/results/strategies.csv"))
+    parser.add_argument("--output", type=Path, default=Path("benchmarks/results/strategies.csv"))
     parsed = parser.parse_args()
     if parsed.batches:
         print(json.dumps(batches_trained_on(parsed.train, parsed.batches)))

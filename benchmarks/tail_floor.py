@@ -172,7 +172,7 @@ def main() -> None:
     """Measure in both number formats and write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--output", type=Path, default=Path("docs/results/tail_floor.csv"))
+    parser.add_argument("--output", type=Path, default=Path("benchmarks/results/tail_floor.csv"))
     parsed = parser.parse_args()
     rows = [
         row

@@ -164,7 +164,7 @@ def main() -> None:
     """Run all trials and write a row for each."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--output", type=Path, default=Path("docs/results/tail_trials.csv"))
+    parser.add_argument("--output", type=Path, default=Path("benchmarks/results/tail_trials.csv"))
     parsed = parser.parse_args()
     rows = []
     for network in ("vgg16", "resnet50"):

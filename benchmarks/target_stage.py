@@ -302,7 +302,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--group", nargs="+", choices=list(GROUPS), default=list(GROUPS))
-    parser.add_argument("--output", type=Path, default=Path("docs/results/target_stage.csv"))
+    parser.add_argument("--output", type=Path, default=Path("benchmarks/results/target_stage.csv"))
     parsed = parser.parse_args()
     known: dict[str, list[dict[str, Any]]] = {group: [] for group in GROUPS}
     if parsed.output.exists():

@@ -431,7 +431,7 @@ def explain(
         Of the names in :data:`HEATMAPS`. ``gradcam`` is the paper's, a map of as few cells as the
         last block has. ``hirescam`` looks two blocks lower, where VGG and ResNet have four times
         as many cells along each side (AlexNet as many), and asks what speaks for the class rather
-        than for normal (``benchmarks/phantom_attention.py`` compares them on phantoms).
+        than for normal (``studies/which_heatmap_finds_the_lesion`` compares them on phantoms).
     """
     train, test = result.indices[0]
     transfer = transfer.set_params(random_state=result.fold_seeds[0])

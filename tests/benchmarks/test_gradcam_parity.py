@@ -47,7 +47,7 @@ def test_weights_and_images_are_those_that_the_libraries_saw():
 
 
 def test_the_published_table_keeps_its_limits():
-    with (ROOT / "docs/results/gradcam_parity.csv").open(newline="") as file:
+    with (ROOT / "benchmarks/results/gradcam_parity.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     libraries = {row["library"] for row in rows if row["method"] == "gradcam"}
     assert {"pytorch-grad-cam", "captum", "detl on jax", "detl on torch"} <= libraries

@@ -11,10 +11,10 @@ from keras import layers
 from scipy import ndimage, stats
 
 import detl
-from benchmarks import textures
 from detl import GradCAM, faithfulness
 from detl.faithfulness.estimates import centre_maps, estimates, random_maps
 from detl.faithfulness.perturbation import _noisy_linear
+from studies.do_heatmaps_find_known_textures import run as textures
 
 
 def noise(n=3, size=(8, 8), seed=0):

@@ -76,7 +76,7 @@ def test_the_figure_that_is_said_is_the_measured_one(processor, caplog):
     _say_what_float32_costs.cache_clear()
     with caplog.at_level("INFO", logger="detl"):
         dtype_policy("float32")
-    results = Path(__file__).parents[2] / "docs/results/precision.csv"
+    results = Path(__file__).parents[2] / "benchmarks/results/precision.csv"
     with results.open(encoding="utf-8") as file:
         measured = {row["tail of"]: row for row in csv.DictReader(file)}["vgg16"]
     assert f" {measured['times faster, median']} times faster" in caplog.text

@@ -11,7 +11,8 @@ fine detail then falls into place, and the score is the correlation at the best 
 compare the whole images, mirrored too, and the whole of one with the centre of the other, which is
 about what a crop has left.
 
-``benchmarks/duplicates.py`` measures this against perceptual hashes and features of networks.
+``studies/which_method_finds_copies`` measures this against perceptual hashes and features of
+networks.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ import numpy as np
 from scipy import fft
 from scipy.ndimage import gaussian_filter
 
-# About halfway between different patients' images and cropped copies (docs/results/duplicates.md).
+# About halfway between different patients' images and cropped copies
+# (studies/which_method_finds_copies).
 THRESHOLD = 0.8
 
 _COARSE, _FINE = 8, 48  # cells a side

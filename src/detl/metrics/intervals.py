@@ -15,7 +15,7 @@ from detl.seeds import seed_sequence
 
 # Under so many groups (or images) a percentile interval is too narrow to be called 95 %: simulated,
 # it holds the true accuracy 65 to 83 times in 100 over 5 groups, 84 to 90 over 10, 86 to 92 over 20
-# (benchmarks/interval_coverage.py).
+# (studies/do_the_intervals_cover).
 FEW_UNITS = 20
 
 

@@ -22,7 +22,7 @@ from detl.transfer.classifier import DomainExtensionTransfer
 from detl.validation.estimators import check_groups
 from detl.validation.results import CrossValidationResult
 
-# Finds a marker in half of the images of a class, see benchmarks/shortcut_detection.py.
+# Finds a marker in half of the images of a class, see studies/are_planted_shortcuts_found.
 THRESHOLD = 0.33
 # Of a heatmap on the region, over the region's share of the area: half of what chance would give.
 # Chance itself is too much to ask, as the maps are coarse and edges of the object count, too.

@@ -1,0 +1,507 @@
+"""Tune the source stage, normal against diseased, on its own validation patients alone.
+
+One variant differs from another in one lever. Every epoch is judged twice, as trained and with
+weights averaged along the way; the run keeps the epoch of the best validation AUC. The check
+images, of the target's patients but not of the target set, never choose anything.
+
+Run: ``python -m studies.which_source_settings.run --data FOLDER [--only NAME ...]``
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import dataclasses
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from sklearn.metrics import log_loss, roc_auc_score
+
+import detl
+from detl.networks import copying
+from detl.networks.heads import with_logits, with_probabilities
+from detl.networks.normalization import fused_layers, with_plain_layers
+from detl.networks.precision import dtype_policy
+from detl.pretraining.batches import balanced_weights, training_batches
+from detl.pretraining.training import _adam
+from detl.seeds import integer_seed, seed_sequence
+from examples.covid_chest_xray import material, tables
+from studies.shared import radiographs
+
+RESULTS = Path(__file__).parent / "results"
+
+SIZE = 128
+AUGMENTATION = [field.name for field in dataclasses.fields(detl.Augmentation)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant:
+    """One way to train the source stage; the defaults are where the search begins."""
+
+    backbone: str = "alexnet"
+    width: float = 0.25
+    epochs: int = 20
+    batch_size: int = 32
+    learning_rate: float = 1e-3
+    rotation: float = 10.0
+    scaling: float = 0.1
+    mirroring: bool = False
+    translation: float = 0.0
+    contrast: float = 0.0
+    brightness: float = 0.0
+    erasing: float = 0.0
+    class_weight: str | None = "balanced"
+    weight_decay: float = 0.0
+    label_smoothing: float = 0.0
+    dropout: float = 0.5
+    pixels: str = "as they are"
+    further: str = "none"
+    share: float = 1.0
+    precision: str = "auto"
+    seed: int = 0
+
+
+class Epochs(keras.callbacks.Callback):
+    """Validate the weights, and their running average, after each epoch; keep the best of each."""
+
+    def __init__(self, validation: material.Part, steps: int, path: Path | None) -> None:
+        super().__init__()
+        self.path = path  # the best average so far is there while training goes on
+        self.images = validation.images
+        self.diseased = validation.labels == tables.DISEASED
+        self.every = max(1, steps // 10)
+        self.share = self.every / (2 * steps)  # the average remembers about two epochs
+        self.average: list[np.ndarray] = []
+        self.probabilities: dict[str, list[np.ndarray]] = {"epoch": [], "average": []}
+        self.kept: dict[str, Kept] = {}
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Move the average towards the weights, ten times an epoch."""
+        if batch % self.every:
+            return
+        weights = self.model.get_weights()
+        self.average = self.average or [weight.copy() for weight in weights]
+        for mean, now in zip(self.average, weights):
+            mean += self.share * (now - mean)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Judge both, and go on training from the weights."""
+        weights = self.model.get_weights()
+        for kind, tried in (("epoch", weights), ("average", self.average)):
+            self.model.set_weights(tried)
+            p = probability(self.model, self.images)
+            self.probabilities[kind].append(p)
+            auc = float(roc_auc_score(self.diseased, p))
+            logs[f"{kind}_auc"] = auc
+            if kind == "epoch":  # as detl.pretrain's history has it
+                logs["val_loss"] = float(log_loss(self.diseased, p))
+                logs["val_accuracy"] = self.accuracy(p)
+            scores = {"last": float(epoch), "best AUC": auc, "best accuracy": self.accuracy(p)}
+            for rule, score in scores.items():
+                key = RULES.get((kind, rule))
+                if key and (key not in self.kept or score > self.kept[key].score):
+                    copies = [weight.copy() for weight in tried]
+                    self.kept[key] = Kept(score=score, epoch=epoch, weights=copies, kind=kind)
+                    if self.path and key == "average":
+                        source_of(self.model, self.model.history.history, epoch).save(self.path)
+        self.model.set_weights(weights)
+
+    def accuracy(self, p: np.ndarray) -> float:
+        """Return the share of validation images on the right side of one half."""
+        return float(np.mean((p > 0.5) == self.diseased))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kept:
+    """The weights of one epoch, or the average there, and why they were kept."""
+
+    score: float
+    epoch: int
+    weights: list[np.ndarray]
+    kind: str
+
+
+# Which weights a run could end with; detl.pretrain keeps the epoch of the best accuracy.
+RULES = {
+    ("epoch", "best accuracy"): "accuracy",
+    ("epoch", "best AUC"): "AUC",
+    ("epoch", "last"): "last",
+    ("average", "best AUC"): "average",
+}
+
+
+def probability(network: keras.Model, images: np.ndarray) -> np.ndarray:
+    """Return how sure a network with logits is that each image is diseased, ``(n,)``."""
+    logits = np.concatenate(
+        [
+            np.asarray(network(images[i : i + 100], training=False), "float32")
+            for i in range(0, len(images), 100)
+        ]
+    )
+    # Classes are sorted: diseased comes first.
+    return 1 / (1 + np.exp(logits[:, 1] - logits[:, 0]))
+
+
+def train(
+    variant: Variant, data: dict[str, material.Part], verbose: int, path: Path | None = None
+) -> tuple[keras.Model, Epochs, dict[str, list[float]]]:
+    """Do what ``detl.pretrain`` does, with what it lacks and may get."""
+    part = data["train"]
+    seeds = seed_sequence(variant.seed).spawn(5)  # the first four are those of detl.pretrain
+    rows = rows_of(part, variant.share, seeds[4])
+    classes, targets = np.unique(part.labels, return_inverse=True)
+    options = {} if variant.backbone == "resnet50" else {"dropout": variant.dropout}
+    backbone = getattr(detl.backbones, variant.backbone)(
+        part.images.shape[1:], width=variant.width, **options
+    )
+    network = copying.copy_model(
+        backbone,
+        dtype_policy=dtype_policy(variant.precision),
+        seeds=np.random.default_rng(seeds[1]),
+        replacing=fused_layers(),
+    )
+    network = with_logits(network, len(classes), integer_seed(seeds[1]))
+    copying.seed_noise(network, integer_seed(seeds[3]))
+    steps = -(-len(rows) // variant.batch_size)
+    amounts = {name: getattr(variant, name) for name in AUGMENTATION}
+    augmentation = detl.Augmentation(**amounts)
+    optimizer = _adam(variant.learning_rate, steps, variant.epochs, 1.0, 1.0)
+    if variant.weight_decay:
+        optimizer = keras.optimizers.AdamW(
+            optimizer._learning_rate, weight_decay=variant.weight_decay, global_clipnorm=1.0
+        )
+        optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    network.compile(
+        optimizer=optimizer,
+        loss=keras.losses.CategoricalCrossentropy(
+            from_logits=True, label_smoothing=variant.label_smoothing
+        ),
+        metrics=["accuracy"],
+        weighted_metrics=[],
+        auto_scale_loss=False,
+    )
+    epochs = Epochs(data["validation"], steps, path)
+    fitted = network.fit(
+        training_batches(
+            part.images,
+            np.eye(len(classes), dtype="float32")[targets],
+            batch_size=variant.batch_size,
+            generator=np.random.default_rng(seeds[2]),
+            rows=rows,
+            weights=balanced_weights(targets, rows) if variant.class_weight else None,
+            augment=lambda images, generator: augmentation(images.astype("float32"), generator),
+        ),
+        steps_per_epoch=steps,
+        epochs=variant.epochs,
+        callbacks=[epochs],
+        shuffle=False,
+        verbose=verbose,
+    )
+    return network, epochs, fitted.history
+
+
+def rows_of(part: material.Part, share: float, seed: np.random.SeedSequence) -> np.ndarray:
+    """Return the rows of a share of the patients, drawn at random."""
+    patients = np.random.default_rng(seed).permutation(np.unique(part.patients))
+    return np.flatnonzero(np.isin(part.patients, patients[: round(share * len(patients))]))
+
+
+def interval(
+    diseased: np.ndarray, p: np.ndarray, patients: np.ndarray, n: int = 1000
+) -> tuple[float, float]:
+    """Return the 95 % bootstrap interval of the AUC, patients drawn and not images."""
+    low, high = np.quantile(drawn_aucs(diseased, p, patients, n), [0.025, 0.975])
+    return float(low), float(high)
+
+
+def drawn_aucs(diseased: np.ndarray, p: np.ndarray, patients: np.ndarray, n: int) -> np.ndarray:
+    """Return the AUC in each of n draws of patients, ``(n,)``: the same draws for every ``p``."""
+    generator = np.random.default_rng(0)
+    _, group = np.unique(patients, return_inverse=True)
+    values, place = np.unique(p, return_inverse=True)
+    n_patients = group.max() + 1
+    found = []
+    for _ in range(n):
+        times = np.bincount(generator.integers(n_patients, size=n_patients), minlength=n_patients)
+        above, below = (
+            np.bincount(place, times[group] * which, minlength=len(values))
+            for which in (diseased, ~diseased)
+        )
+        # Pairs in the right order, and half of the ties.
+        won = above @ (np.cumsum(below) - below / 2)
+        found.append(won / (above.sum() * below.sum()))
+    return np.array(found)
+
+
+def read(folder: Path) -> dict[str, material.Part]:
+    """Read Data-A, the check images and the further images of other folders."""
+    nih = folder / "nih"
+    data = radiographs.read(folder)
+    table = nih / "Data_Entry_2017.csv"
+    used = np.concatenate([part.names for part in (data.train, data.validation, data.target)])
+    of_128 = tables.read_nih(table, nih / "images_128", on_missing="skip")
+    names = np.array([path.name for path in of_128.paths])
+    check = np.isin(of_128.patients, data.target.patients) & ~np.isin(names, used)
+    return {
+        "train": data.train,
+        "validation": data.validation,
+        "check": radiographs.binary(of_128, check),
+        "images_64": radiographs.further(folder, data),
+    }
+
+
+# Each changes one lever of the baseline of its backbone; the order is that of the search.
+BASE = Variant()
+STRONGER = {
+    "rotation": 15.0,
+    "scaling": 0.2,
+    "translation": 0.1,
+    "contrast": 0.2,
+    "brightness": 0.1,
+    "erasing": 0.4,
+}
+LEVERS: dict[str, dict[str, Any]] = {
+    "baseline": {},
+    "baseline, seed 1": {"seed": 1},
+    "baseline, seed 2": {"seed": 2},
+    "further images, 64 px": {"further": "images_64"},
+    "half of the patients": {"share": 0.5},
+    "quarter of the patients": {"share": 0.25},
+    "stronger augmentation": STRONGER,
+    "stronger augmentation, seed 1": {**STRONGER, "seed": 1},
+    "stronger augmentation, seed 2": {**STRONGER, "seed": 2},
+    "mirrored": {"mirroring": True},
+    "no augmentation": {"rotation": 0.0, "scaling": 0.0},
+    "classes unweighted": {"class_weight": None},
+    "weight decay 0.1": {"weight_decay": 0.1},
+    "label smoothing 0.1": {"label_smoothing": 0.1},
+    "learning rate 3e-4": {"learning_rate": 3e-4},
+    "batch size 128": {"batch_size": 128},
+    "standardised": {"pixels": "standardised"},
+    "CLAHE": {"pixels": "equalised"},
+    "width 0.125": {"width": 0.125},
+    "width 0.5": {"width": 0.5},
+    "60 epochs": {"epochs": 60},
+    "resnet50": {"backbone": "resnet50"},
+    "resnet50, stronger augmentation": {"backbone": "resnet50", **STRONGER},
+    "resnet50, learning rate 3e-4": {"backbone": "resnet50", "learning_rate": 3e-4},
+    "resnet50, mirrored": {"backbone": "resnet50", "mirroring": True},
+    "vgg16": {"backbone": "vgg16", "width": 0.125},
+    "vgg16, stronger augmentation": {"backbone": "vgg16", "width": 0.125, **STRONGER},
+    "vgg16, further images": {
+        "width": 0.125,
+        "precision": "float32",
+        "backbone": "vgg16",
+        "epochs": 8,
+        "further": "images_64",
+        "translation": 0.05,
+        "contrast": 0.1,
+        "brightness": 0.05,
+    },
+    "resnet50, further images": {
+        "backbone": "resnet50",
+        "epochs": 8,
+        "further": "images_64",
+        "translation": 0.05,
+        "contrast": 0.1,
+        "brightness": 0.05,
+    },
+}
+# Added when the first ten of AlexNet had been seen.
+LEVERS["stronger augmentation, further images"] = {**STRONGER, "further": "images_64"}
+# Added for a GPU, when all others had been seen: networks as wide as the paper's.
+LEVERS |= {
+    "width 1": {"width": 1.0},
+    "vgg16, width 1": {"backbone": "vgg16", "width": 1.0},
+    "resnet50, width 1": {"backbone": "resnet50", "width": 1.0},
+    "resnet50, width 1, stronger augmentation, further images": {
+        **STRONGER,
+        "backbone": "resnet50",
+        "width": 1.0,
+        "further": "images_64",
+    },
+}
+VARIANTS = {name: dataclasses.replace(BASE, **change) for name, change in LEVERS.items()}
+
+
+def prepared(variant: Variant, data: dict[str, material.Part]) -> dict[str, material.Part]:
+    """Return the parts with the variant's pixels and further training images."""
+    train = data["train"]
+    if variant.further == "images_64":
+        train = joined(train, data["images_64"])
+    parts = {"train": train, "validation": data["validation"], "check": data["check"]}
+    if variant.pixels == "as they are":
+        return parts
+    change = {"standardised": standardised, "equalised": equalised}[variant.pixels]
+    return {
+        name: dataclasses.replace(part, images=change(part.images)) for name, part in parts.items()
+    }
+
+
+def joined(*parts: material.Part) -> material.Part:
+    """Return several parts as one."""
+    return material.Part(
+        **{
+            field.name: np.concatenate([getattr(part, field.name) for part in parts])
+            for field in dataclasses.fields(material.Part)
+        }
+    )
+
+
+def taken(part: material.Part, rows: np.ndarray) -> material.Part:
+    """Return the rows of a part."""
+    return material.Part(
+        **{
+            field.name: getattr(part, field.name)[rows]
+            for field in dataclasses.fields(material.Part)
+        }
+    )
+
+
+def standardised(images: np.ndarray) -> np.ndarray:
+    """Give every image mean 128 and standard deviation 64."""
+    pixels = images.astype("float32")
+    mean = pixels.mean(axis=(1, 2, 3), keepdims=True)
+    deviation = np.maximum(1, pixels.std(axis=(1, 2, 3), keepdims=True))
+    return np.clip(128.5 + 64 * (pixels - mean) / deviation, 0, 255).astype("uint8")
+
+
+def equalised(images: np.ndarray) -> np.ndarray:
+    """Equalise the contrast of each image in tiles (CLAHE)."""
+    from skimage.exposure import equalize_adapthist
+
+    return np.stack(
+        [255 * equalize_adapthist(image[..., 0], clip_limit=0.01)[..., None] for image in images]
+    ).astype("uint8")
+
+
+def run(
+    name: str, variant: Variant, data: dict[str, material.Part], folder: Path, verbose: int
+) -> dict[str, Any]:
+    """Train a variant, keep its network and its predictions, return its row."""
+    started = time.perf_counter()
+    data = prepared(variant, data)
+    path = folder / f"{stem(name)}.keras"
+    network, epochs, history = train(variant, data, verbose, path)
+    seconds = time.perf_counter() - started
+    predicted = {f"validation {kind}": np.array(p) for kind, p in epochs.probabilities.items()}
+    for rule, kept in epochs.kept.items():
+        network.set_weights(kept.weights)
+        predicted[f"check {rule}"] = probability(network, data["check"].images)
+    np.savez_compressed(path.with_suffix(".npz"), **predicted)
+    network.set_weights(epochs.kept["average"].weights)
+    source = source_of(network, history, epochs.kept["average"].epoch)
+    source.save(path)
+    return {
+        "run": name,
+        "backbone": variant.backbone,
+        "width": variant.width,
+        "epochs": variant.epochs,
+        "changed": changes(variant),
+        **counts(data["train"], variant),
+        **scores(epochs, predicted, data),
+        "training accuracy": round(history["accuracy"][-1], 3),
+        "seconds": round(seconds),
+        "seed": variant.seed,
+    }
+
+
+def stem(name: str) -> str:
+    """Return a run's name as a file's."""
+    return "".join(letter if letter.isalnum() else "_" for letter in name)
+
+
+def source_of(
+    network: keras.Model, history: dict[str, list[float]], epoch: int
+) -> detl.SourceModel:
+    """Return a network with logits as what ``detl.pretrain`` would return."""
+    return detl.SourceModel(
+        model=with_plain_layers(with_probabilities(network), dtype_policy="float32"),
+        classes=np.array([tables.DISEASED, tables.NORMAL]),
+        history={name: [float(value) for value in values] for name, values in history.items()},
+        best_epoch=epoch,
+    )
+
+
+def counts(part: material.Part, variant: Variant) -> dict[str, int]:
+    """Return how many images of how many patients a variant trains on."""
+    rows = rows_of(part, variant.share, seed_sequence(variant.seed).spawn(5)[4])
+    return {"images": len(rows), "patients": len(set(part.patients[rows]))}
+
+
+def changes(variant: Variant) -> str:
+    """Return what of a variant is not the baseline's, backbone, width, epochs and seed aside."""
+    told = {"backbone", "width", "epochs", "seed"}
+    return "; ".join(
+        f"{field.name}={getattr(variant, field.name)}"
+        for field in dataclasses.fields(variant)
+        if field.name not in told and getattr(variant, field.name) != getattr(BASE, field.name)
+    )
+
+
+def scores(
+    epochs: Epochs, predicted: dict[str, np.ndarray], data: dict[str, material.Part]
+) -> dict[str, Any]:
+    """Return AUC on validation and check images by each rule of which weights to keep."""
+    row: dict[str, Any] = {}
+    for rule in RULES.values():  # in this order: rows of a file must agree
+        kept = epochs.kept[rule]
+        p = predicted[f"validation {kept.kind}"][kept.epoch]
+        row[f"{rule}: epoch"] = kept.epoch + 1
+        row[f"{rule}: validation AUC"] = f"{roc_auc_score(epochs.diseased, p):.3f}"
+        row[f"{rule}: validation accuracy"] = f"{epochs.accuracy(p):.3f}"
+        q = predicted[f"check {rule}"]
+        row[f"{rule}: check AUC"] = f"{roc_auc_score(is_diseased(data['check']), q):.3f}"
+        if rule == "average":
+            for name, found in (("validation", p), ("check", q)):
+                row[f"average: {name} interval"] = "{:.3f} to {:.3f}".format(
+                    *interval(is_diseased(data[name]), found, data[name].patients)
+                )
+    return row
+
+
+def is_diseased(part: material.Part) -> np.ndarray:
+    """Return a claim per image, ``(n,)``."""
+    return part.labels == tables.DISEASED
+
+
+def main() -> None:
+    """Run what has no row yet."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, help="folder with nih/ and covid/")
+    parser.add_argument("--only", nargs="+", default=None, help="names of runs")
+    parser.add_argument("--models", type=Path, default=Path("runs/source_tuning"))
+    parser.add_argument("--output", type=Path, default=RESULTS / "runs.csv")
+    parser.add_argument("--verbose", type=int, default=2)
+    parsed = parser.parse_args()
+    parsed.models.mkdir(parents=True, exist_ok=True)
+    data = None
+    for name in parsed.only or VARIANTS:
+        if name in finished(parsed.output):
+            continue
+        data = data or read(parsed.data)
+        print(f"== {name}", flush=True)
+        row = run(name, VARIANTS[name], data, parsed.models, parsed.verbose)
+        print(row, flush=True)
+        new = not parsed.output.exists()
+        with parsed.output.open("a", newline="") as file:
+            writer = csv.DictWriter(file, list(row), lineterminator="\n")
+            if new:
+                writer.writeheader()
+            writer.writerow(row)
+
+
+def finished(path: Path) -> set[str]:
+    """Return the names of the runs that have a row."""
+    if not path.exists():
+        return set()
+    with path.open(newline="") as file:
+        return {row["run"] for row in csv.DictReader(file)}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,146 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+import detl
+from examples.covid_chest_xray import material
+from studies.which_source_settings import run as source_tuning
+from studies.which_source_settings.run import AUGMENTATION, Variant, interval
+
+PLAIN = Variant(
+    backbone="vgg16",
+    width=0.125,
+    epochs=2,
+    batch_size=8,
+    rotation=0.0,
+    scaling=0.0,
+    precision="float32",
+)
+
+
+def part(n, seed):
+    generator = np.random.default_rng(seed)
+    labels = np.array(["diseased", "normal", "normal"] * (n // 3))
+    images = generator.integers(0, 120, (n, 32, 32, 1)).astype("uint8")
+    images[labels == "diseased", 8:24, 8:24] += 100
+    return material.Part(
+        images=images,
+        labels=labels,
+        patients=np.array([f"{seed}-{i // 3}" for i in range(n)]),
+        names=np.arange(n).astype(str),
+        collections=np.full(n, "drawn"),
+    )
+
+
+@pytest.fixture(scope="module")
+def data():
+    return {name: part(n, n) for name, n in (("train", 36), ("validation", 24), ("check", 18))}
+
+
+def test_a_variant_without_trial_levers_trains_as_pretrain_does(data):
+    source = detl.pretrain(
+        detl.backbones.vgg16((32, 32, 1), width=PLAIN.width),
+        data["train"].images,
+        data["train"].labels,
+        validation_data=(data["validation"].images, data["validation"].labels),
+        epochs=PLAIN.epochs,
+        batch_size=PLAIN.batch_size,
+        learning_rate=PLAIN.learning_rate,
+        augmentation=None,
+        class_weight="balanced",
+        random_state=PLAIN.seed,
+        verbose=0,
+    )
+    _, _, history = source_tuning.train(PLAIN, data, verbose=0)
+    # Rounding decides what follows: there are 36 images, and Adam's first steps are signs.
+    for name in ("loss", "accuracy", "val_loss", "val_accuracy"):
+        np.testing.assert_allclose(history[name][0], source.history[name][0], rtol=1e-3)
+
+
+def test_a_run_keeps_the_epoch_of_the_best_auc_and_a_file_that_pretrain_could_have_written(
+    data, tmp_path
+):
+    row = source_tuning.run("tried", PLAIN, data, tmp_path, verbose=0)
+    assert row["images"] == 36
+    assert row["changed"] == "batch_size=8; rotation=0.0; scaling=0.0; precision=float32"
+    kept = np.load(tmp_path / "tried.npz")
+    diseased = data["validation"].labels == "diseased"
+    by_epoch = [
+        source_tuning.roc_auc_score(diseased, found) for found in kept["validation average"]
+    ]
+    assert row["average: epoch"] == int(np.argmax(by_epoch)) + 1
+    assert row["average: validation AUC"] == f"{max(by_epoch):.3f}"
+    source = detl.load_source(tmp_path / "tried.keras")
+    np.testing.assert_allclose(
+        np.asarray(source.model(data["check"].images.astype("float32")))[:, 0],
+        kept["check average"],
+        atol=1e-5,
+    )
+
+
+def test_a_share_of_the_patients_is_of_whole_patients(data):
+    rows = source_tuning.rows_of(data["train"], 0.5, np.random.SeedSequence(0))
+    patients = data["train"].patients
+    assert len(set(patients[rows])) == 6
+    assert set(np.flatnonzero(np.isin(patients, patients[rows]))) == set(rows)
+
+
+def test_more_images_of_the_same_patients_do_not_narrow_the_interval():
+    generator = np.random.default_rng(0)
+    diseased = generator.random(60) < 0.5
+    p = generator.random(60) + 0.5 * diseased
+    patients = np.arange(60)
+    once = interval(diseased, p, patients, n=200)
+    again = interval(*(np.repeat(values, 7) for values in (diseased, p, patients)), n=200)
+    assert once == pytest.approx(again)
+    assert once[0] < source_tuning.roc_auc_score(diseased, p) < once[1]
+
+
+def test_the_interval_of_drawn_patients_is_that_of_scikit_learns_auc_with_ties():
+    generator = np.random.default_rng(1)
+    diseased = generator.random(80) < 0.4
+    p = np.round(generator.random(80) + 0.3 * diseased, 1)
+    patients = generator.integers(30, size=80)
+    _, group = np.unique(patients, return_inverse=True)
+    draws = np.random.default_rng(0)
+    found = []
+    for _ in range(50):
+        drawn = draws.integers(group.max() + 1, size=group.max() + 1)
+        rows = np.concatenate([np.flatnonzero(group == patient) for patient in drawn])
+        found.append(source_tuning.roc_auc_score(diseased[rows], p[rows]))
+    expected = np.quantile(found, [0.025, 0.975])
+    np.testing.assert_allclose(interval(diseased, p, patients, n=50), expected)
+
+
+def test_standardised_images_have_one_mean_and_one_deviation():
+    images = np.random.default_rng(0).integers(90, 120, (3, 32, 32, 1)).astype("uint8")
+    changed = source_tuning.standardised(images).astype("float32")
+    np.testing.assert_allclose(changed.mean(axis=(1, 2, 3)), 128, atol=1)
+    np.testing.assert_allclose(changed.std(axis=(1, 2, 3)), 64, atol=4)
+
+
+def test_a_variants_amounts_are_those_of_its_augmentation(data, monkeypatch):
+    stronger = source_tuning.VARIANTS["stronger augmentation"]
+    variant = dataclasses.replace(PLAIN, **{n: getattr(stronger, n) for n in AUGMENTATION})
+    given = {}
+
+    def stop(*_, **options):
+        given.update(options)
+        raise InterruptedError
+
+    monkeypatch.setattr(source_tuning, "training_batches", stop)
+    with pytest.raises(InterruptedError):
+        source_tuning.train(variant, data, verbose=0)
+    images = data["train"].images
+    found = given["augment"](images, np.random.default_rng(0))
+    expected = detl.Augmentation(mirroring=False, **source_tuning.STRONGER)
+    np.testing.assert_array_equal(
+        found, expected(images.astype("float32"), np.random.default_rng(0))
+    )
+
+
+def test_a_finished_run_is_not_run_again(tmp_path):
+    assert source_tuning.finished(tmp_path / "none.csv") == set()
+    (tmp_path / "some.csv").write_text('run,seed\nbaseline,0\n"further, too",0\n')
+    assert source_tuning.finished(tmp_path / "some.csv") == {"baseline", "further, too"}
