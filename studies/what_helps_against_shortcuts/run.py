@@ -29,7 +29,7 @@ from studies.shared import radiographs
 RESULTS = Path(__file__).parent / "results"
 
 SIZE = 128
-# As in does_the_network_need_the_lungs: chosen on the mean image of each class, and the same for all images.
+# As in does_the_network_need_the_lungs: chosen on the mean image of each class, the same for all.
 GREY = 128  # as the shortcut tests fill a region
 LUNGS = (0.10, 0.08, 0.88, 0.92)
 BORDER = 0.08
