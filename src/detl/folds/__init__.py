@@ -5,11 +5,12 @@ the labels before anything is trained. The audit tells what is on both sides of 
 made it.
 """
 
-from detl.folds.auditing import Audit, audit
+from detl.folds.audit_report import Audit
+from detl.folds.auditing import audit
+from detl.folds.splitters import from_splitter
 from detl.folds.splitting import (
     Indices,
     balanced_holdout,
-    from_splitter,
     leave_one_collection_out,
     stratified_folds,
 )

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from detl.folds.auditing import Audit
+from detl.folds.audit_report import Audit
 from detl.validation.results import CrossValidationResult, FoldResult
 
 _SEEDS = ("fold_seeds", "views_seed", "interval_seed")

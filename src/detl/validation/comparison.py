@@ -14,7 +14,7 @@ import numpy as np
 from scipy import stats
 
 from detl.checks import check_choice
-from detl.folds.auditing import Audit
+from detl.folds.audit_report import Audit
 from detl.metrics import OVERALL, Interval
 from detl.metrics.fold_scores import weighted_scores
 from detl.metrics.intervals import quantiles

@@ -19,7 +19,7 @@ from detl.metrics.intervals import FEW_UNITS
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-    from detl.folds.auditing import Audit
+    from detl.folds.audit_report import Audit
 from detl.folds.splitting import Indices
 
 _WIDTH = 110  # of the table, where class names are short

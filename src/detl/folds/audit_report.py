@@ -1,0 +1,244 @@
+"""The report of an audit: what is on both sides of a split, as numbers, as text and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+
+_COLUMNS_SHOWN = 10
+# Of the arrays of an audit: what to make of a list that JSON gives back.
+_DTYPES = {
+    "train_counts": int,
+    "test_counts": int,
+    "shared_group_images": int,
+    "copies": int,
+    "copies_exact": bool,
+    "copies_across": bool,
+    "copies_relabelled": bool,
+    "copied_images": int,
+    "source_copies": int,
+    "source_copies_exact": bool,
+}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Audit:
+    """What is on both sides of a split; ``print`` it for a report.
+
+    Names of classes and groups are plain strings and numbers, as JSON has them. None stands for
+    what was not checked, because it was not given.
+
+    Attributes
+    ----------
+    leaks : tuple of str
+        What makes scores flatter, one sentence each; empty if nothing was found.
+    classes : tuple
+        Class names, sorted.
+    n_images, n_untested : int
+        Number of labelled images, and of those that no fold tests.
+    train_counts, test_counts : numpy.ndarray of int, shape (n_folds, n_classes)
+        Images of each class that each fold trains on and tests.
+    shared_groups : tuple of tuple, or None
+        Groups on both sides, of each fold.
+    shared_group_images : numpy.ndarray of int, shape (n_folds,), or None
+        Test images of these groups.
+    copies : numpy.ndarray of int, shape (m, 2), or None
+        Rows of images that are copies, wherever they are. Of k equal images, these are the k - 1
+        pairs of the first with each other; where a fold does not use the first, so that none of
+        them is across, those of the first that it uses with those on the other side come on top.
+    copies_exact, copies_across, copies_relabelled : numpy.ndarray of bool, shape (m,), or None
+        Whether all pixels are equal; whether the two are on different sides in some fold; whether
+        they have different labels.
+    copied_images : numpy.ndarray of int, shape (n_folds,), or None
+        Test images of which a copy, or a copy's copy, is trained on.
+    source_shared_groups : tuple, or None
+        Groups that the source has too.
+    source_group_images : int, or None
+        Images of these groups.
+    source_copies : numpy.ndarray of int, shape (m, 2), or None
+        Pairs of copies (row of the image, row of the source image).
+    source_copies_exact : numpy.ndarray of bool, shape (m,), or None
+        Whether all pixels are equal.
+    """
+
+    leaks: tuple[str, ...]
+    classes: tuple[Any, ...]
+    n_images: int
+    n_untested: int
+    train_counts: np.ndarray
+    test_counts: np.ndarray
+    shared_groups: tuple[tuple[Any, ...], ...] | None = None
+    shared_group_images: np.ndarray | None = None
+    copies: np.ndarray | None = None
+    copies_exact: np.ndarray | None = None
+    copies_across: np.ndarray | None = None
+    copies_relabelled: np.ndarray | None = None
+    copied_images: np.ndarray | None = None
+    source_shared_groups: tuple[Any, ...] | None = None
+    source_group_images: int | None = None
+    source_copies: np.ndarray | None = None
+    source_copies_exact: np.ndarray | None = None
+
+    @property
+    def leaks_across(self) -> bool:
+        """Whether groups or copies of images are on both sides of a fold."""
+        sides = (self.shared_group_images, self.copied_images)
+        return any(images is not None and bool(images.any()) for images in sides)
+
+    @property
+    def leaks_from_source(self) -> bool:
+        """Whether the source has groups of the target or copies of its images."""
+        copies = 0 if self.source_copies is None else len(self.source_copies)
+        return bool(self.source_shared_groups) or copies > 0
+
+    @property
+    def missing_from_train(self) -> tuple[tuple[Any, ...], ...]:
+        """Classes that each fold does not train on."""
+        return self._missing(self.train_counts)
+
+    @property
+    def missing_from_test(self) -> tuple[tuple[Any, ...], ...]:
+        """Classes that each fold does not test: scores that need them are left out there."""
+        return self._missing(self.test_counts)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as JSON has it; :meth:`from_dict` reads it again."""
+        return {entry.name: _to_json(getattr(self, entry.name)) for entry in fields(self)}
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> Audit:
+        """Return the audit that :meth:`to_dict` wrote down."""
+        names = [entry.name for entry in fields(cls)]
+        absent = [name for name in names if name not in record]
+        if absent:
+            raise ValueError(
+                f"The record has no {', '.join(absent)}; expected what Audit.to_dict returns."
+            )
+        return cls(**{name: _from_json(name, record[name]) for name in names})
+
+    def __repr__(self) -> str:
+        """Return the size of the split and the number of leaks."""
+        folds = counted(len(self.test_counts), "fold")
+        return f"Audit({folds}, {self.n_images} images, leaks: {self._verdict()})"
+
+    def __str__(self) -> str:
+        """Return the report worth pasting."""
+        untested = f", {self.n_untested} never tested" if self.n_untested else ""
+        lines = [
+            f"audit of {counted(len(self.test_counts), 'fold')}: {self.n_images} images{untested}",
+            *self._table(),
+            *self._absences(),
+            *self._checked(),
+            f"leaks: {self._verdict()}",
+            *(f"- {leak}" for leak in self.leaks),
+        ]
+        return "\n".join(lines)
+
+    def _missing(self, counts: np.ndarray) -> tuple[tuple[Any, ...], ...]:
+        return tuple(tuple(self.classes[i] for i in np.flatnonzero(row == 0)) for row in counts)
+
+    def _verdict(self) -> str:
+        unchecked = self.shared_groups is None or self.copies is None
+        return f"{len(self.leaks) or 'none'} found" + (", not everything checked" * unchecked)
+
+    def _table(self) -> list[str]:
+        """Return counts by fold, or the fewest and the most of many folds."""
+        rows = [("training images", self.train_counts.sum(axis=1))]
+        rows += [("test images", self.test_counts.sum(axis=1))]
+        rows += [(f"  {name}", self.test_counts[:, i]) for i, name in enumerate(self.classes)]
+        if self.shared_group_images is not None:
+            rows.append(("  of a group in training", self.shared_group_images))
+        if self.copied_images is not None:
+            rows.append(("  copied in training", self.copied_images))
+        head: list[Any] = ["fold", *range(len(self.test_counts))]
+        table = [[name, *counts.tolist()] for name, counts in rows]
+        if len(self.test_counts) > _COLUMNS_SHOWN:
+            head = ["of all folds", "fewest", "most"]
+            table = [[name, int(counts.min()), int(counts.max())] for name, counts in rows]
+        width = max(len(row[0]) for row in [head, *table])
+        return [
+            f"{name:<{width}}" + "".join(f"{cell:>8}" for cell in cells)
+            for name, *cells in [head, *table]
+        ]
+
+    def _absences(self) -> list[str]:
+        """Return which classes are in no part of which folds, one line per class and part."""
+        lines = []
+        parts = (
+            ("train on", self.train_counts, "those that are tested there count as wrong"),
+            ("test", self.test_counts, "scores that need them are left out"),
+        )
+        for verb, counts, so in parts:
+            for name, count in zip(self.classes, counts.T):
+                absent = np.flatnonzero(count == 0).tolist()
+                if absent:
+                    folds = ", ".join(map(str, absent[:_COLUMNS_SHOWN]))
+                    more = ", ..." if len(absent) > _COLUMNS_SHOWN else ""
+                    lines.append(
+                        f"class {name!r}: {counted(len(absent), 'fold')} ({folds}{more}) "
+                        f"without images to {verb}; {so}"
+                    )
+        return lines
+
+    def _checked(self) -> list[str]:
+        """Return what was looked for, and found."""
+        lines = []
+        if self.shared_groups is None:
+            lines.append("groups: not checked, none were given")
+        else:
+            shared = sum(map(len, self.shared_groups))
+            lines.append(f"groups on both sides: {shared or 'none'}")
+        if self.copies is None:
+            lines.append("copies: not checked, no images were given")
+        else:
+            lines.append(
+                f"copies: {counted(len(self.copies), 'pair')} ({_count(self.copies_exact)} exact), "
+                f"{_count(self.copies_across)} across the split, "
+                f"{_count(self.copies_relabelled)} of different labels"
+            )
+        if self.source_shared_groups is None:
+            lines.append("groups of the source: not checked, none were given")
+        else:
+            lines.append(
+                f"groups shared with the source: {len(self.source_shared_groups)}, "
+                f"of {self.source_group_images} images"
+            )
+        if self.source_copies is None:
+            lines.append("copies of source images: not checked, none were given")
+        else:
+            copied = len(np.unique(self.source_copies[:, 0]))
+            lines.append(
+                f"copies of source images: {copied} ({_count(self.source_copies_exact)} exact)"
+            )
+        return lines
+
+
+def _to_json(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    return [_to_json(item) for item in value] if isinstance(value, tuple) else value
+
+
+def _from_json(name: str, value: Any) -> Any:
+    if value is None:
+        return None
+    if name in _DTYPES:
+        array: np.ndarray = np.array(value, dtype=_DTYPES[name])
+        return array.reshape(-1, 2) if name in ("copies", "source_copies") else array
+    return _as_tuple(value)
+
+
+def _as_tuple(value: Any) -> Any:
+    return tuple(map(_as_tuple, value)) if isinstance(value, list) else value
+
+
+def counted(count: int, noun: str) -> str:
+    """Return the count with its noun, in the plural where it is not one."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def _count(flags: np.ndarray | None) -> str:
+    return str((0 if flags is None else np.count_nonzero(flags)) or "none")
