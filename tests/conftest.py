@@ -1,5 +1,7 @@
 """What several test modules need: images of two classes, and a network that learns them."""
 
+import contextlib
+import errno
 import io
 import os
 
@@ -76,6 +78,22 @@ def terminal():
             return True
 
     return Terminal()
+
+
+@pytest.fixture
+def full_disk(monkeypatch):
+    """Return a context in which nothing reaches the disk, for want of room."""
+
+    @contextlib.contextmanager
+    def full():
+        def no_room(descriptor):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "fsync", no_room)
+            yield
+
+    return full
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """The source stage: what is trained on what, which weights come back, and what a file keeps."""
 
+import contextlib
 import copy
 import functools
 import gc
@@ -11,7 +12,6 @@ import random
 import re
 import weakref
 from collections import Counter
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -549,14 +549,18 @@ def test_a_damaged_file_is_warned_of_and_training_begins_again(train, tmp_path, 
     assert weights_digest(found.model) == weights_digest(train(**LONG).model)
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full here")
-def test_training_goes_on_where_the_disk_is_full(train, tmp_path):
+def test_training_goes_on_where_the_disk_is_full(train, tmp_path, full_disk):
     class Fill(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):
             if epoch == 1:
-                (tmp_path / "training.part").symlink_to("/dev/full")
+                stack.enter_context(full_disk())
+            if epoch == 2:
+                stack.close()
 
-    with pytest.warns(RuntimeWarning, match=r"No space left.*the epochs since the last") as warned:
+    with (
+        contextlib.ExitStack() as stack,
+        pytest.warns(RuntimeWarning, match=r"No space left.*the epochs since the last") as warned,
+    ):
         found = train(**LONG, checkpoint_dir=tmp_path, callbacks=[Fill()])
     full = [said for said in warned if said.category is RuntimeWarning]
     assert len(full) == 1  # there is room again in the next epoch

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -12,7 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from detl.storage.run_directory import DAMAGED, RunDirectory
+from detl.storage.run_directory import RunDirectory
 
 _FILE = "training.npz"
 _PARTS = ("best", "variables", "optimizer")
@@ -71,24 +69,19 @@ class TrainingStore(RunDirectory):
     def __init__(self, directory: str | Path, run: Mapping[str, Any]) -> None:
         super().__init__(directory, run, files=_FILE)
 
-    def load(self) -> Training | None:
-        """Return what an earlier process left, None where nothing is or the file is damaged."""
-        path = self.directory / _FILE
-        if not path.exists():
-            return None
-        try:
-            with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-                rest = json.loads(str(file["rest"]))
-                return Training(
-                    **{part: _of(file, part, rest.pop(f"n_{part}")) for part in _PARTS}, **rest
-                )
-        except DAMAGED as error:
-            warnings.warn(
-                f"{path} is damaged ({error}); the training begins again.",
-                UserWarning,
-                stacklevel=3,
-            )
-            return None
+    def load(self, model: keras.Model) -> Training | None:
+        """Return what an earlier process left; None where nothing is or the file is damaged."""
+
+        def made_of(arrays: dict[str, Any], rest: dict[str, Any]) -> Training:
+            for part in _PARTS:
+                rest[part] = [arrays[f"{part}_{k}"] for k in range(rest.pop(f"n_{part}"))]
+            training = Training(**rest)
+            shapes = [weight.shape for weight in model.get_weights()]
+            if [weight.shape for weight in training.best] != shapes:
+                raise ValueError("it is of another network")
+            return training
+
+        return self.read(_FILE, made_of, again="the training begins again")
 
     def save(self, training: Training) -> None:
         """Write how far it has come; a full disk is warned of."""
@@ -101,8 +94,8 @@ class TrainingStore(RunDirectory):
                 arrays |= {f"{field.name}_{k}": array for k, array in enumerate(value)}
             else:
                 rest[field.name] = value
-        arrays["rest"] = np.array(json.dumps(rest))
-        self.write(_FILE, arrays, lost="the epochs since the last that was written have to be")
+        lost = "the epochs since the last that was written have to be"
+        self.write(_FILE, arrays, rest, lost=lost)
 
 
 class KeepBest(keras.callbacks.Callback):
@@ -204,7 +197,3 @@ def _values(variables: list[Any]) -> Arrays:
 def _assign(variables: list[Any], values: Arrays) -> None:
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)
-
-
-def _of(file: Mapping[str, np.ndarray], part: str, n: int) -> Any:
-    return [file[f"{part}_{k}"] for k in range(n)]

@@ -10,10 +10,11 @@ import pickle
 import warnings
 import zipfile
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from numbers import Real
 from pathlib import Path
-from typing import Any, Self, TypeAlias
+from typing import IO, Any, Self, TypeAlias
 
 import joblib
 import keras
@@ -48,7 +49,10 @@ from detl.pretraining.batches import (
 from detl.pretraining.epochs import KeepBest, SaveEpochs, TrainingStore
 from detl.seeds import integer_seed, seed_sequence
 from detl.storage.digests import array_digest, names_digest
+from detl.storage.reading import check_archive
 from detl.storage.run_directory import check_repeatable, versions
+from detl.storage.seals import seal
+from detl.storage.writing import write_whole
 
 _logger = logging.getLogger("detl")
 _RECORD = "detl.json"
@@ -105,12 +109,15 @@ class SourceModel:
                 UserWarning,
                 stacklevel=2,
             )
+
+        def write(file: IO[bytes]) -> None:
+            self.model.save(file.name)  # Keras takes no open file
+            with zipfile.ZipFile(file, "a") as archive:
+                archive.writestr(_RECORD, text)
+            seal(file)
+
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f"{path.stem}.part.keras")  # a killed save leaves the old file whole
-        self.model.save(part)
-        with zipfile.ZipFile(part, "a") as archive:
-            archive.writestr(_RECORD, text)
-        return part.replace(path)
+        return write_whole(path, write)
 
     def __sklearn_clone__(self) -> SourceModel:
         """Return itself: clones of an estimator share the pretrained weights."""
@@ -139,12 +146,13 @@ def load_source(path: str | Path) -> SourceModel:
         raise FileNotFoundError(f"No source model at {path}.")
     if not zipfile.is_zipfile(path):
         raise ValueError(f"{path} is not a .keras file; expected what SourceModel.save wrote.")
+    parts = check_archive(path, remedy="save the source again, or use a copy of the file.")
+    if _RECORD not in (part.filename for part in parts):
+        raise ValueError(
+            f"{path} has no record of classes and history, so SourceModel.save did not write "
+            "it. Load it with keras.saving.load_model and pass that as the source."
+        )
     with zipfile.ZipFile(path) as archive:
-        if _RECORD not in archive.namelist():
-            raise ValueError(
-                f"{path} has no record of classes and history, so SourceModel.save did not write "
-                "it. Load it with keras.saving.load_model and pass that as the source."
-            )
         record = json.loads(archive.read(_RECORD))
     try:
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
@@ -435,54 +443,57 @@ def pretrain(
             seeds=[integer_seed(seed) for seed in (batch_seed, noise_seed)],
         )
         store = TrainingStore(checkpoint_dir, run)
-    earlier = None if store is None else store.load()
-    if earlier is not None:
-        _logger.info(
-            "pretrain %s: %s has %d of %d epochs.",
-            "loads what is finished" if earlier.finished else "goes on",
-            checkpoint_dir,
-            earlier.n_epochs,
-            epochs,
-        )
-    best, history = KeepBest(earlier), {} if earlier is None else earlier.history
-    if earlier is None or not earlier.finished:
-        generator = np.random.default_rng(batch_seed)
+    with store or nullcontext():
+        earlier = None if store is None else store.load(network)
         if earlier is not None:
-            earlier = earlier.restored_to(network)
-            generator.bit_generator.state = earlier.generator
-        epoch_ends: list[Any] = []
-        batches = training_batches(
-            images,
-            targets,
-            batch_size=batch_size,
-            generator=generator,
-            rows=rows,
-            weights=None if class_weight is None else balanced_weights(targets, rows),
-            augment=augmentation,
-            epoch_ends=epoch_ends,
-        )
-        stream = BatchStream()
-        held_out_batches = _InOrder(*validation, rows=held_out, batch_size=batch_size)
-        # All built anew for every call: a reused one would carry its best value into the next fit.
-        saving = (
-            []
-            if store is None
-            else [SaveEpochs(store, best, epoch_ends, epochs=epochs, earlier=earlier)]
-        )
-        fitted = stream.fit(
-            network,
-            batches,
-            steps_per_epoch=steps,
-            epochs=epochs,
-            initial_epoch=0 if earlier is None else earlier.n_epochs,
-            validation_data=in_order(held_out_batches),
-            callbacks=[best, *callbacks, *saving],
-            verbose=verbose,
-        )
-        history = {
-            name: [*history.get(name, []), *map(float, fitted.history.get(name, []))]
-            for name in {**history, **fitted.history}
-        }
+            _logger.info(
+                "pretrain %s: %s has %d of %d epochs.",
+                "loads what is finished" if earlier.finished else "goes on",
+                checkpoint_dir,
+                earlier.n_epochs,
+                epochs,
+            )
+        best, history = KeepBest(earlier), {} if earlier is None else earlier.history
+        if earlier is None or not earlier.finished:
+            if store is not None:
+                store.check_writable()
+            generator = np.random.default_rng(batch_seed)
+            if earlier is not None:
+                earlier = earlier.restored_to(network)
+                generator.bit_generator.state = earlier.generator
+            epoch_ends: list[Any] = []
+            batches = training_batches(
+                images,
+                targets,
+                batch_size=batch_size,
+                generator=generator,
+                rows=rows,
+                weights=None if class_weight is None else balanced_weights(targets, rows),
+                augment=augmentation,
+                epoch_ends=epoch_ends,
+            )
+            stream = BatchStream()
+            held_out_batches = _InOrder(*validation, rows=held_out, batch_size=batch_size)
+            # All built anew for every call: a reused one would carry its best value into the next.
+            saving = (
+                []
+                if store is None
+                else [SaveEpochs(store, best, epoch_ends, epochs=epochs, earlier=earlier)]
+            )
+            fitted = stream.fit(
+                network,
+                batches,
+                steps_per_epoch=steps,
+                epochs=epochs,
+                initial_epoch=0 if earlier is None else earlier.n_epochs,
+                validation_data=in_order(held_out_batches),
+                callbacks=[best, *callbacks, *saving],
+                verbose=verbose,
+            )
+            history = {
+                name: [*history.get(name, []), *map(float, fitted.history.get(name, []))]
+                for name in {**history, **fitted.history}
+            }
     network.set_weights(best.weights)
     _warn_of_divergence(history, learning_rate)
     return SourceModel(

@@ -2,33 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-import os
 import platform
 import reprlib
 import sys
 import warnings
-import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Self, TypeVar
 
 import keras
 import numpy as np
 
+from detl.storage.damage import DamagedFileError
+from detl.storage.locks import Lock
+from detl.storage.reading import read_arrays, read_json
+from detl.storage.writing import remove_unfinished, write_arrays, write_json
+
 _RUN = "run.json"
-_PROBE = "detl-probe"
-# What a broken file can raise: a flipped bit may well name a compression that nobody knows.
-DAMAGED = (
-    OSError,
-    ValueError,
-    KeyError,
-    TypeError,
-    EOFError,
-    NotImplementedError,
-    zipfile.BadZipFile,
-)
+Content = TypeVar("Content")
 
 
 def check_repeatable(checkpoint_dir: str | Path | None, random_state: Any) -> None:
@@ -55,7 +49,7 @@ def versions() -> dict[str, str]:
 
 
 class RunDirectory:
-    """Keep the files of one run, which one process at a time writes.
+    """Keep the files of one run, from the beginning of a ``with`` statement to its end.
 
     Parameters
     ----------
@@ -70,50 +64,76 @@ class RunDirectory:
     Raises
     ------
     OSError
-        If the directory cannot be written to.
+        If the directory cannot be written to, and holds no run that could be read.
+    LockedError
+        If another process is at work there.
     ValueError
         If the directory belongs to another run; the message names what differs.
     """
 
     def __init__(self, directory: str | Path, run: Mapping[str, Any], *, files: str) -> None:
         self.directory, self.files = Path(directory), files
+        self._run = json.loads(json.dumps(run))
+        self._digest = hashlib.sha256(json.dumps(self._run, sort_keys=True).encode()).hexdigest()
+        self._name = f"checkpoint_dir={str(directory)!r}"
+        self._lock = Lock(self.directory / "run.lock", self._name)
+        self._unwritable: OSError | None = None
+
+    def __enter__(self) -> Self:
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
-            _write_whole(self.directory / _PROBE, b" ")  # a full disk still takes empty files
-            (self.directory / _PROBE).unlink()
-            self._check_run(json.loads(json.dumps(run)))
+            self._lock.acquire()  # a full disk has no room for it
+            remove_unfinished(self.directory)
         except OSError as error:
-            raise OSError(
-                f"checkpoint_dir={str(directory)!r} cannot be written to ({error.strerror or error}"
-                "); choose a folder that can."
-            ) from error
+            self._unwritable = error
+        try:
+            self._check_run()
+        except BaseException:
+            self._lock.release()
+            raise
+        return self
 
-    def _check_run(self, run: dict[str, Any]) -> None:
+    def __exit__(self, *error: object) -> None:
+        self._lock.release()
+
+    def check_writable(self) -> None:
+        """Refuse a directory that can be read only, where something is left to compute."""
+        if self._unwritable is not None:
+            raise OSError(
+                f"{self._name} cannot be written to ({self._unwritable.strerror}); choose a folder "
+                "that can."
+            ) from self._unwritable
+
+    def _check_run(self) -> None:
         path = self.directory / _RUN
         if not path.exists():
+            self.check_writable()
             strangers = sorted(p.name for p in self.directory.glob(self.files))
             if strangers:
                 raise ValueError(
-                    f"checkpoint_dir={str(self.directory)!r} has {strangers[0]} but no {_RUN}, so "
-                    "nobody can tell what it belongs to; choose another folder."
+                    f"{self._name} has {strangers[0]} but no {_RUN}, so nobody can tell what it "
+                    "belongs to; choose another folder."
                 )
-            _write_whole(path, json.dumps(run, indent=2).encode())
+            try:
+                write_json(path, self._run, indent=2)
+            except OSError as error:
+                self._unwritable = error
+                self.check_writable()
             return
-        try:
-            there = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise ValueError(
-                f"{path} is damaged ({error}), so nobody can tell what the files beside it belong "
-                "to; choose another folder."
-            ) from error
-        differences = list(_differences(there, run))
+        there = read_json(
+            path,
+            remedy="nobody can tell what the files beside it belong to, so choose another folder.",
+        )
+        differences = list(_differences(there, self._run))
         if differences:
             raise ValueError(
-                f"checkpoint_dir={str(self.directory)!r} belongs to another run: "
-                f"{'; '.join(differences)}. Choose another folder, or remove this one."
+                f"{self._name} belongs to another run: {'; '.join(differences)}. Choose another "
+                "folder, or remove this one."
             )
 
-    def write(self, name: str, arrays: Mapping[str, Any], *, lost: str) -> None:
+    def write(
+        self, name: str, arrays: Mapping[str, Any], rest: Mapping[str, Any], *, lost: str
+    ) -> None:
         """Write one file, whole or not at all.
 
         A full disk is warned of: what has been computed is still in memory, and the run goes on.
@@ -124,19 +144,16 @@ class RunDirectory:
             File name that ends in ``.npz``.
         arrays : dict of str to numpy.ndarray
             None of them of objects.
+        rest : dict
+            What else belongs to it, in JSON's terms.
         lost : str
             What has to be computed again if the file is not there, for the warning.
         """
         path = self.directory / name
-        part = path.with_suffix(".part")
+        text = json.dumps({"place": self._place(name), **rest})
         try:
-            with part.open("wb") as file:
-                np.savez(file, **arrays)
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(path)
+            write_arrays(path, {**arrays, "rest": np.array(text)})
         except OSError as error:
-            part.unlink(missing_ok=True)
             warnings.warn(
                 f"{path} could not be written ({error.strerror or error}); what it holds is kept "
                 f"in memory and the run goes on, but if it breaks off, {lost} computed again.",
@@ -144,14 +161,43 @@ class RunDirectory:
                 stacklevel=3,
             )
 
+    def read(
+        self,
+        name: str,
+        made_of: Callable[[dict[str, Any], dict[str, Any]], Content],
+        *,
+        again: str,
+    ) -> Content | None:
+        """Return what :meth:`write` wrote; None where nothing is, or what is there is damaged.
 
-def _write_whole(path: Path, content: bytes) -> None:
-    part = path.with_name(f"{path.name}.part")
-    with part.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
+        Parameters
+        ----------
+        name : str
+            File name.
+        made_of : callable
+            Is given ``arrays`` and ``rest``, and raises a ValueError if they do not belong here.
+        again : str
+            What happens if the file is damaged, for the warning.
+        """
+        path = self.directory / name
+        if not path.exists():
+            return None
+        try:
+            arrays = read_arrays(path)
+            try:
+                rest = json.loads(str(arrays.pop("rest")))
+                place = rest.pop("place", None)  # files of before do not have it
+                if place not in (None, self._place(name)):
+                    raise ValueError(f"it is {place['name']} of this or another run")
+                return made_of(arrays, rest)
+            except (ValueError, KeyError, TypeError, IndexError) as error:
+                raise DamagedFileError(path, error) from error
+        except DamagedFileError as error:
+            warnings.warn(f"{error}; {again}.", UserWarning, stacklevel=3)
+            return None
+
+    def _place(self, name: str) -> dict[str, str]:
+        return {"name": name, "run": self._digest}
 
 
 def _differences(there: Any, here: Any, name: str = "") -> Any:

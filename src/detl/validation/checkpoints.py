@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-import warnings
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
-from detl.storage.run_directory import DAMAGED, RunDirectory
+from detl.storage.run_directory import RunDirectory
 from detl.validation.results import FoldResult
 
 # How the folders begin that workers read from. What else is in the directory is the user's.
 WORK = "detl-work-"
+# Of the folds that are to be trained, by number: rows that are trained on, tested, and the seed.
+Plan = dict[int, tuple[np.ndarray, np.ndarray, int]]
 
 
 class FoldStore(RunDirectory):
@@ -24,31 +24,51 @@ class FoldStore(RunDirectory):
 
     def __init__(self, directory: str | Path, run: Mapping[str, Any]) -> None:
         super().__init__(directory, run, files="fold_*.npz")
+
+    def __enter__(self) -> Self:
+        super().__enter__()
         for left in self.directory.glob(f"{WORK}*"):  # by a run that was killed
             shutil.rmtree(left, ignore_errors=True)
+        return self
 
-    def load(self) -> dict[int, FoldResult]:
-        """Return the finished folds by number; a damaged file is warned of and left out."""
-        found = {}
-        for path in sorted(self.directory.glob(self.files)):
-            try:
-                with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-                    arrays = {name: file[name] for name in ("train", "test", "probabilities")}
-                    fold = FoldResult(**arrays, **json.loads(str(file["rest"])))
-                number = int(path.stem.removeprefix("fold_"))
-            except DAMAGED as error:
-                warnings.warn(
-                    f"{path} is damaged ({error}); its fold is computed again.",
-                    UserWarning,
-                    stacklevel=3,
-                )
-                continue
-            found[number] = fold
-        return found
+    def load(self, plan: Plan, n_classes: int) -> dict[int, FoldResult]:
+        """Return the finished folds of the plan; a file that is none of them is warned of."""
+        folds = {number: self._load(number, *fold, n_classes) for number, fold in plan.items()}
+        return {number: fold for number, fold in folds.items() if fold is not None}
+
+    def _load(
+        self, number: int, train: np.ndarray, test: np.ndarray, seed: int, n_classes: int
+    ) -> FoldResult | None:
+        def made_of(arrays: dict[str, Any], rest: dict[str, Any]) -> FoldResult:
+            fold = FoldResult(**arrays, **rest)
+            _check_planned(fold, train, test, seed, n_classes)
+            return fold
+
+        return self.read(_file(number), made_of, again="its fold is computed again")
 
     def save(self, number: int, fold: FoldResult) -> None:
         """Write one finished fold; a full disk is warned of."""
         rest = {k: v for k, v in asdict(fold).items() if not isinstance(v, np.ndarray)}
         arrays = {name: getattr(fold, name) for name in ("train", "test", "probabilities")}
-        arrays["rest"] = np.array(json.dumps(rest))
-        self.write(f"fold_{number:03d}.npz", arrays, lost=f"fold {number} has to be")
+        self.write(_file(number), arrays, rest, lost=f"fold {number} has to be")
+
+
+def _file(number: int) -> str:
+    return f"fold_{number:03d}.npz"
+
+
+def _check_planned(
+    fold: FoldResult, train: np.ndarray, test: np.ndarray, seed: int, n_classes: int
+) -> None:
+    """Refuse a fold of other rows, another seed, or without a probability for each class."""
+    if not (np.array_equal(fold.train, train) and np.array_equal(fold.test, test)):
+        raise ValueError("it is of other rows")
+    if fold.seed != seed:
+        raise ValueError(f"it is of seed {fold.seed}, not {seed}")
+    if fold.probabilities.shape != (len(test), n_classes):
+        raise ValueError(
+            f"probabilities of shape {fold.probabilities.shape} for {len(test)} images of "
+            f"{n_classes} classes"
+        )
+    if not np.isfinite(fold.probabilities).all():
+        raise ValueError("probabilities that are no numbers")

@@ -8,7 +8,7 @@ import time
 import warnings
 from collections.abc import Iterator, Mapping
 from concurrent.futures import BrokenExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -28,7 +28,7 @@ from detl.seeds import integer_seed, seed_sequence
 from detl.storage.digests import array_digest, names_digest
 from detl.storage.run_directory import check_repeatable, versions
 from detl.transfer.classifier import DomainExtensionTransfer
-from detl.validation.checkpoints import WORK, FoldStore
+from detl.validation.checkpoints import WORK, FoldStore, Plan
 from detl.validation.estimators import (
     check_classifier,
     check_decisions,
@@ -299,37 +299,22 @@ def train_folds(
         "fold_seeds": seeds,
         "interval_seed": prepared.interval_seed,
     }
-    store = None
+    plan = {number: (*of_fold, seeds[number]) for number, of_fold in enumerate(indices)}
     finished: dict[int, FoldResult] = {}
+    seconds = {"features": 0.0}
+    store = None
     if checkpoint_dir is not None:
         store = FoldStore(checkpoint_dir, {**settings, "versions": versions()})
-        finished = store.load()
-
-    open_folds = [number for number in range(len(indices)) if number not in finished]
-    seconds = {"features": 0.0}
-    if open_folds:
-        training.prepare(verbose=verbose)
-        seconds["features"] = time.perf_counter() - started
-        plan = {number: (*indices[number], seeds[number]) for number in open_folds}
-        errors = {}
-        with progress_bar(
-            len(open_folds) * training.steps,
-            verbose=verbose,
-            description="folds",
-            unit=training.unit,
-        ) as bar:
-            for number, outcome in training.outcomes(plan, bar):
-                if isinstance(outcome, Exception):
-                    errors[number] = outcome
-                    continue
-                finished[number] = outcome
-                if store is not None:
-                    store.save(number, outcome)
-                bar.set_postfix_str(
-                    f"accuracy {_accuracy_so_far(finished, targets):.3f} in {len(finished)} folds"
-                )
-        if errors:
-            raise FoldError(errors, finished) from errors[min(errors)]
+    with store or nullcontext():
+        if store is not None:
+            finished = store.load(plan, len(classes))
+        plan = {number: of_fold for number, of_fold in plan.items() if number not in finished}
+        if plan:
+            if store is not None:
+                store.check_writable()
+            training.prepare(verbose=verbose)
+            seconds["features"] = time.perf_counter() - started
+            finished = _train_open_folds(training, plan, finished, targets, store, verbose=verbose)
     seconds["total"] = time.perf_counter() - started
     return CrossValidationResult(
         classes=classes,
@@ -341,6 +326,34 @@ def train_folds(
         versions=versions(),
         seconds=seconds,
     )
+
+
+def _train_open_folds(
+    training: _Training,
+    plan: Plan,
+    finished: Mapping[int, FoldResult],
+    targets: np.ndarray,
+    store: FoldStore | None,
+    *,
+    verbose: int,
+) -> dict[int, FoldResult]:
+    """Return the finished folds and those of the plan, each of which is written at once."""
+    found, errors = dict(finished), {}
+    n_steps = len(plan) * training.steps
+    with progress_bar(n_steps, verbose=verbose, description="folds", unit=training.unit) as bar:
+        for number, outcome in training.outcomes(plan, bar):
+            if isinstance(outcome, Exception):
+                errors[number] = outcome
+                continue
+            found[number] = outcome
+            if store is not None:
+                store.save(number, outcome)
+            bar.set_postfix_str(
+                f"accuracy {_accuracy_so_far(found, targets):.3f} in {len(found)} folds"
+            )
+    if errors:
+        raise FoldError(errors, found) from errors[min(errors)]
+    return found
 
 
 def _indices(
@@ -428,7 +441,6 @@ def _device() -> str:
 # ------------------------------------------------------------------------------- the training
 
 Outcome = tuple[int, "FoldResult | Exception"]
-Plan = dict[int, tuple[np.ndarray, np.ndarray, int]]
 
 
 class _Training(Protocol):
