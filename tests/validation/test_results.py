@@ -215,8 +215,11 @@ def test_names_in_other_alphabets_come_back(make_result, tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"accuracy 0.9", "result.json is not JSON; expected what CrossValidationResult.save wri"),
-        (b"\x89PNG\xff", "result.json is not JSON"),
+        (
+            b"accuracy 0.9",
+            r"result.json is damaged \(.*\); expected what CrossValidationResult.save writes",
+        ),
+        (b"\x89PNG\xff", "result.json is damaged"),
         (b"[1, 2]", "result.json has a list; expected what CrossValidationResult.save writes"),
         (b"{}", "The record has no audit, classes, folds, groups, labels, seconds, settings, ver"),
     ],

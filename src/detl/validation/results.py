@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -15,6 +14,8 @@ from sklearn.metrics import confusion_matrix
 
 from detl import folds, metrics
 from detl.metrics.intervals import FEW_UNITS
+from detl.storage.reading import read_json
+from detl.storage.writing import write_json
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -369,26 +370,23 @@ class CrossValidationResult:
     def save(self, path: str | Path) -> Path:
         """Write the result to a JSON file, and return its path."""
         path = Path(path)
-        text = json.dumps(self.to_dict(), allow_nan=False)
+        record = self.to_dict()  # before a folder is made: not every label can be written
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f"{path.name}.part")  # a killed save leaves the old file whole
-        part.write_text(text, encoding="utf-8")
-        return part.replace(path)
+        return write_json(path, record)
 
     @classmethod
     def load(cls, path: str | Path) -> CrossValidationResult:
-        """Read the result that :meth:`save` wrote."""
-        try:
-            record = json.loads(Path(path).read_text(encoding="utf-8"))
-        except (UnicodeDecodeError, json.JSONDecodeError) as error:
-            raise ValueError(
-                f"{path} is not JSON; expected what CrossValidationResult.save writes."
-            ) from error
+        """Read the result that :meth:`save` wrote.
+
+        Raises
+        ------
+        ValueError
+            If the file is anything else, or was changed since.
+        """
+        expected = "expected what CrossValidationResult.save writes."
+        record = read_json(Path(path), remedy=expected)
         if not isinstance(record, dict):
-            raise ValueError(
-                f"{path} has a {type(record).__name__}; expected what CrossValidationResult.save "
-                "writes."
-            )
+            raise ValueError(f"{path} has a {type(record).__name__}; {expected}")
         return cls.from_dict(record)
 
     # -------------------------------------------------------------------------- the table
