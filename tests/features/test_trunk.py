@@ -136,7 +136,9 @@ def test_a_disk_too_small_for_the_features_is_said_beforehand(
 ):
     usage = namedtuple("usage", "total used free")(2**30, 2**30 - 900, 900)
     monkeypatch.setattr(store.shutil, "disk_usage", lambda folder: usage)
-    with pytest.raises(OSError, match=r"features of 11 images need .* GiB free; set TMPDIR"):
+    with pytest.raises(
+        OSError, match=r"features of 11 images need 4\.8 kB, but .* has 900 bytes free; set"
+    ):
         features.extract(trunk, images)
     assert list(small_memory.iterdir()) == []
 
@@ -267,13 +269,18 @@ def test_features_known_in_memory_or_in_another_folder_are_written_too(counted, 
     assert counted.runs == 1
 
 
-def test_a_broken_file_is_named(counted, images, tmp_path):
-    known(counted, images, cache_dir=tmp_path)
-    (path,) = tmp_path.glob("*.features.npy")
+def test_a_damaged_file_is_warned_of_and_its_features_are_computed_again(counted, images, tmp_path):
+    whole = np.array(known(counted, images, cache_dir=tmp_path))
+    (path,) = tmp_path.iterdir()
     path.write_bytes(path.read_bytes()[:200])
     features.clear_cache()
-    with pytest.raises(ValueError, match=r"features.npy cannot be read as .* delete it and go on"):
-        known(counted, images, cache_dir=tmp_path)
+    with pytest.warns(UserWarning, match=r"features.npy is damaged .* are computed again"):
+        again = known(counted, images, cache_dir=tmp_path)
+    np.testing.assert_array_equal(again, whole)
+    assert counted.runs == 2
+    features.clear_cache()
+    known(counted, images, cache_dir=tmp_path)
+    assert counted.runs == 2
 
 
 # ------------------------------------------------------------------------------------ views

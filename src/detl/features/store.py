@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
+from detl.storage.damage import DamagedFileError
+from detl.storage.reading import check_seal
+from detl.storage.seals import seal
+from detl.storage.writing import readable_size, remove_unfinished, write_whole
+
+_SUFFIX = ".features.npy"
+_NAME_BYTES = 16  # of what an image is known by
+_A_DAY = 24 * 3600.0
 _AT_A_TIME = 256  # rows that are copied: a memory map is never read whole
 _MOST_CHUNKS = 64
 
@@ -45,16 +56,16 @@ def allocate(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
         free = shutil.disk_usage(folder).free
         if size > free:
             raise OSError(
-                f"The features of {shape[0]} images need {size / 1024**3:.1f} GiB, but "
-                f"{tempfile.gettempdir()} has {free / 1024**3:.1f} GiB free; set TMPDIR to a "
-                "larger folder, use smaller images, or train from a later layer (trainable_from)."
+                f"The features of {shape[0]} images need {readable_size(size)}, but "
+                f"{tempfile.gettempdir()} has {readable_size(free)} free; set TMPDIR to a larger "
+                "folder, use smaller images, or train from a later layer (trainable_from)."
             )
         return np.lib.format.open_memmap(
             Path(folder) / "features.npy", mode="w+", dtype=dtype, shape=shape
         )
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(kw_only=True, eq=False)
 class _Chunk:
     """Features that were computed together."""
 
@@ -62,6 +73,7 @@ class _Chunk:
     names: dict[bytes, int]  # of the images' contents: row
     rows: np.ndarray
     path: Path | None = None
+    checked: bool = True  # against the checksum of its file
 
     @property
     def bytes_in_memory(self) -> int:
@@ -97,17 +109,20 @@ class FeatureStore:
     def add(
         self, trunk: str, names: Sequence[bytes], rows: np.ndarray, folder: Path | None
     ) -> None:
-        """Keep features, in a folder too where one is given.
-
-        Raises
-        ------
-        OSError
-            If they cannot be written there.
-        """
+        """Keep features, in a folder too where one is given; what it cannot take is warned of."""
         path = None
         if folder is not None:
-            path = _write(folder, trunk, names, rows)
-            rows = np.load(path, mmap_mode="r")
+            try:
+                path = _write(folder, trunk, names, rows)
+                rows = np.load(path, mmap_mode="r")
+            except OSError as error:
+                warnings.warn(
+                    f"The features of {len(names)} images could not be written to "
+                    f"cache_dir={str(folder)!r} ({error.strerror or error}); this process keeps "
+                    "them, and later ones compute them again.",
+                    RuntimeWarning,
+                    stacklevel=3,
+                )
         numbered = {name: row for row, name in enumerate(names)}
         self._chunks.append(_Chunk(trunk=trunk, names=numbered, rows=rows, path=path))
 
@@ -139,29 +154,25 @@ class FeatureStore:
         ):
             del self._chunks[0]
 
-    def read(self, folder: Path, trunk: str) -> None:
+    def read(self, folder: Path, trunk: str, names: Sequence[bytes]) -> None:
         """Take up the features that earlier runs have written into a folder.
 
-        Raises
-        ------
-        ValueError
-            If a file is none of those, or broken.
+        What is damaged is warned of and removed. The checksum of a file is looked at when one of
+        its images is first asked for.
         """
         known = {chunk.path for chunk in self._chunks}
-        for path in sorted(folder.glob(f"{trunk[:32]}-*.features.npy")):
-            if path in known:
+        for path in sorted(folder.glob(f"{trunk[:32]}-*{_SUFFIX}")):
+            if path not in known:
+                with _removed_if_damaged(path):
+                    self._chunks.append(_read(path, trunk))
+        for chunk in list(self._chunks):
+            if chunk.path is None or chunk.checked or chunk.names.keys().isdisjoint(names):
                 continue
-            try:
-                rows = np.load(path, mmap_mode="r")
-                names = [bytes(name) for name in np.load(_names_beside(path))]
-                if len(rows) != len(names):
-                    raise ValueError(f"{len(rows)} features for {len(names)} images")
-            except (OSError, ValueError, EOFError) as error:
-                raise ValueError(
-                    f"{path} cannot be read as features ({error}); delete it and go on."
-                ) from error
-            numbered = {name: row for row, name in enumerate(names)}
-            self._chunks.append(_Chunk(trunk=trunk, names=numbered, rows=rows, path=path))
+            self._chunks.remove(chunk)
+            with _removed_if_damaged(chunk.path):
+                check_seal(chunk.path)
+                chunk.checked = True
+                self._chunks.append(chunk)
 
     def clear(self) -> None:
         """Forget everything; files stay."""
@@ -169,17 +180,44 @@ class FeatureStore:
 
 
 def _write(folder: Path, trunk: str, names: Sequence[bytes], rows: np.ndarray) -> Path:
-    """Write features so that no broken file is left where the process ends meanwhile."""
-    folder.mkdir(parents=True, exist_ok=True)
-    content = hashlib.sha256(b"".join(names)).hexdigest()[:16]
-    path = folder / f"{trunk[:32]}-{content}.features.npy"
-    np.save(_names_beside(path), np.array([list(name) for name in names], dtype="uint8"))
-    partial = path.with_suffix(".partial")
-    with partial.open("wb") as file:
+    """Write features: a ``.npy`` file, with the images' names, the trunk and a seal at its end."""
+
+    def write(file: IO[bytes]) -> None:
         np.save(file, rows)
-    partial.replace(path)
-    return path
+        file.write(b"".join(names) + trunk.encode())
+        seal(file)
+
+    folder.mkdir(parents=True, exist_ok=True)
+    remove_unfinished(folder, untouched_for=_A_DAY)
+    content = hashlib.sha256(b"".join(names)).hexdigest()[:16]
+    return write_whole(folder / f"{trunk[:32]}-{content}{_SUFFIX}", write)
 
 
-def _names_beside(path: Path) -> Path:
-    return path.with_name(path.name.replace(".features.npy", ".names.npy"))
+def _read(path: Path, trunk: str) -> _Chunk:
+    """Return what :func:`_write` wrote; its checksum is still to be looked at."""
+    try:
+        rows = np.load(path, mmap_mode="r")
+        with path.open("rb") as file:
+            file.seek(rows.offset + rows.nbytes)
+            names, of_trunk = file.read(_NAME_BYTES * len(rows)), file.read(len(trunk))
+        if of_trunk != trunk.encode():
+            raise ValueError("it has no checksum, as an earlier version left it, or another trunk")
+    except (OSError, ValueError, EOFError, AttributeError, TypeError) as error:
+        raise DamagedFileError(path, error) from error
+    starts = range(0, len(names), _NAME_BYTES)
+    numbered = {names[start : start + _NAME_BYTES]: row for row, start in enumerate(starts)}
+    return _Chunk(trunk=trunk, names=numbered, rows=rows, path=path, checked=False)
+
+
+@contextlib.contextmanager
+def _removed_if_damaged(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except DamagedFileError as error:
+        warnings.warn(
+            f"{error}; it is removed, and its features are computed again.",
+            UserWarning,
+            stacklevel=5,
+        )
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)

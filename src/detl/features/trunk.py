@@ -133,15 +133,13 @@ def known_or_extracted(
     Raises
     ------
     OSError
-        If there is no room for the features.
-    ValueError
-        If a file in ``cache_dir`` is broken.
+        If there is no room for the features, neither in memory nor in a temporary file.
     """
     digests = _digests(images)
     names = views.names(digests)
     with _lock:
         if cache_dir is not None:
-            _store.read(cache_dir, key)
+            _store.read(cache_dir, key, names)
         missing = _store.missing(key, names)
         if missing:
             rows = _extract_places(trunk, images, missing, digests, views, verbose=verbose)

@@ -59,6 +59,8 @@ class Work:
         """
         import numpy as np
 
+        from detl.storage.writing import readable_size
+
         try:
             pickled = pickle.dumps((transfer, classes))
         except Exception as error:
@@ -72,8 +74,8 @@ class Work:
             np.save(self.folder / "features.npy", features)
         except OSError as error:
             raise OSError(
-                f"The features ({features.nbytes / 1024**3:.1f} GiB) that workers share could not "
-                f"be written to {self.folder} ({error.strerror or error}); make room there, choose "
+                f"The features ({readable_size(features.nbytes)}) that workers share could not be "
+                f"written to {self.folder} ({error.strerror or error}); make room there, choose "
                 "another checkpoint_dir (or TMPDIR, without one), or use n_jobs=1."
             ) from error
 
