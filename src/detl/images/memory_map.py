@@ -1,8 +1,9 @@
 """Images in a ``.npy`` file, written row by row: a run that was killed goes on where it stopped.
 
 While ``images.npy`` is written it is called ``images.npy.partial``. Beside it, ``images.npy.files``
-lists what was read: the settings in the first line, then a line per file, in order. Pixels reach
-the disk before the lines that vouch for them, so what the lines say is there.
+lists what was read: the settings in the first line, then a line per file, in order, with a checksum
+of its pixels and one of the line. Pixels reach the disk before the lines that vouch for them, so
+what the lines say is there.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import math
 import os
 import shutil
 import time
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from io import BytesIO
@@ -21,10 +23,10 @@ from typing import IO, Any, NoReturn
 
 import numpy as np
 
-try:
-    import fcntl
-except ImportError:  # not POSIX: there is no lock
-    fcntl = None  # type: ignore[assignment]
+from detl.images.checked_rows import CheckedRows
+from detl.storage.damage import DamagedFileError
+from detl.storage.locks import Lock
+from detl.storage.writing import open_unlinked, readable_size, write_whole
 
 _FORMAT = 2  # to be raised when the same files would give other pixels
 _SECONDS_BETWEEN_SAVES = 1.0  # what a killed run loses at most
@@ -64,15 +66,28 @@ class _Names:
         return self.finished.with_name(f"{self.finished.name}.files")
 
 
-_Known = list[tuple[_Source, Outcome]]
+@dataclass(frozen=True, kw_only=True)
+class _Line:
+    """What the list says of a file."""
+
+    source: _Source
+    outcome: Outcome
+    checksum: int | None  # of its pixels; None where there are none, and in lists of before
+
+    def text(self) -> str:
+        source, outcome = self.source, self.outcome
+        said = [source.path, source.bytes, source.changed, outcome.brightest, outcome.reason]
+        text = json.dumps([*said, self.checksum])[:-1]
+        return f"{text}, {zlib.crc32(text.encode())}]\n"
 
 
 class FinishedImages:
     """A file that an earlier run has completed; ``outcomes`` is what became of each source."""
 
-    def __init__(self, path: Path, outcomes: list[Outcome]) -> None:
+    def __init__(self, path: Path, known: list[_Line]) -> None:
         self._path = path
-        self.outcomes = outcomes
+        self.outcomes = [line.outcome for line in known]
+        self._checksums = [line.checksum for line in known if line.outcome.reason is None]
 
     def add(self, pixels: np.ndarray | None, outcome: Outcome) -> NoReturn:
         """Refuse: there is no place left."""
@@ -80,41 +95,51 @@ class FinishedImages:
 
     def finish(self) -> np.ndarray:
         """Return the images as a memory map that is not to be written to."""
-        return np.load(self._path, mmap_mode="r")
+        if None in self._checksums:  # written by an earlier version
+            return np.load(self._path, mmap_mode="r")
+        return CheckedRows.open(self._path, np.array(self._checksums, "uint32"))
 
     def close(self) -> None:
         """Do nothing: no file is open."""
 
 
 class PartialImages:
-    """A file that is being written; ``outcomes`` is what became of the sources until now."""
+    """A file that is being written; ``outcomes`` is what became of the sources until now.
+
+    ``lock`` is held already, and released at the end. The rows of the ``known`` lines are kept,
+    and what follows them is cut off.
+    """
 
     def __init__(
-        self, names: _Names, shape: tuple[int, ...], settings: Any, sources: list[_Source]
+        self,
+        names: _Names,
+        lock: Lock,
+        shape: tuple[int, ...],
+        settings: Any,
+        sources: list[_Source],
+        known: list[_Line],
     ) -> None:
-        self.outcomes: list[Outcome] = []
-        self._names, self._shape, self._sources = names, shape, sources
+        self.outcomes = [line.outcome for line in known]
+        self._names, self._lock, self._shape, self._sources = names, lock, shape, sources
         self._unsaved: list[str] = []
         self._saved_at = time.monotonic()
-        self._file = _open_alone(names)
-        self._settings = settings
-
-    def go_on_after(self, outcomes: list[Outcome]) -> None:
-        """Keep the rows of these outcomes, of the first sources, and cut off what follows."""
-        self.outcomes = outcomes
-        lines = [json.dumps(self._settings), *map(_line, self._sources, outcomes)]
-        with self._names.list.open("w", encoding="utf-8") as file:
-            file.write("".join(f"{line}\n" for line in lines))
-            _sync(file)
-        self._file.write(_header(len(self._sources), self._shape))
-        self._file.truncate(_size(outcomes, self._shape))
+        lines = [f"{json.dumps(settings)}\n", *(line.text() for line in known)]
+        write_whole(names.list, lambda file: file.write("".join(lines).encode()))
+        self._file = open_unlinked(names.partial, os.O_CREAT)
+        self._file.write(_header(len(sources), shape))
+        self._file.truncate(_size(self.outcomes, shape))
         self._file.seek(0, os.SEEK_END)
 
     def add(self, pixels: np.ndarray | None, outcome: Outcome) -> None:
         """Append what became of the next source."""
+        checksum = None
         if pixels is not None:
-            self._file.write(pixels.tobytes())
-        self._unsaved.append(_line(self._sources[len(self.outcomes)], outcome))
+            content = pixels.tobytes()
+            checksum = zlib.crc32(content)
+            self._file.write(content)
+        source = self._sources[len(self.outcomes)]
+        line = _Line(source=source, outcome=outcome, checksum=checksum)
+        self._unsaved.append(line.text())
         self.outcomes.append(outcome)
         if time.monotonic() - self._saved_at > _SECONDS_BETWEEN_SAVES:
             self._save()
@@ -127,18 +152,23 @@ class PartialImages:
         _sync(self._file)
         self._file.close()
         self._names.partial.replace(self._names.finished)
+        self._lock.release()
         return np.load(self._names.finished, mmap_mode="r")
 
     def close(self) -> None:
         """Keep what is there for another run."""
-        if not self._file.closed:
-            self._save()
+        try:
+            if not self._file.closed:
+                self._save()
+        finally:
             self._file.close()
+            self._lock.release()
 
     def _save(self) -> None:
         _sync(self._file)
-        with self._names.list.open("a", encoding="utf-8") as file:
-            file.write("".join(f"{line}\n" for line in self._unsaved))
+        with open_unlinked(self._names.list) as file:
+            file.seek(0, os.SEEK_END)
+            file.write("".join(self._unsaved).encode())
             _sync(file)
         self._unsaved = []
         self._saved_at = time.monotonic()
@@ -170,33 +200,42 @@ def open_images(
     Raises
     ------
     ValueError
-        If the file was read from other files or with other settings, or is none of ours; if
-        another process is writing it.
+        If the file was read from other files or with other settings, is damaged or none of ours,
+        or another process is writing it.
     OSError
         If the images would not fit on the disk.
     """
     names = _Names(finished=path)
     settings = {"format": _FORMAT, **settings}
     sources = [_look_at(file) for file in paths]
-    known = _read_list(names, settings)
-    n_valid = _count_valid(known, sources, is_readable)
     if path.exists():
+        known = _read_list(names, settings)
+        n_valid = _count_valid(known, sources, is_readable)
         _check_finished(path, shape, known, sources, n_valid)
-        return FinishedImages(path, [outcome for _, outcome in known])
+        return FinishedImages(path, known)
     path.parent.mkdir(parents=True, exist_ok=True)
-    outcomes = _those_on_disk([outcome for _, outcome in known[:n_valid]], names, shape)
-    _check_room(path, len(paths) - len(outcomes), shape)
-    if len(outcomes) < len(known):
-        _logger.warning(
-            "%s is unfinished, and of the %d files that were read for it, those from %s on are "
-            "not as they were: they are read again.",
-            path,
-            len(known),
-            known[len(outcomes)][0].path,
-        )
-    images = PartialImages(names, shape, settings, sources)
-    images.go_on_after(outcomes)
-    return images
+    lock = Lock(path.with_name(f"{path.name}.lock"), f"memory_map={str(path)!r}")
+    lock.acquire()
+    try:
+        if path.exists():  # another process has finished it meanwhile
+            lock.release()
+            return open_images(path, paths, shape=shape, settings=settings, is_readable=is_readable)
+        known = _read_list(names, settings)
+        kept = known[: _count_valid(known, sources, is_readable)]
+        kept = kept[: _count_whole(kept, names, shape)]
+        _check_room(path, len(paths) - len(kept), shape)
+        if len(kept) < len(known):
+            _logger.warning(
+                "%s is unfinished, and of the %d files that were read for it, those from %s on are "
+                "not as they were: they are read again.",
+                path,
+                len(known),
+                known[len(kept)].source.path,
+            )
+        return PartialImages(names, lock, shape, settings, sources, kept)
+    except BaseException:
+        lock.release()
+        raise
 
 
 def _look_at(path: Path) -> _Source:
@@ -207,26 +246,7 @@ def _look_at(path: Path) -> _Source:
     return _Source(path=str(path), bytes=found.st_size, changed=found.st_mtime_ns)
 
 
-def _open_alone(names: _Names) -> IO[bytes]:
-    """Open the partial file, unless another process has."""
-    names.partial.touch()
-    file = names.partial.open("r+b")
-    try:
-        if fcntl is not None:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        is_ours = not names.finished.exists()
-    except BlockingIOError:
-        is_ours = False
-    if not is_ours:
-        file.close()
-        raise ValueError(
-            f"{names.finished} is being written by another process; wait until it has ended, or "
-            "name another file."
-        )
-    return file
-
-
-def _read_list(names: _Names, settings: dict[str, Any]) -> _Known:
+def _read_list(names: _Names, settings: dict[str, Any]) -> list[_Line]:
     """Return what earlier runs have read, and refuse it if they read otherwise."""
     there = names.finished if names.finished.exists() else names.partial
     if there == names.finished and not names.list.exists():
@@ -236,86 +256,94 @@ def _read_list(names: _Names, settings: dict[str, Any]) -> _Known:
         )
     if not there.exists() or not names.list.exists():
         return []
-    # What follows the last end of a line was cut off.
-    lines = names.list.read_text(encoding="utf-8").split("\n")[:-1]
-    if not lines:
-        return []
-    before = json.loads(lines[0])
-    if before != settings:
+    try:
+        # What follows the last end of a line was cut off.
+        first, *lines = names.list.read_text(encoding="utf-8").split("\n")[:-1] or ["{}"]
+        before, known = dict(json.loads(first)), [_parse(line) for line in lines]
+    except (ValueError, TypeError) as error:
+        remedy = f"delete it and {there.name} to read the images anew."
+        raise DamagedFileError(names.list, error, remedy) from error
+    if before not in ({}, settings):
         ours = ", ".join(f"{key}={value}" for key, value in settings.items())
         theirs = ", ".join(f"{key}={value}" for key, value in before.items())
         raise ValueError(
             f"{there} was read with {theirs}, and is wanted with {ours}; name another file, or "
             "delete this one to read the images anew."
         )
-    return [_parse(line) for line in lines[1:]]
+    return known
 
 
-def _line(source: _Source, outcome: Outcome) -> str:
-    return json.dumps(
-        [source.path, source.bytes, source.changed, outcome.brightest, outcome.reason]
+def _parse(text: str) -> _Line:
+    path, size, changed, brightest, reason, *checksums = json.loads(text)
+    line = _Line(
+        source=_Source(path=path, bytes=size, changed=changed),
+        outcome=Outcome(brightest=brightest, reason=reason),
+        checksum=checksums[0] if checksums else None,
     )
+    if checksums and line.text() != f"{text}\n":
+        raise ValueError(f"the line of {path} does not match its checksum")
+    return line
 
 
-def _parse(line: str) -> tuple[_Source, Outcome]:
-    path, size, changed, brightest, reason = json.loads(line)
-    return (
-        _Source(path=path, bytes=size, changed=changed),
-        Outcome(brightest=brightest, reason=reason),
-    )
-
-
-def _count_valid(known: _Known, sources: list[_Source], is_readable: Callable[[Path], bool]) -> int:
+def _count_valid(
+    known: list[_Line], sources: list[_Source], is_readable: Callable[[Path], bool]
+) -> int:
     """Return how many of the first sources are as they were."""
-    for row, ((source, outcome), now) in enumerate(zip(known, sources)):
-        if source != now or (outcome.reason is not None and is_readable(Path(now.path))):
+    for row, (line, now) in enumerate(zip(known, sources)):
+        was_broken = line.outcome.reason is not None
+        if line.source != now or (was_broken and is_readable(Path(now.path))):
             return row
     return min(len(known), len(sources))
 
 
 def _check_finished(
-    path: Path, shape: tuple[int, ...], known: _Known, sources: list[_Source], n_valid: int
+    path: Path, shape: tuple[int, ...], known: list[_Line], sources: list[_Source], n_valid: int
 ) -> None:
     if n_valid < max(len(known), len(sources)):
         if len(known) != len(sources):
             what = f"from {len(known)} files, and is wanted from {len(sources)}"
-        elif known[n_valid][0].path != sources[n_valid].path:
-            what = f"from {known[n_valid][0].path} where {sources[n_valid].path} is wanted"
+        elif known[n_valid].source.path != sources[n_valid].path:
+            what = f"from {known[n_valid].source.path} where {sources[n_valid].path} is wanted"
         else:
             what = f"before {sources[n_valid].path} was changed"
         raise ValueError(
             f"{path} was read {what}; name another file, or delete this one to read the images "
             "anew."
         )
-    outcomes = [outcome for _, outcome in known]
+    outcomes = [line.outcome for line in known]
     header = _header(_n_rows(outcomes), shape)
     with path.open("rb") as file:
         is_whole = file.read(len(header)) == header and path.stat().st_size == _size(
             outcomes, shape
         )
     if not is_whole:
-        raise ValueError(
-            f"{path} is not what was written there; delete it to read the images anew."
+        raise DamagedFileError(
+            path, "it is not what was written there", "delete it to read the images anew."
         )
 
 
-def _those_on_disk(outcomes: list[Outcome], names: _Names, shape: tuple[int, ...]) -> list[Outcome]:
-    """Leave out the outcomes whose pixels are gone: somebody has shortened the file."""
-    size = names.partial.stat().st_size if names.partial.exists() else 0
-    n_rows = (size - len(_header(0, shape))) // math.prod(shape)
-    for place, outcome in enumerate(outcomes):
-        n_rows -= outcome.reason is None
-        if n_rows < 0:
-            return outcomes[:place]
-    return outcomes
+def _count_whole(known: list[_Line], names: _Names, shape: tuple[int, ...]) -> int:
+    """Return how many of the first lines have the pixels that they vouch for."""
+    if not known or not names.partial.exists():
+        return 0
+    n_bytes = math.prod(shape)
+    with open_unlinked(names.partial) as file:
+        file.seek(len(_header(0, shape)))
+        for place, line in enumerate(known):
+            if line.outcome.reason is not None:
+                continue
+            content = file.read(n_bytes)
+            if len(content) < n_bytes or line.checksum not in (None, zlib.crc32(content)):
+                return place
+    return len(known)
 
 
 def _check_room(path: Path, n_images: int, shape: tuple[int, ...]) -> None:
     needed, free = n_images * math.prod(shape), shutil.disk_usage(path.parent).free
     if needed > free:  # said before hours of reading, not after
         raise OSError(
-            f"{n_images} images need {needed / 1024**3:.1f} GiB, but {path.parent} has "
-            f"{free / 1024**3:.1f} GiB free; use smaller images or another disk."
+            f"{n_images} images need {readable_size(needed)}, but {path.parent} has "
+            f"{readable_size(free)} free; use smaller images or another disk."
         )
 
 
