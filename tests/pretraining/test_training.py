@@ -799,6 +799,7 @@ def test_files_are_written_and_read_without_moving_the_global_seed(tiny_source, 
     assert random.random() == random.Random(5).random()
 
 
+@keras.saving.register_keras_serializable("detl_tests")
 class FullDisk(layers.Layer):
     """A layer whose weights cannot be written."""
 

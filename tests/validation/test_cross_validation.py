@@ -57,11 +57,13 @@ class Witness(layers.Layer):
         return batch
 
     def call(self, batch, training=False):
+        import tensorflow as tf
+
+        if tf.executing_eagerly():  # noise, by which a copy is proved
+            return batch
         type(self).traces["training" if training else "inference"] += 1
         if training:
             return batch
-        import tensorflow as tf
-
         seen = tf.numpy_function(self.count, [batch], batch.dtype)
         seen.set_shape(batch.shape)
         return seen

@@ -521,18 +521,17 @@ def test_probabilities_that_are_none_are_refused(images, remembers):
         )
 
 
-def test_a_function_that_cannot_be_pickled_is_known_by_its_code(images):
-    def found(function):
-        classifier = make_pipeline(FunctionTransformer(function), LogisticRegression())
-        result = cross_validate(
-            classifier, images, LABELS, groups=PATIENTS, n_splits=3, random_state=0
-        )
-        return result.settings["transfer"]["functiontransformer__func"]
-
-    first = found(lambda x: x.reshape(len(x), -1))
-    assert first == found(lambda x: x.reshape(len(x), -1))
-    assert first != found(lambda x: x.reshape(len(x), -1) / 255)
-    assert first.startswith("<lambda> ")
+def test_a_function_that_cannot_be_pickled_is_on_record_by_its_name(images):
+    function = FunctionTransformer(lambda x: x.reshape(len(x), -1))
+    result = cross_validate(
+        make_pipeline(function, LogisticRegression()),
+        images,
+        LABELS,
+        groups=PATIENTS,
+        n_splits=3,
+        random_state=0,
+    )
+    assert result.settings["transfer"]["functiontransformer__func"] == "<lambda>"
 
 
 def test_a_function_that_cannot_be_pickled_is_refused_for_checkpoints(images, tmp_path):

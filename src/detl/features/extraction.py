@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -17,9 +16,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from detl.backbones.architectures import exit_of
 from detl.checks import check_count
+from detl.features.identity import trunk_name
 from detl.features.trunk import Views, known_or_extracted
 from detl.networks import copying, graphs
-from detl.networks.digests import graph_digest, weights_digest
 from detl.networks.normalization import fused_layers
 from detl.networks.precision import Precision, dtype_policy
 from detl.pretraining.augmentation import Augmentation
@@ -147,13 +146,13 @@ class FeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Shares
         X = self._check_images(X, network, reset=False)
         lower = keras.Model(graphs.input_structure(network), self._exits(network))
         policy = dtype_policy(self.precision)
-        key = f"{weights_digest(lower)}{graph_digest(lower)}{policy}{self.grid}"
+        cache_dir = None if self.cache_dir is None else Path(self.cache_dir)
         found = known_or_extracted(
             _Averaged(lower, self.grid, policy),
             X,
-            key=hashlib.sha256(key.encode()).hexdigest(),
+            key=trunk_name(lower, settings=f"{policy}{self.grid}", cache_dir=cache_dir),
             views=_PLAIN,
-            cache_dir=None if self.cache_dir is None else Path(self.cache_dir),
+            cache_dir=cache_dir,
             verbose=self.verbose,
         )
         return np.array(found)  # theirs to write to; what is kept is shared

@@ -114,7 +114,7 @@ def known_or_extracted(
     images : numpy.ndarray of shape (n, ...)
         May be a memory map; it is read batch by batch.
     key : str
-        What tells this trunk from all others: a digest of its layers and weights.
+        What tells this trunk from all others, see :func:`detl.features.identity.trunk_name`.
     views : Views
         What is seen of each image.
     cache_dir : path, optional

@@ -11,8 +11,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from detl.networks.code import code_digest, is_library
 from detl.networks.graphs import Tensor, is_graph, layer_of, model_nodes
+from detl.networks.probe import check_copy
 
 
 @contextmanager
@@ -36,7 +36,7 @@ def copy_model(
     seeds: np.random.Generator | None = None,
     replacing: Mapping[type, type] = MappingProxyType({}),
 ) -> keras.Model:
-    """Build a flat copy of a model with weights of its own.
+    """Build a flat copy of a model with weights of its own, and prove it on images of noise.
 
     Models nested in the graph are dissolved into it: a nested model hides its layers from cutting
     and from Grad-CAM.
@@ -57,7 +57,34 @@ def copy_model(
     -------
     keras.Model
         Same inputs, outputs and layer names (a name that occurs twice gets a prefix).
+
+    Raises
+    ------
+    ValueError
+        If a layer does not compute what the original does.
     """
+    copied, copies = _rebuilt(model, dtype_policy, seeds, replacing)
+    if seeds is not None or _is_rounded_otherwise(model, dtype_policy):
+        # With weights or rounding of its own a copy cannot be compared; a plain one is built alike.
+        _, copies = _rebuilt(model, None, None, replacing)
+    check_copy(model, copies)
+    return copied
+
+
+def _is_rounded_otherwise(model: keras.Model, dtype_policy: str | None) -> bool:
+    layers = model._flatten_layers(include_self=False)
+    return dtype_policy is not None and any(
+        layer.dtype_policy.name != dtype_policy for layer in layers
+    )
+
+
+def _rebuilt(
+    model: keras.Model,
+    dtype_policy: str | None,
+    seeds: np.random.Generator | None,
+    replacing: Mapping[type, type],
+) -> tuple[keras.Model, dict[int, Any]]:
+    """Return the copy, and the copy of each layer and operation by the id of its original."""
     copies: dict[int, tuple[Any, Any]] = {}
     # The outer graph keeps its names; what a nested model brings gives way.
     names = {node.operation.name for node in model_nodes(model) if not is_graph(node.operation)}
@@ -120,28 +147,18 @@ def copy_model(
         adapted = hasattr(original, "finalize_state")  # Normalization: statistics of the images
         if isinstance(original, keras.Layer) and (seeds is None or adapted):
             copy.set_weights(original.get_weights())
-        if adapted:
-            copy.finalize_state()  # Keras computes with constants that it made of the old weights
-    return copied
+    finalize_statistics(copied)
+    return copied, {key: copy for key, (_, copy) in copies.items()}
 
 
-def lost_lambda(model: Any, *, safe_mode: bool) -> keras.layers.Lambda | None:
-    """Return a Lambda of the model that Keras would not read back as it is, if there is one.
+def finalize_statistics(model: keras.Model) -> None:
+    """Have layers that were adapted to images compute with the weights that they have now.
 
-    A pickle is read without the safe mode, yet its lambdas then miss the globals that they used,
-    and functions that are not registered are not found.
+    Keras computes with constants that it made of earlier ones.
     """
     for layer in model._flatten_layers():
-        if not isinstance(layer, keras.layers.Lambda):
-            continue
-        try:
-            back = type(layer).from_config(layer.get_config(), safe_mode=safe_mode)
-        except Exception:  # whatever it is, a file would have it too
-            return layer
-        function = layer.function
-        if not is_library(function) and code_digest(function) != code_digest(back.function):
-            return layer
-    return None
+        if hasattr(layer, "finalize_state"):
+            layer.finalize_state()
 
 
 def _single(tensors: list[Tensor]) -> Any:

@@ -37,6 +37,8 @@ from detl.networks.digests import graph_digest, weights_digest
 from detl.networks.heads import with_logits, with_probabilities
 from detl.networks.normalization import fused_layers, with_plain_layers
 from detl.networks.precision import Precision, dtype_policy
+from detl.networks.probe import output_on_noise
+from detl.networks.reading_back import lost_layer
 from detl.pretraining.augmentation import Augmentation
 from detl.pretraining.batches import (
     BatchStream,
@@ -100,11 +102,11 @@ class SourceModel:
             "best_epoch": self.best_epoch,
         }
         text = json.dumps(record)  # before anything is written: not every label can be
-        lost = copying.lost_lambda(self.model, safe_mode=True)
+        lost = lost_layer(self.model, safe_mode=True)
         if lost is not None:
             warnings.warn(
-                f"{path} will not be loaded by load_source: the function of its Lambda layer "
-                f"{lost.name!r} is code, which is not read from files. Use a registered layer "
+                f"{path} will not be loaded by load_source: the code of its {type(lost).__name__} "
+                f"layer {lost.name!r} is not read from files. Use a registered layer "
                 "(keras.saving.register_keras_serializable) in its place.",
                 UserWarning,
                 stacklevel=2,
@@ -174,13 +176,12 @@ def load_source(path: str | Path) -> SourceModel:
 
 def _check_comes_back(model: Any) -> None:
     """Refuse to pickle a model that nobody could read."""
-    lost = copying.lost_lambda(model, safe_mode=False)
+    lost = lost_layer(model, safe_mode=False)
     if lost is not None:
         raise TypeError(
-            f"The function of the Lambda layer {lost.name!r} of {model.name!r} cannot be pickled, "
-            "since it is neither registered with Keras nor a lambda that uses no other name. Use a "
-            "registered layer in its place (keras.saving.register_keras_serializable), or stay in "
-            "one process (n_jobs=1)."
+            f"The {type(lost).__name__} layer {lost.name!r} of {model.name!r} cannot be pickled: "
+            "Keras would not read its code back. Use a registered layer in its place "
+            "(keras.saving.register_keras_serializable), or stay in one process (n_jobs=1)."
         )
 
 
@@ -572,6 +573,7 @@ def _described_run(
             for name, value in settings.items()
         },
         "network": graph_digest(network),
+        "outputs on noise": output_on_noise(network),
         "initial weights": weights_digest(network),
         "images": digest,
         "labels": names_digest(labels),

@@ -24,6 +24,7 @@ from detl.shortcuts.verdicts import (
     verdict_of,
 )
 from detl.storage.digests import array_digest, names_digest
+from detl.storage.run_directory import differences
 from detl.transfer.classifier import DomainExtensionTransfer
 from detl.validation import estimators
 from detl.validation.comparison import compare_results
@@ -232,7 +233,7 @@ def _check_same(transfer: Any, described: dict[str, Any]) -> None:
     """Refuse another classifier than was cross-validated, as far as its parameters tell."""
     if not isinstance(transfer, DomainExtensionTransfer):
         check_classifier(transfer, name="transfer")
-        if estimators.described(transfer) != described:
+        if any(differences(described, estimators.described(transfer))):
             raise ValueError(
                 f"transfer is {transfer!r}, but {described} was cross-validated; give the same "
                 "classifier."

@@ -19,6 +19,7 @@ import numpy as np
 from detl.storage.damage import DamagedFileError
 from detl.storage.locks import Lock
 from detl.storage.reading import read_arrays, read_json
+from detl.storage.rounding import agree, are_rounded
 from detl.storage.writing import remove_unfinished, write_arrays, write_json
 
 _RUN = "run.json"
@@ -124,10 +125,10 @@ class RunDirectory:
             path,
             remedy="nobody can tell what the files beside it belong to, so choose another folder.",
         )
-        differences = list(_differences(there, self._run))
-        if differences:
+        others = list(differences(there, self._run))
+        if others:
             raise ValueError(
-                f"{self._name} belongs to another run: {'; '.join(differences)}. Choose another "
+                f"{self._name} belongs to another run: {'; '.join(others)}. Choose another "
                 "folder, or remove this one."
             )
 
@@ -200,11 +201,14 @@ class RunDirectory:
         return {"name": name, "run": self._digest}
 
 
-def _differences(there: Any, here: Any, name: str = "") -> Any:
+def differences(there: Any, here: Any, name: str = "") -> Any:
     """Yield a phrase for each entry that is not the same."""
-    if isinstance(there, dict) and isinstance(here, dict):
+    if are_rounded(there) and are_rounded(here):
+        if not agree(there, here):
+            yield f"other {name}"
+    elif isinstance(there, dict) and isinstance(here, dict):
         for key in sorted({*there, *here}):
-            yield from _differences(there.get(key), here.get(key), f"{name}.{key}" if name else key)
+            yield from differences(there.get(key), here.get(key), f"{name}.{key}" if name else key)
     elif there != here:
         digests = all(isinstance(value, str) and len(value) == 64 for value in (there, here))
         if digests:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from numbers import Real
 from pathlib import Path
@@ -16,9 +15,9 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from detl.backbones.architectures import entrance_of
 from detl.checks import check_choice, check_classes, check_count, check_labels, check_positive
+from detl.features.identity import trunk_name
 from detl.features.trunk import Views, extract, known_or_extracted, views_of
 from detl.networks import copying, graphs
-from detl.networks.digests import graph_digest, weights_digest
 from detl.networks.heads import with_logits, with_probabilities
 from detl.networks.normalization import fused_layers, with_plain_layers
 from detl.networks.precision import Precision, dtype_policy
@@ -298,8 +297,6 @@ class DomainExtensionTransfer(ClassifierMixin, SharesSource):
 
     def _trunk(self, frozen: keras.Model | None) -> Trunk:
         """Return what runs the frozen layers; without any, the views themselves are features."""
-        key = "" if frozen is None else weights_digest(frozen) + graph_digest(frozen)
-        key = hashlib.sha256(key.encode()).hexdigest()
         cache_dir = None if self.cache_dir is None else Path(self.cache_dir)
         views = Views(
             n_augmented=int(self.augmented_views),
@@ -313,7 +310,7 @@ class DomainExtensionTransfer(ClassifierMixin, SharesSource):
             return known_or_extracted(
                 frozen,
                 images,
-                key=key,
+                key=trunk_name(frozen, cache_dir=cache_dir),
                 views=views,
                 cache_dir=cache_dir,
                 verbose=verbose,

@@ -22,6 +22,7 @@ from detl import folds
 from detl.checks import check_choice, check_classes, check_count, check_images, check_labels
 from detl.networks.digests import graph_digest, weights_digest
 from detl.networks.precision import dtype_policy
+from detl.networks.probe import output_on_noise
 from detl.pretraining.training import load_source
 from detl.progress import progress_bar
 from detl.seeds import integer_seed, seed_sequence
@@ -488,12 +489,14 @@ class _NetworkTraining:
         self.training = self.transfer.training(classes)
         self.extension = self.transfer.extend(len(classes))
         network = self.extension.network
+        below_head = keras.Model(network.input, network.layers[-1].input)
         self.settings = {
             "transfer": described,
             "precision": self.transfer.precision,
             "device": _device(),
             "source": weights_digest(network, but=network.layers[-1]),
             "architecture": graph_digest(network),
+            "outputs on noise": output_on_noise(below_head),
             "views_seed": self.transfer.random_state,
         }
 

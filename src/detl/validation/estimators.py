@@ -19,8 +19,8 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.metadata_routing import MetadataRouter
 
 from detl.networks.classifiers import probabilities_by_class
-from detl.networks.code import code_digest
 from detl.networks.digests import graph_digest, weights_digest
+from detl.networks.probe import output_on_noise
 from detl.pretraining.training import SourceModel, load_source, source_network
 from detl.validation.results import FoldResult
 
@@ -155,10 +155,10 @@ def _consumes_groups(estimator: Any, method: str) -> bool:
 
 
 def check_picklable(classifier: Any, *, name: str) -> None:
-    """Refuse for checkpoints what cannot be pickled: only its code would tell it from another."""
+    """Refuse for checkpoints what cannot be pickled: nothing would tell it from another."""
     for parameter, value in _decisive(classifier):
         try:
-            _in_words(value, by_code=False)
+            _in_words(value, by_name=False)
         except _NOT_PICKLABLE as error:
             raise ValueError(
                 f"{name} has {parameter}={value!r}, which cannot be pickled, so that nothing would "
@@ -236,8 +236,8 @@ def seeded(classifier: Any, seed: int) -> Any:
     return classifier.set_params(**dict.fromkeys(names, seed))
 
 
-def _in_words(value: Any, *, by_code: bool = True) -> Any:
-    """Return a parameter in JSON's terms; what cannot be pickled is known by its code."""
+def _in_words(value: Any, *, by_name: bool = True) -> Any:
+    """Return a parameter in JSON's terms; what cannot be pickled is known by its name."""
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)  # NaN, which some take for a missing value, is not equal to itself
     if value is None or isinstance(value, bool | int | float | str):
@@ -246,18 +246,18 @@ def _in_words(value: Any, *, by_code: bool = True) -> Any:
         return value.item()
     if isinstance(value, keras.Model | SourceModel):
         network = source_network(value)
-        digest = weights_digest(network) + graph_digest(network)
-        return hashlib.sha256(digest.encode()).hexdigest()
+        digest = hashlib.sha256((weights_digest(network) + graph_digest(network)).encode())
+        return {"digest": digest.hexdigest(), "outputs on noise": output_on_noise(network)}
     if isinstance(value, BaseEstimator):
         return type(value).__name__
     if isinstance(value, list | tuple):
-        return [_in_words(part, by_code=by_code) for part in value]
+        return [_in_words(part, by_name=by_name) for part in value]
     if isinstance(value, dict):
-        return {str(key): _in_words(part, by_code=by_code) for key, part in value.items()}
+        return {str(key): _in_words(part, by_name=by_name) for key, part in value.items()}
     # An object of somebody else: what it is made of, since its repr may be an address.
     try:
         return f"{type(value).__name__} {joblib.hash(value)}"
     except _NOT_PICKLABLE:
-        if not by_code:
+        if not by_name:
             raise
-        return f"{getattr(value, '__name__', type(value).__name__)} {code_digest(value)}"
+        return str(getattr(value, "__name__", type(value).__name__))

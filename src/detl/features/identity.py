@@ -1,0 +1,68 @@
+"""Which trunk features are of: known by its layers and weights, and by what it computes."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from detl.networks.digests import graph_digest, weights_digest
+from detl.networks.probe import output_on_noise
+from detl.storage.rounding import agree
+
+_DIGITS = 16  # of each half of a name
+# Names of the trunks that this process has seen, and what they compute.
+_known: dict[str, dict[str, Any]] = {}
+
+
+def trunk_name(trunk: keras.Model, *, settings: str = "", cache_dir: Path | None = None) -> str:
+    """Return what features of this trunk are kept under, the same as that of an equal trunk.
+
+    Equal are trunks with the same weights and configurations that compute the same on noise, to
+    rounding: on another machine the last digits differ.
+
+    Parameters
+    ----------
+    trunk : keras.Model
+        From images to features.
+    settings : str
+        What else the features depend on.
+    cache_dir : path, optional
+        Where what this trunk computes is written down for later processes, and looked up.
+    """
+    layers = hashlib.sha256((weights_digest(trunk) + graph_digest(trunk) + settings).encode())
+    digest = layers.hexdigest()[:_DIGITS]
+    computed = output_on_noise(trunk)
+    for name, earlier in [*_in_folder(cache_dir, digest), *_known.items()]:
+        if name.startswith(digest) and agree(earlier, computed):
+            break
+    else:
+        name = digest + hashlib.sha256(json.dumps(computed).encode()).hexdigest()[:_DIGITS]
+    _known.setdefault(name, computed)
+    if cache_dir is not None and not _path(cache_dir, name).exists():
+        # A folder that cannot be written to is said when the features are.
+        with contextlib.suppress(OSError):
+            cache_dir.mkdir(parents=True, exist_ok=True)
+            _path(cache_dir, name).write_text(json.dumps(_known[name]), encoding="utf-8")
+    return name
+
+
+def _path(folder: Path, name: str) -> Path:
+    return folder / f"{name}.trunk.json"
+
+
+def _in_folder(folder: Path | None, digest: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the names of trunks with such layers and weights, and what they computed."""
+    if folder is None:
+        return
+    for path in sorted(folder.glob(_path(Path(), f"{digest}*").name)):
+        # A damaged one is that of no trunk: its features are computed again.
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            earlier = json.loads(path.read_text(encoding="utf-8"))
+            agree(earlier, earlier)
+            yield path.name.partition(".")[0], earlier
