@@ -1,7 +1,5 @@
 """Features are those of a trunk with the same weights that computes the same."""
 
-import json
-
 import keras
 import pytest
 from keras import layers
@@ -50,7 +48,6 @@ def test_another_process_finds_the_name_in_the_folder(scaled, tmp_path, monkeypa
 def test_a_damaged_file_is_that_of_no_trunk(scaled, tmp_path, monkeypatch, content):
     name = trunk_name(scaled(1.00001), cache_dir=tmp_path)
     (path,) = tmp_path.glob("*.trunk.json")
-    assert set(json.loads(path.read_text())) == {"numbers", "within"}
     path.write_text(content)
     monkeypatch.setattr(identity, "_known", {})
     assert trunk_name(scaled(1.0), cache_dir=tmp_path) != name

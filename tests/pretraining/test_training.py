@@ -467,6 +467,18 @@ def test_augmentations_of_ones_own_are_told_apart(train, tmp_path, first, other)
         train(augmentation=other, checkpoint_dir=tmp_path)
 
 
+def test_a_backbone_whose_layer_was_edited_is_another(train, tmp_path):
+    def backbone(factor):
+        kind = type("Scaled", (layers.Layer,), {"call": lambda self, x: x * factor})
+        images = keras.Input(SHAPE)
+        return keras.Model(images, layers.GlobalAveragePooling2D()(kind()(images)))
+
+    train(backbone(1 / 255), checkpoint_dir=tmp_path)
+    train(backbone(1 / 255), checkpoint_dir=tmp_path)
+    with pytest.raises(ValueError, match="belongs to another run: other outputs on noise"):
+        train(backbone(2 / 255), checkpoint_dir=tmp_path)
+
+
 def test_one_that_cannot_be_is_refused_before_anything_is_trained(train, tmp_path):
     with pytest.raises(ValueError, match=r"cannot be pickled.*leave checkpoint_dir out"):
         train(augmentation=lambda batch, generator: batch, checkpoint_dir=tmp_path)

@@ -42,6 +42,24 @@ def test_it_says_what_run_it_is_of_and_another_process_finds_what_was_written(tm
     assert rest == {"b": [1.5]}
 
 
+def on_noise(*numbers):
+    return RUN | {"on noise": {"numbers": list(numbers), "within": 0.01}}
+
+
+def test_numbers_of_a_record_are_compared_to_rounding_and_the_files_beside_it_go_on(tmp_path):
+    with directory(tmp_path, on_noise(1.0, 2.0)) as store:
+        store.write("part_0.npz", {"a": np.arange(3)}, {}, lost="it has to be")
+    with directory(tmp_path, on_noise(1.001, 2.0)) as store:
+        assert read(store) is not None
+    with pytest.raises(ValueError, match="another run: other on noise"):
+        begin(tmp_path, on_noise(1.1, 2.0))
+
+
+def test_a_record_of_before_has_no_such_numbers(tmp_path):
+    begin(tmp_path)
+    begin(tmp_path, on_noise(1.0))
+
+
 @pytest.mark.parametrize(
     ("run", "difference"),
     [

@@ -13,7 +13,9 @@ import keras
 
 from detl.networks.digests import graph_digest, weights_digest
 from detl.networks.probe import output_on_noise
+from detl.storage.reading import read_json
 from detl.storage.rounding import agree
+from detl.storage.writing import write_json
 
 _DIGITS = 16  # of each half of a name
 # Names of the trunks that this process has seen, and what they compute.
@@ -48,7 +50,7 @@ def trunk_name(trunk: keras.Model, *, settings: str = "", cache_dir: Path | None
         # A folder that cannot be written to is said when the features are.
         with contextlib.suppress(OSError):
             cache_dir.mkdir(parents=True, exist_ok=True)
-            _path(cache_dir, name).write_text(json.dumps(_known[name]), encoding="utf-8")
+            write_json(_path(cache_dir, name), _known[name])
     return name
 
 
@@ -63,6 +65,6 @@ def _in_folder(folder: Path | None, digest: str) -> Iterator[tuple[str, dict[str
     for path in sorted(folder.glob(_path(Path(), f"{digest}*").name)):
         # A damaged one is that of no trunk: its features are computed again.
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            earlier = json.loads(path.read_text(encoding="utf-8"))
+            earlier = read_json(path, remedy="delete it.")
             agree(earlier, earlier)
             yield path.name.partition(".")[0], earlier

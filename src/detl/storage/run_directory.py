@@ -75,7 +75,7 @@ class RunDirectory:
     def __init__(self, directory: str | Path, run: Mapping[str, Any], *, files: str) -> None:
         self.directory, self.files = Path(directory), files
         self._run = json.loads(json.dumps(run))
-        self._digest = hashlib.sha256(json.dumps(self._run, sort_keys=True).encode()).hexdigest()
+        self._digest = _digest(self._run)
         self._name = f"checkpoint_dir={str(directory)!r}"
         self._lock = Lock(self.directory / "run.lock", self._name)
         self._unwritable: OSError | None = None
@@ -126,6 +126,7 @@ class RunDirectory:
             remedy="nobody can tell what the files beside it belong to, so choose another folder.",
         )
         others = list(differences(there, self._run))
+        self._digest = _digest(there)  # rounded numbers may differ from these
         if others:
             raise ValueError(
                 f"{self._name} belongs to another run: {'; '.join(others)}. Choose another "
@@ -201,10 +202,14 @@ class RunDirectory:
         return {"name": name, "run": self._digest}
 
 
+def _digest(run: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(run, sort_keys=True).encode()).hexdigest()
+
+
 def differences(there: Any, here: Any, name: str = "") -> Any:
     """Yield a phrase for each entry that is not the same."""
-    if are_rounded(there) and are_rounded(here):
-        if not agree(there, here):
+    if are_rounded(here) and (there is None or are_rounded(there)):
+        if there is not None and not agree(there, here):  # a run of before has none
             yield f"other {name}"
     elif isinstance(there, dict) and isinstance(here, dict):
         for key in sorted({*there, *here}):
