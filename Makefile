@@ -44,7 +44,7 @@ benchmark: $(VENV)/.installed-benchmark
 	for name in $(TIMINGS); do echo "== $$name"; $(BIN)/python -m benchmarks.$$name || exit 1; done
 
 clean:
-	rm -rf $(VENV) docs/_build docs/api/generated .coverage htmlcov
+	rm -rf $(VENV) docs/_build docs/api/generated docs/generated .coverage htmlcov
 
 # One stamp per extra; an editable install only goes stale with pyproject.toml.
 $(VENV)/.installed-%: pyproject.toml

@@ -1,6 +1,12 @@
 """Configuration of the documentation site."""
 
+import os
+import re
+import shutil
 from importlib.metadata import version as installed_version
+from pathlib import Path
+
+from sphinx.application import Sphinx
 
 project = "detl"
 author = "The detl authors"
@@ -41,3 +47,36 @@ nitpick_ignore = [("py:attr", "Explanation.heatmaps"), ("py:meth", "GradCAM.expl
 
 html_theme = "furo"
 html_title = f"detl {release}"
+
+STUDIES = Path(__file__).parents[1] / "studies"
+LINK = re.compile(r"\]\(([^)#:\s]+)(#[^)\s]*)?\)")
+
+
+def bring_studies(app: Sphinx) -> None:
+    """Write a page for the README of every study; READMEs and pictures lie outside of docs."""
+    pages = Path(app.srcdir) / "generated" / "studies"
+    shutil.rmtree(pages, ignore_errors=True)
+    pages.mkdir(parents=True)
+    for readme in STUDIES.glob("*/README.md"):
+
+        def moved(link: re.Match[str], folder: Path = readme.parent) -> str:
+            target = (folder / link[1]).resolve()
+            if target.name == "README.md":
+                return f"]({target.parent.name}.md{link[2] or ''})"
+            return f"]({os.path.relpath(target, pages)}{link[2] or ''})"
+
+        (pages / f"{readme.parent.name}.md").write_text(LINK.sub(moved, readme.read_text()))
+
+
+def link_to_studies(app: Sphinx, page: str, source: list[str]) -> None:
+    """Let links to a study's README, which work in the repository, lead to its page here."""
+    depth = "../" * page.count("/")
+    source[0] = re.sub(
+        r"\]\((?:\.\./)+studies/(\w+)/README\.md", rf"]({depth}generated/studies/\1.md", source[0]
+    )
+
+
+def setup(app: Sphinx) -> None:
+    """Register both."""
+    app.connect("builder-inited", bring_studies)
+    app.connect("source-read", link_to_studies)
