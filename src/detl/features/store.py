@@ -219,5 +219,7 @@ def _removed_if_damaged(path: Path) -> Iterator[None]:
             UserWarning,
             stacklevel=5,
         )
+        names = path.with_name(path.name.replace(_SUFFIX, ".names.npy"))  # of earlier versions
         with contextlib.suppress(OSError):
             path.unlink(missing_ok=True)
+            names.unlink(missing_ok=True)
