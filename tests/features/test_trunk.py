@@ -3,6 +3,7 @@
 import os
 import tempfile
 from collections import namedtuple
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import redirect_stderr
 
 import keras
@@ -281,6 +282,65 @@ def test_a_damaged_file_is_warned_of_and_its_features_are_computed_again(counted
     features.clear_cache()
     known(counted, images, cache_dir=tmp_path)
     assert counted.runs == 2
+
+
+@pytest.mark.filterwarnings("ignore:.*features.npy is damaged:UserWarning")
+def test_every_flipped_bit_of_200_in_cached_features_is_found(counted, images, tmp_path):
+    whole = np.array(known(counted, images, cache_dir=tmp_path))
+    (path,) = tmp_path.iterdir()
+    content = path.read_bytes()
+    for n, position in enumerate(np.linspace(0, len(content) - 1, 200).astype(int)):
+        broken = bytearray(content)
+        broken[position] ^= 1 << position % 8
+        path.unlink()  # a file that is mapped is not written to
+        path.write_bytes(broken)
+        features.clear_cache()
+        np.testing.assert_array_equal(known(counted, images, cache_dir=tmp_path), whole)
+        assert counted.runs == n + 2, f"bit of byte {position}"
+        assert path.read_bytes() == content
+
+
+def test_features_of_another_trunk_under_this_ones_name_are_not_taken(counted, images, tmp_path):
+    first, second = "a" * 64, "b" * 64
+    known(counted, images, key=first, cache_dir=tmp_path)
+    (path,) = tmp_path.iterdir()
+    path.rename(path.with_name(path.name.replace("a" * 32, "b" * 32)))
+    features.clear_cache()
+    with pytest.warns(UserWarning, match=r"b-.*features\.npy is damaged \(.*or another trunk\)"):
+        known(counted, images, key=second, cache_dir=tmp_path)
+    assert counted.runs == 2
+
+
+def test_features_that_the_disk_has_no_room_for_are_kept_in_memory(
+    counted, images, tmp_path, full_disk
+):
+    with (
+        full_disk(),
+        pytest.warns(
+            RuntimeWarning, match=r"11 images could not be written to cache_dir=.*\(No sp"
+        ),
+    ):
+        found = known(counted, images, cache_dir=tmp_path)
+    np.testing.assert_array_equal(known(counted, images), found)
+    assert counted.runs == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_several_threads_share_a_folder(counted, images, tmp_path):
+    stores = [store.FeatureStore() for _ in range(6)]
+    names = [bytes([row]) * 16 for row in range(N)]
+    rows = np.arange(N, dtype="float32")
+
+    def write_and_read(one):
+        one.add("t" * 64, names, rows, tmp_path)
+        one.clear()
+        one.read(tmp_path, "t" * 64, names)
+        return np.array(one.gather("t" * 64, names))
+
+    with ThreadPoolExecutor(6) as pool:
+        for found in pool.map(write_and_read, stores * 5):
+            np.testing.assert_array_equal(found, rows)
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 # ------------------------------------------------------------------------------------ views

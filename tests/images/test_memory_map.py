@@ -304,6 +304,74 @@ def test_pixels_are_on_the_disk_before_the_list_says_so(files, target, monkeypat
     assert order[1:] == [".partial", ".files"] * 13 + [".partial"]
 
 
+def read_whole(files, target):
+    return images.load(files, size=SIZE, memory_map=target).images[:]
+
+
+@pytest.mark.parametrize("name", ["images.npy", "images.npy.files"])
+def test_every_flipped_bit_of_200_in_a_finished_memory_map_is_found(files, target, name):
+    expected = images.load(files, size=SIZE).images
+    images.load(files, size=SIZE, memory_map=target)
+    content = (target.parent / name).read_bytes()
+    for position in np.linspace(0, len(content) - 1, 200).astype(int):
+        broken = bytearray(content)
+        broken[position] ^= 1 << position % 8
+        (target.parent / name).write_bytes(broken)
+        with pytest.raises(ValueError, match=r"images\.npy"):
+            pytest.fail(f"bit of byte {position}: {read_whole(files, target)}")
+    (target.parent / name).write_bytes(content)
+    np.testing.assert_array_equal(
+        images.load(files, size=SIZE, memory_map=target).images[:], expected
+    )
+
+
+def test_every_flipped_bit_of_200_in_an_unfinished_one_is_found_and_read_again(
+    files, target, tmp_path
+):
+    expected = images.load(files, size=SIZE).images
+    images.load(files[:9], size=SIZE, memory_map=target)
+    partial = target.with_name("images.npy.partial")
+    target.rename(partial)
+    kept = tmp_path / "kept"
+    shutil.copytree(target.parent, kept)
+    content = partial.read_bytes()
+    for position in np.linspace(0, len(content) - 1, 200).astype(int):
+        shutil.rmtree(target.parent)
+        shutil.copytree(kept, target.parent)
+        broken = bytearray(content)
+        broken[position] ^= 1 << position % 8
+        partial.write_bytes(broken)
+        loaded = images.load(files, size=SIZE, memory_map=target)
+        np.testing.assert_array_equal(loaded.images, expected)
+
+
+def test_a_damaged_list_is_named_with_what_to_do(files, target):
+    images.load(files, size=SIZE, memory_map=target)
+    listed = target.with_name("images.npy.files")
+    listed.write_text(listed.read_text().replace('"', "", 1))
+    with pytest.raises(
+        ValueError, match=r"images\.npy\.files is damaged .*; delete it and images\.n"
+    ):
+        images.load(files, size=SIZE, memory_map=target)
+
+
+def test_a_link_in_the_place_of_what_is_written_is_not_followed(files, target, subtests):
+    target.parent.mkdir()
+    mine = target.parent / "mine.txt"
+    mine.write_text("mine")
+    for name in ("images.npy.partial", "images.npy.lock"):
+        link = target.with_name(name)
+        link.symlink_to(mine)
+        with subtests.test(name), pytest.raises(OSError, match="symbolic link"):
+            images.load(files, size=SIZE, memory_map=target)
+        link.unlink()
+    listed = target.with_name("images.npy.files")
+    listed.unlink()
+    listed.symlink_to(mine)
+    images.load(files, size=SIZE, memory_map=target)
+    assert mine.read_text() == "mine"
+
+
 def test_two_runs_do_not_write_one_file(files, target):
     begin(target, files, 5)
     with (

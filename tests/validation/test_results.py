@@ -206,6 +206,17 @@ def test_a_save_that_fails_leaves_the_old_file(result, tmp_path):
     assert len(list(tmp_path.iterdir())) == 1
 
 
+def test_every_flipped_bit_of_200_is_found(result, tmp_path):
+    path = result.save(tmp_path / "result.json")
+    content = path.read_bytes()
+    for position in np.linspace(0, len(content) - 1, 200).astype(int):
+        broken = bytearray(content)
+        broken[position] ^= 1 << position % 8
+        path.write_bytes(broken)
+        with pytest.raises(ValueError, match=r"result\.json is damaged \("):
+            pytest.fail(f"bit of byte {position}: {CrossValidationResult.load(path)}")
+
+
 def test_names_in_other_alphabets_come_back(make_result, tmp_path):
     labels = np.where(np.arange(60) % 2, "Lungenentzündung", "正常")
     path = make_result(labels).save(tmp_path / "result.json")
