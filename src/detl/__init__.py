@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from detl.features.extraction import FeatureExtractor
     from detl.gradcam.explaining import GradCAM
     from detl.pretraining.augmentation import Augmentation
-    from detl.pretraining.training import SourceModel, load_source, pretrain
+    from detl.pretraining.source import SourceModel, load_source
+    from detl.pretraining.training import pretrain
     from detl.transfer.classifier import DomainExtensionTransfer
     from detl.validation.averaging import average_results
     from detl.validation.comparison import Comparison, compare, compare_results

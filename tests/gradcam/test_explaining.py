@@ -14,7 +14,7 @@ from keras import layers
 
 from detl import GradCAM, backbones
 from detl.networks import copying, graphs
-from detl.pretraining.training import SourceModel
+from detl.pretraining.source import SourceModel
 
 OTHER_BACKENDS = sorted({"tensorflow", "jax", "torch"} - {keras.backend.backend()})
 

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from detl import DomainExtensionTransfer, backbones
-from detl.backbones.architectures import entrance_of
+from detl.backbones.blocks import entrance_of
 from studies.is_the_imagenet_network_exact import run as efficientnet_lite0
 
 SHAPE = (32, 32, 1)

@@ -14,7 +14,9 @@ ICLR.
 He, Zhang, Ren, Sun 2016, "Deep Residual Learning for Image Recognition", CVPR.
 """
 
-from detl.backbones.architectures import alexnet, block_names, from_application, resnet50, vgg16
+from detl.backbones.applications import from_application
+from detl.backbones.blocks import block_names
+from detl.backbones.paper_networks import alexnet, resnet50, vgg16
 
 __all__ = [
     "alexnet",

@@ -14,7 +14,7 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
-from detl.backbones.architectures import exit_of
+from detl.backbones.blocks import exit_of
 from detl.checks import check_count
 from detl.features.identity import trunk_name
 from detl.features.trunk import Views, known_or_extracted
@@ -22,7 +22,7 @@ from detl.networks import copying, graphs
 from detl.networks.normalization import fused_layers
 from detl.networks.precision import Precision, dtype_policy
 from detl.pretraining.augmentation import Augmentation
-from detl.pretraining.training import SharesSource, Source, source_network
+from detl.pretraining.source import SharesSource, Source, source_network
 
 _PLAIN = Views(n_augmented=0, augmentation=Augmentation(), seed=0)
 

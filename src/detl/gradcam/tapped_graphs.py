@@ -10,7 +10,7 @@ from typing import Any
 
 import keras
 
-from detl.backbones.architectures import is_convolution
+from detl.backbones.blocks import is_convolution
 from detl.gradcam.taps import (
     Array,
     Inputs,

@@ -1,7 +1,8 @@
 """The source stage: train a network from scratch on a large set of the domain."""
 
 from detl.pretraining.augmentation import Augmentation
-from detl.pretraining.training import SourceModel, load_source, pretrain
+from detl.pretraining.source import SourceModel, load_source
+from detl.pretraining.training import pretrain
 
 __all__ = [
     "Augmentation",

@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import math
-import pickle
 import warnings
-import zipfile
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
 from numbers import Real
 from pathlib import Path
-from typing import IO, Any, Self, TypeAlias
+from typing import Any
 
-import joblib
 import keras
 import numpy as np
-from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils.validation import validate_data
 
 from detl import folds
 from detl.checks import (
@@ -33,12 +25,9 @@ from detl.checks import (
     check_positive,
 )
 from detl.networks import copying, graphs
-from detl.networks.digests import graph_digest, weights_digest
 from detl.networks.heads import with_logits, with_probabilities
 from detl.networks.normalization import fused_layers, with_plain_layers
 from detl.networks.precision import Precision, dtype_policy
-from detl.networks.probe import output_on_noise
-from detl.networks.reading_back import lost_layer
 from detl.pretraining.augmentation import Augmentation
 from detl.pretraining.batches import (
     BatchStream,
@@ -49,205 +38,13 @@ from detl.pretraining.batches import (
     training_batches,
 )
 from detl.pretraining.epochs import KeepBest, SaveEpochs, TrainingStore
+from detl.pretraining.run_record import described_augmentation, described_run
+from detl.pretraining.source import SourceModel
 from detl.seeds import integer_seed, seed_sequence
-from detl.storage.digests import array_digest, names_digest
-from detl.storage.reading import check_archive
-from detl.storage.run_directory import check_repeatable, versions
-from detl.storage.seals import seal
-from detl.storage.writing import write_whole
+from detl.storage.run_directory import check_repeatable
 
 _logger = logging.getLogger("detl")
-_RECORD = "detl.json"
 _DEFAULT_AUGMENTATION = Augmentation()
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class SourceModel:
-    """A trained source network with the names of its classes and the course of its training.
-
-    Attributes
-    ----------
-    model : keras.Model
-        From ``(n, height, width, channels)`` pixels in [0, 255] to ``(n, n_classes)``
-        probabilities. detl never changes it.
-    classes : numpy.ndarray
-        Name of each output, sorted.
-    history : dict of str to list of float
-        ``loss``, ``accuracy``, ``val_loss``, ``val_accuracy``, one entry per epoch.
-    best_epoch : int
-        Index of the epoch whose weights these are: the first with the best validation accuracy.
-    """
-
-    model: keras.Model = field(repr=False)
-    classes: np.ndarray
-    history: dict[str, list[float]] = field(repr=False)
-    best_epoch: int
-
-    def save(self, path: str | Path) -> Path:
-        """Write the model with its classes and history to one ``.keras`` file.
-
-        Keras itself can load the file too; it then ignores the classes and the history.
-
-        Warns
-        -----
-        UserWarning
-            If the model has a ``Lambda`` layer that :func:`load_source` will not load.
-        """
-        path = Path(path)
-        if path.suffix != ".keras":
-            raise ValueError(f"path={str(path)!r}; expected a file name that ends in .keras.")
-        record = {
-            "classes": self.classes.tolist(),
-            "history": self.history,
-            "best_epoch": self.best_epoch,
-        }
-        text = json.dumps(record)  # before anything is written: not every label can be
-        lost = lost_layer(self.model, safe_mode=True)
-        if lost is not None:
-            warnings.warn(
-                f"{path} will not be loaded by load_source: the code of its {type(lost).__name__} "
-                f"layer {lost.name!r} is not read from files. Use a registered layer "
-                "(keras.saving.register_keras_serializable) in its place.",
-                UserWarning,
-                stacklevel=2,
-            )
-
-        def write(file: IO[bytes]) -> None:
-            self.model.save(file.name)  # Keras takes no open file
-            with zipfile.ZipFile(file, "a") as archive:
-                archive.writestr(_RECORD, text)
-            seal(file)
-
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return write_whole(path, write)
-
-    def __sklearn_clone__(self) -> SourceModel:
-        """Return itself: clones of an estimator share the pretrained weights."""
-        return self
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Return what is pickled, refusing a model that would not come back."""
-        _check_comes_back(self.model)
-        return self.__dict__.copy()
-
-
-@copying.global_seed_kept()
-def load_source(path: str | Path) -> SourceModel:
-    """Load what :meth:`SourceModel.save` wrote.
-
-    The file is read in Keras's safe mode, which runs no code from it.
-
-    Raises
-    ------
-    ValueError
-        If the file is a Keras model without detl's record of classes and history.
-        ``DomainExtensionTransfer`` takes such a model as it is.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"No source model at {path}.")
-    if not zipfile.is_zipfile(path):
-        raise ValueError(f"{path} is not a .keras file; expected what SourceModel.save wrote.")
-    parts = check_archive(path, remedy="save the source again, or use a copy of the file.")
-    if _RECORD not in (part.filename for part in parts):
-        raise ValueError(
-            f"{path} has no record of classes and history, so SourceModel.save did not write "
-            "it. Load it with keras.saving.load_model and pass that as the source."
-        )
-    with zipfile.ZipFile(path) as archive:
-        record = json.loads(archive.read(_RECORD))
-    try:
-        model = keras.saving.load_model(path, compile=False, safe_mode=True)
-    except ValueError as error:
-        if "`Lambda` layer" not in str(error):
-            raise
-        raise ValueError(
-            f"{path} has a Lambda layer whose function is code, which is not read from files. If "
-            "you trust the file, load it with keras.saving.load_model(path, safe_mode=False) and "
-            "pass that as the source."
-        ) from error
-    return SourceModel(
-        model=model,
-        classes=np.array(record["classes"]),
-        history=record["history"],
-        best_epoch=record["best_epoch"],
-    )
-
-
-def _check_comes_back(model: Any) -> None:
-    """Refuse to pickle a model that nobody could read."""
-    lost = lost_layer(model, safe_mode=False)
-    if lost is not None:
-        raise TypeError(
-            f"The {type(lost).__name__} layer {lost.name!r} of {model.name!r} cannot be pickled: "
-            "Keras would not read its code back. Use a registered layer in its place "
-            "(keras.saving.register_keras_serializable), or stay in one process (n_jobs=1)."
-        )
-
-
-Source: TypeAlias = "SourceModel | keras.Model | str | Path"
-
-
-def source_network(source: Source) -> keras.Model:
-    """Return the network of a source, however it is given."""
-    if isinstance(source, (str, Path)):
-        source = load_source(source)
-    if isinstance(source, SourceModel):
-        source = source.model
-    if not graphs.is_graph(source):
-        raise TypeError(
-            f"source is {type(source).__name__}; expected what detl.pretrain returned, the "
-            "path of a saved source, or a functional or built Sequential keras.Model."
-        )
-    if len(source.inputs) != 1:
-        raise ValueError(
-            f"The source {source.name!r} has {len(source.inputs)} inputs; expected one, images."
-        )
-    return source
-
-
-class SharesSource(BaseEstimator):
-    """An estimator of images with a parameter ``source``, which its clones share.
-
-    scikit-learn would copy the source's weights for every fold and grid point.
-    """
-
-    source: Source
-
-    def __sklearn_clone__(self) -> Self:
-        """Return an unfitted estimator of equal parameters."""
-        shell = BaseEstimator.__new__(type(self))
-        shell.__dict__.update(self.__dict__, source=None)
-        clone = BaseEstimator.__sklearn_clone__(shell)
-        clone.source = self.source
-        return clone
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Return what is pickled, refusing networks that would not come back."""
-        for value in vars(self).values():
-            if isinstance(value, keras.Model):
-                _check_comes_back(value)
-        return BaseEstimator.__getstate__(self)
-
-    def _check_images(
-        self,
-        X: Any,
-        network: keras.Model,
-        *,
-        reset: bool,
-        y: Any = "no_validation",
-        name: str = "X",
-    ) -> np.ndarray:
-        """Return images as an array, refusing what does not fit the network."""
-        shape = network.inputs[0].shape[1:]
-        if len(shape) == 3:
-            X = check_images(X, name=name, shape=shape)
-            if reset:
-                self.n_features_in_ = X.shape[1]
-            return X
-        # Not images: scikit-learn's own checks, with the messages that its users know.
-        checked = validate_data(self, X, y, reset=reset, allow_nd=True)
-        return checked if isinstance(y, str) and y == "no_validation" else checked[0]
 
 
 def pretrain(
@@ -426,7 +223,7 @@ def pretrain(
     )
     store = None
     if checkpoint_dir is not None:
-        run = _described_run(
+        run = described_run(
             network,
             settings={
                 "epochs": epochs,
@@ -434,7 +231,7 @@ def pretrain(
                 "learning_rate": learning_rate,
                 "warmup_epochs": warmup_epochs,
                 "gradient_clip": gradient_clip,
-                "augmentation": _described(augmentation),
+                "augmentation": described_augmentation(augmentation),
                 "class_weight": class_weight,
                 "precision": policy,
                 "ema_epochs": ema_epochs,
@@ -554,49 +351,6 @@ def _warn_of_divergence(history: dict[str, list[float]], learning_rate: float) -
             ConvergenceWarning,
             stacklevel=3,
         )
-
-
-def _described_run(
-    network: keras.Model,
-    *,
-    settings: dict[str, Any],
-    training: tuple[np.ndarray, np.ndarray, np.ndarray],
-    validation: tuple[np.ndarray, np.ndarray, np.ndarray],
-    seeds: list[int],
-) -> dict[str, Any]:
-    """Return all that decides a training, each of the two sets given as (images, labels, rows)."""
-    (images, labels, rows), (held_out_images, held_out_labels, held_out) = training, validation
-    digest = array_digest(images)
-    return {
-        "settings": {
-            name: value.item() if isinstance(value, np.generic) else value
-            for name, value in settings.items()
-        },
-        "network": graph_digest(network),
-        "outputs on noise": output_on_noise(network),
-        "initial weights": weights_digest(network),
-        "images": digest,
-        "labels": names_digest(labels),
-        "validation images": digest if held_out_images is images else array_digest(held_out_images),
-        "validation labels": names_digest(held_out_labels),
-        "split": array_digest(np.concatenate([rows, [-1], held_out])),
-        "seeds": seeds,
-        "versions": versions(),
-    }
-
-
-def _described(augmentation: Any) -> str:
-    """Return what tells one augmentation from another in any process, unlike an address does."""
-    if augmentation is None or type(augmentation) is Augmentation:
-        return repr(augmentation)
-    try:
-        return hashlib.sha256(joblib.hash(augmentation).encode()).hexdigest()
-    except (pickle.PicklingError, AttributeError, TypeError) as error:
-        raise ValueError(
-            f"augmentation={augmentation!r} cannot be pickled, so that nothing would tell it from "
-            "another one when the training goes on; give a function that is defined in a module, "
-            "or leave checkpoint_dir out."
-        ) from error
 
 
 def _adam(

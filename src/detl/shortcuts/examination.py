@@ -12,7 +12,7 @@ from sklearn.base import clone
 
 from detl.checks import check_images, check_positive
 from detl.networks.digests import weights_digest
-from detl.pretraining.training import load_source
+from detl.pretraining.source import load_source
 from detl.shortcuts.rival_classifiers import Predict, linear, on_the_folds_of
 from detl.shortcuts.verdicts import (
     Figure,

@@ -13,7 +13,7 @@ from sklearn.base import ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
-from detl.backbones.architectures import entrance_of
+from detl.backbones.blocks import entrance_of
 from detl.checks import check_choice, check_classes, check_count, check_labels, check_positive
 from detl.features.identity import trunk_name
 from detl.features.trunk import Views, extract, known_or_extracted, views_of
@@ -23,7 +23,7 @@ from detl.networks.normalization import fused_layers, with_plain_layers
 from detl.networks.precision import Precision, dtype_policy
 from detl.pretraining.augmentation import Augmentation
 from detl.pretraining.batches import ClassWeight
-from detl.pretraining.training import SharesSource, Source, source_network
+from detl.pretraining.source import SharesSource, Source, source_network
 from detl.seeds import integer_seed, seed_sequence
 from detl.transfer.tail import Tail
 

@@ -23,7 +23,7 @@ from detl.checks import check_choice, check_classes, check_count, check_images, 
 from detl.networks.digests import graph_digest, weights_digest
 from detl.networks.precision import dtype_policy
 from detl.networks.probe import output_on_noise
-from detl.pretraining.training import load_source
+from detl.pretraining.source import load_source
 from detl.progress import progress_bar
 from detl.seeds import integer_seed, seed_sequence
 from detl.storage.digests import array_digest, names_digest

@@ -21,7 +21,7 @@ from sklearn.utils.metadata_routing import MetadataRouter
 from detl.networks.classifiers import probabilities_by_class
 from detl.networks.digests import graph_digest, weights_digest
 from detl.networks.probe import output_on_noise
-from detl.pretraining.training import SourceModel, load_source, source_network
+from detl.pretraining.source import SourceModel, load_source, source_network
 from detl.validation.results import FoldResult
 
 # Parameters that do not decide what comes out, and seeds, of which each fold has its own.

@@ -1,0 +1,194 @@
+"""Named blocks of a network: which there are, where one begins and where it ends."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from detl.networks import graphs
+
+# How the families of networks name their blocks, detl's own and those of keras.applications.
+_BLOCK_NAMES = tuple(
+    re.compile(pattern)
+    for pattern in (
+        r"(block\d+_\d+)(?:_|$)",  # Inception-ResNet
+        r"(block\d+)[a-z]?_",  # detl, VGG, Xception, EfficientNet
+        r"(conv\d+)_block\d+_",  # ResNet, DenseNet
+        r"(expanded_conv(?:_\d+)?|block_\d+)_",  # MobileNetV2, MobileNetV3
+        r"(conv_dw_\d+)",  # MobileNet
+        r"(mixed\d+)$",  # Inception
+        r"(.*stage_\d+)_block_\d+_",  # ConvNeXt
+    )
+)
+
+
+def block_names(model: keras.Model) -> list[str]:
+    """Return the names of a model's convolutional blocks, from input to output.
+
+    Parameters
+    ----------
+    model : keras.Model
+        A backbone, or any functional or Sequential network.
+
+    Returns
+    -------
+    list of str
+        Empty where the layers' names follow no known family; there, layers can be named instead.
+
+    Examples
+    --------
+    >>> from detl import backbones
+    >>> backbones.block_names(backbones.vgg16((32, 32, 1), width=0.125))
+    ['block1', 'block2', 'block3', 'block4', 'block5']
+    """
+    _check_graph(model)
+    names = [node.operation.name for node in graphs.model_nodes(model)]
+    for pattern in _BLOCK_NAMES:
+        blocks = [match[1] for name in names if (match := pattern.match(name))]
+        if len(set(blocks)) > 1:
+            return list(dict.fromkeys(blocks))
+    return []
+
+
+def entrance_of(model: keras.Model, trainable_from: str) -> Any:
+    """Return the tensor at which training begins: the last one that all of it depends on.
+
+    Parameters
+    ----------
+    model : keras.Model
+        A flat functional model.
+    trainable_from : str
+        ``"last_block"`` (the last of :func:`block_names`; without known names, the last
+        convolution), ``"input"`` (all of the network), the name of a block, of a unit in it, or
+        of a layer.
+
+    Returns
+    -------
+    keras.KerasTensor
+        A tensor of the model. Where the named layer lies inside a residual or dense block, it is
+        the tensor that enters that block: a graph can be cut in two only where nothing runs
+        beside it.
+
+    Raises
+    ------
+    ValueError
+        If nothing has that name (the nearest names are offered), or if ``"last_block"`` is asked
+        of a network without a convolution.
+
+    Notes
+    -----
+    A block is what its network names so. Pooling between two blocks, and what DenseNet and
+    ConvNeXt reduce the image with between theirs, comes before the cut; what a block reduces the
+    image with itself, as in ResNet and EfficientNet, after it.
+
+    Examples
+    --------
+    >>> from detl import backbones
+    >>> from detl.backbones.blocks import entrance_of
+    >>> network = backbones.vgg16((32, 32, 1), width=0.125)
+    >>> entrance_of(network, "last_block").shape
+    (None, 2, 2, 64)
+    """
+    _check_graph(model)
+    if not isinstance(trainable_from, str):
+        raise TypeError(
+            f"trainable_from is {type(trainable_from).__name__} {trainable_from!r}; expected the "
+            "name of a block or a layer, or 'last_block'."
+        )
+    if trainable_from == "input" and len(model.inputs) == 1:
+        return model.inputs[0]
+    named = {id(node) for node in _named_nodes(model, trainable_from)}
+    entrance = None
+    for tensor, after in graphs.bottlenecks(model):
+        if not named <= {id(node) for node in after}:
+            break
+        entrance = tensor
+    if entrance is None:
+        raise ValueError(
+            f"{model.name!r} has {len(model.inputs)} inputs that only meet after "
+            f"trainable_from={trainable_from!r}; name a layer after they have met."
+        )
+    return entrance
+
+
+def exit_of(model: keras.Model, name: str) -> Any:
+    """Return the tensor in which a block, a unit or a layer ends.
+
+    Parameters
+    ----------
+    model : keras.Model
+        A flat functional model.
+    name : str
+        ``"last_block"``, or the name of a block, of a unit in it, or of a layer.
+
+    Returns
+    -------
+    keras.KerasTensor
+        A tensor of the model: what the last layer of that name gives.
+
+    Raises
+    ------
+    ValueError
+        If nothing has that name (the nearest names are offered).
+
+    Examples
+    --------
+    >>> from detl import backbones
+    >>> from detl.backbones.blocks import exit_of
+    >>> network = backbones.vgg16((32, 32, 1), width=0.125)
+    >>> exit_of(network, "block2").shape
+    (None, 8, 8, 16)
+    """
+    _check_graph(model)
+    return _named_nodes(model, name, "layers")[-1].outputs[0]
+
+
+def _check_graph(model: Any) -> None:
+    if not graphs.is_graph(model):
+        raise TypeError(
+            f"model is {type(model).__name__}; expected a functional or built Sequential "
+            "keras.Model, whose layers can be followed from its input to its output."
+        )
+
+
+def _named_nodes(model: keras.Model, name: str, argument: str = "trainable_from") -> Sequence[Any]:
+    order = graphs.model_nodes(model)
+    if name == "last_block":
+        convolutions = [node for node in order if is_convolution(node.operation)]
+        if not convolutions:
+            raise ValueError(
+                f"The source {model.name!r} has no convolution, so it has no last block; "
+                f"name the layer to train from, one of {_layer_names(order)}."
+            )
+        blocks = block_names(model)
+        if not blocks:
+            return convolutions[-1:]
+        name = blocks[-1]
+    exact = [node for node in order if node.operation.name == name]
+    if exact:
+        return exact
+    # "block7" stands for block7_conv and block7a_conv, but not for block70_conv.
+    prefix = re.compile(re.escape(name) + r"(?:(?<=\d)[a-z])?_")
+    members = [node for node in order if prefix.match(node.operation.name)]
+    if not members:
+        known = [*block_names(model), *_layer_names(order)]
+        near = difflib.get_close_matches(name, known, n=3, cutoff=0.4) or known[-5:]
+        raise ValueError(
+            f"{argument}={name!r} names neither a block nor a layer of {model.name!r}; "
+            f"the nearest are {', '.join(map(repr, near))}, or use 'last_block'."
+        )
+    return members
+
+
+def _layer_names(order: Sequence[Any]) -> list[str]:
+    return [node.operation.name for node in order if not node.is_input]
+
+
+def is_convolution(layer: Any) -> bool:
+    """Whether a layer is a convolution of any kind (depthwise and separable ones included)."""
+    kinds = ("Conv1D", "Conv2D", "Conv3D", "DepthwiseConv", "SeparableConv")
+    return any(kind.__name__.startswith(kinds) for kind in type(layer).__mro__)

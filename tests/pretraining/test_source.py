@@ -1,0 +1,144 @@
+"""A trained source network comes back from its file, and is shared by clones."""
+
+import math
+import pickle
+import random
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+from sklearn.base import clone
+
+from detl import SourceModel, load_source
+from detl.networks.digests import weights_digest
+
+SHAPE = (16, 16, 1)
+
+
+def probabilities(source, images):
+    return source.model.predict_on_batch(np.asarray(images))
+
+
+def test_saving_keeps_outputs_classes_and_history(tiny_source, tiny_images, tmp_path):
+    written = tiny_source.save(tmp_path / "deeper" / "source.keras")
+    assert written == tmp_path / "deeper" / "source.keras"
+    assert list(written.parent.iterdir()) == [written]
+    loaded = load_source(str(written))
+    np.testing.assert_array_equal(
+        probabilities(loaded, tiny_images), probabilities(tiny_source, tiny_images)
+    )
+    assert loaded.classes.tolist() == tiny_source.classes.tolist()
+    assert loaded.history == tiny_source.history
+    assert loaded.best_epoch == tiny_source.best_epoch
+
+
+@pytest.mark.parametrize(
+    "classes", [[3, 7], [False, True], [0.5, 1.5], np.array(["a", "b"], dtype=object), ["ä", "字"]]
+)
+def test_classes_of_any_kind_come_back(tiny_source, tmp_path, classes):
+    source = SourceModel(
+        model=tiny_source.model,
+        classes=np.asarray(classes),
+        history={"val_loss": [math.nan]},
+        best_epoch=0,
+    )
+    loaded = load_source(source.save(tmp_path / "source.keras"))
+    np.testing.assert_array_equal(loaded.classes, source.classes)
+    assert loaded.classes.tolist() == source.classes.tolist()
+    assert math.isnan(loaded.history["val_loss"][0])
+
+
+def test_keras_itself_reads_the_file(tiny_source, tiny_images, tmp_path):
+    model = keras.saving.load_model(tiny_source.save(tmp_path / "source.keras"))
+    np.testing.assert_array_equal(
+        model.predict_on_batch(tiny_images), probabilities(tiny_source, tiny_images)
+    )
+
+
+def test_files_are_written_and_read_without_moving_the_global_seed(tiny_source, tmp_path):
+    random.seed(5)
+    load_source(tiny_source.save(tmp_path / "source.keras"))
+    assert random.random() == random.Random(5).random()
+
+
+@keras.saving.register_keras_serializable("detl_tests")
+class FullDisk(layers.Layer):
+    """A layer whose weights cannot be written."""
+
+    def call(self, inputs):
+        return inputs
+
+    def save_own_variables(self, store):
+        raise OSError("No space left on device")
+
+
+def test_a_save_that_breaks_off_leaves_the_old_file(tiny_source, tiny_images, tmp_path):
+    path = tiny_source.save(tmp_path / "source.keras")
+    before = path.read_bytes()
+    images = keras.Input(SHAPE)
+    broken = SourceModel(
+        model=keras.Model(images, FullDisk()(images)),
+        classes=np.array(["a", "b"]),
+        history={},
+        best_epoch=0,
+    )
+    with pytest.raises(OSError, match="No space left"):
+        broken.save(path)
+    assert path.read_bytes() == before
+    tiny_source.save(path)  # what the broken save left behind does not stand in the way
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_labels_that_cannot_be_written_are_refused_before_anything_is(tiny_source, tmp_path):
+    source = SourceModel(
+        model=tiny_source.model, classes=np.array([b"a", b"b"]), history={}, best_epoch=0
+    )
+    with pytest.raises(TypeError, match="bytes is not JSON serializable"):
+        source.save(tmp_path / "source.keras")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_plain_keras_file_is_refused_with_what_to_do(tiny_backbone, tmp_path):
+    tiny_backbone.save(tmp_path / "plain.keras")
+    with pytest.raises(ValueError, match=r"Load it with keras\.saving\.load_model and pass that"):
+        load_source(tmp_path / "plain.keras")
+
+
+def test_a_file_of_another_kind_is_refused(tmp_path):
+    (tmp_path / "text.keras").write_text("hello")
+    with pytest.raises(ValueError, match=r"is not a \.keras file; expected what SourceModel\.save"):
+        load_source(tmp_path / "text.keras")
+    with pytest.raises(FileNotFoundError, match=r"No source model at .*missing\.keras"):
+        load_source(tmp_path / "missing.keras")
+    with pytest.raises(FileNotFoundError, match="No source model at"):
+        load_source(tmp_path)
+
+
+def test_a_path_of_another_ending_is_refused(tiny_source, tmp_path):
+    with pytest.raises(ValueError, match=r"source\.h5'; expected a file name that ends in \.keras"):
+        tiny_source.save(tmp_path / "source.h5")
+
+
+def test_a_source_can_be_pickled(tiny_source):
+    copy = pickle.loads(pickle.dumps(tiny_source))
+    assert weights_digest(copy.model) == weights_digest(tiny_source.model)
+    assert copy.history == tiny_source.history
+
+
+def test_a_lambda_is_not_loaded_from_a_file_and_saving_says_so(tmp_path):
+    pixels = keras.Input(SHAPE)
+    flat = layers.Flatten()(layers.Lambda(lambda x: keras.ops.abs(x), name="own")(pixels))
+    model = keras.Model(pixels, layers.Dense(2)(flat))
+    source = SourceModel(model=model, classes=np.array(["a", "b"]), history={}, best_epoch=0)
+    path = tmp_path / "source.keras"
+    with pytest.warns(UserWarning, match=r"will not be loaded by load_source.*Lambda layer 'own'"):
+        source.save(path)
+    with pytest.raises(ValueError, match=r"source\.keras has a Lambda layer .*safe_mode=False"):
+        load_source(path)
+    with pytest.raises(TypeError, match=r"Lambda layer 'own' of .* cannot be pickled"):
+        pickle.dumps(source)
+
+
+def test_clones_of_an_estimator_share_the_source(tiny_source):
+    assert clone(tiny_source) is tiny_source
