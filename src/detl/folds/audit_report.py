@@ -9,19 +9,10 @@ from typing import Any
 import numpy as np
 
 _COLUMNS_SHOWN = 10
-# Of the arrays of an audit: what to make of a list that JSON gives back.
-_DTYPES = {
-    "train_counts": int,
-    "test_counts": int,
-    "shared_group_images": int,
-    "copies": int,
-    "copies_exact": bool,
-    "copies_across": bool,
-    "copies_relabelled": bool,
-    "copied_images": int,
-    "source_copies": int,
-    "source_copies_exact": bool,
-}
+# Of the arrays of an audit, those of truth values; all others count.
+_FLAGS = ("copies_exact", "copies_across", "copies_relabelled", "source_copies_exact")
+_ARRAYS = (*_FLAGS, "train_counts", "test_counts", "shared_group_images", "copied_images")
+_PAIRS = ("copies", "source_copies")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -225,9 +216,10 @@ def _to_json(value: Any) -> Any:
 def _from_json(name: str, value: Any) -> Any:
     if value is None:
         return None
-    if name in _DTYPES:
-        array: np.ndarray = np.array(value, dtype=_DTYPES[name])
-        return array.reshape(-1, 2) if name in ("copies", "source_copies") else array
+    if name in _PAIRS:
+        return np.array(value, dtype=int).reshape(-1, 2)
+    if name in _ARRAYS:
+        return np.array(value, dtype=bool if name in _FLAGS else int)
     return _as_tuple(value)
 
 

@@ -14,6 +14,9 @@ from detl.folds.copies import Sketches, copies_between, copies_within, sketch
 from detl.folds.splitters import from_splitter
 from detl.folds.splitting import Indices
 
+# Attributes of the audit, and what makes scores flatter, in sentences.
+_Finding = tuple[dict[str, Any], list[str]]
+
 
 def audit(
     indices: Any,
@@ -94,75 +97,48 @@ def audit(
             f"groups are such as {groups.tolist()[0]!r}, but source_groups such as "
             f"{source_groups.tolist()[0]!r}: text and numbers are never equal; name both alike."
         )
-    return _examine(
-        indices,
-        labels,
-        groups=groups,
-        images=images,
-        source_groups=source_groups,
-        source_images=source_images,
-    )
-
-
-def _examine(
-    indices: list[Indices],
-    labels: np.ndarray,
-    *,
-    groups: np.ndarray | None,
-    images: np.ndarray | None,
-    source_groups: np.ndarray | None,
-    source_images: np.ndarray | None,
-) -> Audit:
-    """Return the audit of arguments that :func:`detl.folds.audit` has checked."""
     classes, targets = np.unique(labels, return_inverse=True)
     train_counts, test_counts = (
         np.array([np.bincount(targets[split[part]], minlength=len(classes)) for split in indices])
         for part in (0, 1)
     )
     tested = np.unique(np.concatenate([test for _, test in indices]))
-    found: dict[str, Any] = {}
-    leaks: list[str] = []
+    findings: list[_Finding] = []
     if groups is not None:
-        leaks += _examine_groups(found, indices, groups)
+        findings.append(_groups_across(indices, groups))
         if source_groups is not None:
-            leaks += _examine_source_groups(found, groups, source_groups)
+            findings.append(_groups_of_source(groups, source_groups))
     if images is not None:
         sketches = sketch(images)
-        leaks += _examine_copies(found, indices, labels, sketches)
+        findings.append(_copies_across(indices, labels, sketches))
         if source_images is not None:
-            leaks += _examine_source_copies(found, sketches, sketch(source_images))
+            findings.append(_copies_of_source(sketches, sketch(source_images)))
     return Audit(
-        leaks=tuple(leaks),
+        leaks=tuple(leak for _, leaks in findings for leak in leaks),
         classes=_plain(classes),
         n_images=len(labels),
         n_untested=len(labels) - len(tested),
         train_counts=train_counts,
         test_counts=test_counts,
-        **found,
+        **{name: value for values, _ in findings for name, value in values.items()},
     )
 
 
-def _examine_groups(found: dict[str, Any], indices: list[Indices], groups: np.ndarray) -> list[str]:
+def _groups_across(indices: list[Indices], groups: np.ndarray) -> _Finding:
     shared = [np.intersect1d(groups[train], groups[test]) for train, test in indices]
     images = [np.isin(groups[test], names).sum() for names, (_, test) in zip(shared, indices)]
-    found["shared_groups"] = tuple(map(_plain, shared))
-    found["shared_group_images"] = np.array(images)
+    found = {"shared_groups": tuple(map(_plain, shared)), "shared_group_images": np.array(images)}
     where = np.flatnonzero(images)
     if not where.size:
-        return []
-    example = found["shared_groups"][where[0]][0]
-    return [
+        return found, []
+    example = _plain(shared[where[0]])[0]
+    return found, [
         f"Groups are on both sides in {_of_folds(where, indices)}: {_of_tests(images, indices)} "
         f"have a group that is trained on, such as {example!r} in fold {where[0]}."
     ]
 
 
-def _examine_copies(
-    found: dict[str, Any],
-    indices: list[Indices],
-    labels: np.ndarray,
-    sketches: Sketches,
-) -> list[str]:
+def _copies_across(indices: list[Indices], labels: np.ndarray, sketches: Sketches) -> _Finding:
     copies = copies_within(sketches)
     first, second = copies.pairs.T
     n = len(labels)
@@ -193,11 +169,13 @@ def _examine_copies(
         across = np.concatenate([across, np.ones(len(more), dtype=bool)])[order]
     first, second = pairs.T
     relabelled = np.asarray(labels[first] != labels[second], dtype=bool)
-    found["copies"] = pairs
-    found["copies_exact"] = exact
-    found["copies_across"] = across
-    found["copies_relabelled"] = relabelled
-    found["copied_images"] = np.array(copied)
+    found = {
+        "copies": pairs,
+        "copies_exact": exact,
+        "copies_across": across,
+        "copies_relabelled": relabelled,
+        "copied_images": np.array(copied),
+    }
     leaks = []
     if example:
         leaks.append(
@@ -212,7 +190,7 @@ def _examine_copies(
             f"{counted(len(contradictions), 'pair')}, such as image {a} ({_plain(labels)[a]!r}) "
             f"and image {b} ({_plain(labels)[b]!r})."
         )
-    return leaks
+    return found, leaks
 
 
 def _unlisted(cluster: np.ndarray, side: np.ndarray, listed: np.ndarray) -> list[tuple[int, int]]:
@@ -229,34 +207,28 @@ def _unlisted(cluster: np.ndarray, side: np.ndarray, listed: np.ndarray) -> list
     return found
 
 
-def _examine_source_groups(
-    found: dict[str, Any], groups: np.ndarray, source_groups: np.ndarray
-) -> list[str]:
+def _groups_of_source(groups: np.ndarray, source_groups: np.ndarray) -> _Finding:
     known = set(_plain(source_groups))
     shared = [name for name in _plain(np.unique(groups)) if name in known]
     images = sum(name in known for name in _plain(groups))
-    found["source_shared_groups"] = tuple(shared)
-    found["source_group_images"] = images
+    found = {"source_shared_groups": tuple(shared), "source_group_images": images}
     if not shared:
-        return []
-    return [
+        return found, []
+    return found, [
         f"The source has {counted(len(shared), 'group')} of the target too, such as {shared[0]!r}: "
         f"{images} of {counted(len(groups), 'image')} ({_percent(images, len(groups))}) have a "
         "group that the source model was trained on."
     ]
 
 
-def _examine_source_copies(
-    found: dict[str, Any], sketches: Sketches, of_source: Sketches
-) -> list[str]:
+def _copies_of_source(sketches: Sketches, of_source: Sketches) -> _Finding:
     copies = copies_between(sketches, of_source)
-    found["source_copies"] = copies.pairs
-    found["source_copies_exact"] = copies.exact
+    found = {"source_copies": copies.pairs, "source_copies_exact": copies.exact}
     n, copied = len(sketches.digests), len(np.unique(copies.pairs[:, 0]))
     if not copied:
-        return []
+        return found, []
     row, of = copies.pairs[0].tolist()
-    return [
+    return found, [
         f"The source has copies of {copied} of {counted(n, 'image')} ({_percent(copied, n)}), "
         f"such as source image {of} of image {row}."
     ]
