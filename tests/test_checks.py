@@ -2,9 +2,11 @@
 
 import datetime
 import decimal
+import enum
 import json
 import math
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -335,17 +337,70 @@ def test_numpys_numbers_in_an_array_of_objects_become_plain_ones(values, dtype):
     assert json.loads(json.dumps(found.tolist())) == values
 
 
+class Finding(str, enum.Enum):  # noqa: UP042, of which str() is no value
+    BACTERIAL = "bact."
+    VIRAL = "viral"
+    VIRAL_OTHER = "other"
+
+
+class Grade(enum.IntEnum):
+    LOW = 1
+    HIGH = 2
+
+
+@pytest.mark.parametrize("kind", [list, tuple, lambda values: np.array(values, dtype=object)])
+def test_members_of_an_enum_become_their_values(kind):
+    found = checks.check_labels(kind([Finding.VIRAL, Finding.VIRAL_OTHER, Finding.BACTERIAL]))
+    assert found.tolist() == ["viral", "other", "bact."]
+    assert {type(value) for value in found.tolist()} == {str}
+    assert checks.check_labels(kind([Grade.HIGH, Grade.LOW])).tolist() == [2, 1]
+
+
+def test_whole_numbers_of_a_list_that_floats_would_merge_stay_apart():
+    found = checks.check_labels([2**53, 2**53 + 1, 0.5])
+    assert found.tolist() == [2**53, 2**53 + 1, 0.5]
+    assert len(np.unique(found)) == 3
+
+
+@pytest.mark.parametrize("values", [[12, 12.0, "P3"], [True, "yes"], ["P1", "P2", 3]])
+def test_numbers_and_text_in_one_list_are_refused_as_in_an_array_of_objects(values):
+    for given in (values, tuple(values), np.array(values, dtype=object)):
+        with pytest.raises(TypeError, match=r"groups mixes .* and str, .*\[str\(value\) for value"):
+            checks.check_labels(given, name="groups")
+
+
+def test_a_masked_label_is_missing():
+    labels = np.ma.array(["a", "b", "c"], mask=[False, True, False])
+    with pytest.raises(ValueError, match=r"labels has a missing value .* in row 1"):
+        checks.check_labels(labels)
+    assert checks.check_labels(np.ma.array([1, 2])).tolist() == [1, 2]
+
+
+def test_pairs_of_names_are_told_to_be_joined():
+    pairs = [("Hannover", 1), ("Turin", 1)]
+    with pytest.raises(ValueError, match=r"groups has shape \(2, 2\).*join them, as in \['/'.join"):
+        checks.check_labels(pairs, name="groups")
+    with pytest.raises(ValueError, match="several names each"):
+        checks.check_labels(np.array([[1, 7], [2, 7]]), name="groups")
+
+
 @pytest.mark.parametrize(
     "labels",
     [
+        [b"normal", b"ill"],
+        [Path("normal"), Path("ill")],
+        [decimal.Decimal(1), decimal.Decimal(2)],
+        [1j, 2j],
+        [0.5, math.inf],
+        np.array(["2020-01-01", "2021-01-01"], dtype="datetime64[ns]"),
         np.array(["2020-01-01", "2021-01-01"], dtype="datetime64[D]"),
         np.array([1, 2], dtype="timedelta64[D]"),
         np.array([datetime.date(2020, 1, 1), datetime.date(2021, 1, 1)], dtype=object),
         np.array([np.datetime64("2020-01-01"), np.datetime64("2021-01-01")], dtype=object),
     ],
-    ids=["datetime64", "timedelta64", "date", "object"],
+    ids=repr,
 )
-def test_dates_are_no_classes(labels):
+def test_what_a_file_cannot_hold_is_no_class(labels):
     with pytest.raises(TypeError, match=r"cannot be saved .*; give strings, such as \[str\(label"):
         checks.check_classes(checks.check_labels(labels))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import enum
 import math
 import warnings
 from collections.abc import Sequence
@@ -146,49 +146,65 @@ def check_labels(
     labels: Any, n: int | None = None, *, name: str = "labels", of: str = "images"
 ) -> np.ndarray:
     """Return labels as a one-dimensional array, of length ``n`` where given, none missing."""
-    array = np.asarray(labels)
+    array = _as_array(labels)
     if array.ndim != 1:
         hint = ""
         if array.ndim == 2 and array.shape[1] == 1:
             hint = f" (a column: use np.ravel({name}))"
-        elif array.ndim == 2:
+        elif array.ndim == 2 and array.dtype.kind in "biuf" and (array.sum(axis=1) == 1).all():
             hint = " (one-hot labels: use labels.argmax(axis=1))"
+        elif array.ndim == 2:
+            hint = (
+                f" (several names each: join them, as in ['/'.join(map(str, x)) for x in {name}])"
+            )
         raise ValueError(
             f"{name} has shape {array.shape}; expected ({'n' if n is None else n},), "
             f"one entry per image{hint}."
         )
     if n is not None and len(array) != n:
         raise ValueError(f"{len(array)} {name} for {n} {of}; expected one entry per image.")
-    if array.dtype.kind == "U" and not isinstance(labels, np.ndarray):
-        # numpy has turned the NaN of a list of strings into the string "nan".
-        missing = _is_missing(np.asarray(labels, dtype=object))
-    else:
-        missing = _is_missing(array)
+    missing = _is_missing(array)
+    if isinstance(labels, np.ma.MaskedArray):
+        missing |= np.ma.getmaskarray(labels)
     if missing.any():
         first = int(np.flatnonzero(missing)[0])
         raise ValueError(f"{name} has a missing value (NaN or None) in row {first}.")
     if array.dtype == object:
-        array = _with_plain_numbers(array)
+        array = _with_plain_values(array)
         _check_order(array, name)
     return array
 
 
-def _with_plain_numbers(array: np.ndarray) -> np.ndarray:
-    """Return numpy's numbers in an array of objects as an array of numbers: JSON knows no others.
+def _as_array(labels: Any) -> np.ndarray:
+    """Return labels as an array of the same values; numpy makes text of 12 beside "P3"."""
+    if not isinstance(labels, list | tuple):
+        return np.asarray(labels)
+    plain = [_plain(value) for value in labels]
+    array = np.asarray(plain)
+    if array.ndim == 1 and array.tolist() != plain:
+        array = np.empty(len(plain), dtype=object)
+        array[:] = plain
+    return array
 
-    In company of others they become Python's, each by itself.
-    """
-    kinds = (np.number, np.bool_)
-    are_numpys = [isinstance(value, kinds) for value in array]
-    if not any(are_numpys):
-        return array
-    values = [value.item() if isinstance(value, kinds) else value for value in array]
-    if all(are_numpys):
-        plain = np.array(values)
-        if plain.tolist() == values:  # no type for whole numbers holds all of them
-            return plain
-    mixed = np.empty(len(values), dtype=object)
-    mixed[:] = values
+
+def _plain(value: Any) -> Any:
+    """Return a number of numpy, or a member of an Enum of text or numbers, as Python's own."""
+    if isinstance(value, np.number | np.bool_):
+        return value.item()
+    if isinstance(value, enum.Enum) and isinstance(value, str | int | float):
+        return value.value
+    return value
+
+
+def _with_plain_values(array: np.ndarray) -> np.ndarray:
+    """Return plain values in an array of objects; numpy's numbers, as an array of numbers."""
+    plain = [_plain(value) for value in array]
+    if all(isinstance(value, np.number | np.bool_) for value in array):
+        numbers = np.array(plain)
+        if numbers.tolist() == plain:  # no type for whole numbers holds all of them
+            return numbers
+    mixed = np.empty(len(plain), dtype=object)
+    mixed[:] = plain
     return mixed
 
 
@@ -200,7 +216,7 @@ def _check_order(array: np.ndarray, name: str) -> None:
         kinds = " and ".join(sorted({type(value).__name__ for value in array}))
         raise TypeError(
             f"{name} mixes {kinds}, which have no common order; make all of one type, "
-            f"such as [str(value) for value in {name}]."
+            f"such as [str(value) for value in {name}]. Mind that 12 and 12.0 become two texts."
         ) from error
 
 
@@ -224,8 +240,8 @@ def check_classes(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     classes, indices = np.unique(labels, return_inverse=True)
     if len(classes) == 0:
         raise ValueError("labels are empty; expected one entry per image.")
-    dates = (datetime.date, datetime.time, datetime.timedelta, np.datetime64, np.timedelta64)
-    if labels.dtype.kind in "mM" or any(isinstance(label, dates) for label in labels.tolist()):
+    # Of a date in nanoseconds, tolist makes a number.
+    if labels.dtype.kind in "mM" or not all(map(_can_be_saved, classes.tolist())):
         raise TypeError(
             f"labels are {type(labels[0]).__name__}, such as {labels[0]}, which cannot be saved as "
             "the names of classes; give strings, such as [str(label) for label in labels]."
@@ -235,3 +251,8 @@ def check_classes(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             f"labels has one class only, {classes.tolist()[0]!r}; a classifier needs at least two."
         )
     return classes, indices.reshape(-1)
+
+
+def _can_be_saved(name: Any) -> bool:
+    """Whether JSON gives a name back as it was."""
+    return isinstance(name, str | int | float) and name not in (math.inf, -math.inf)
