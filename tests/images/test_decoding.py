@@ -258,6 +258,18 @@ def test_opaque_pixels_keep_their_colour_and_transparent_ones_turn_black(tmp_pat
     np.testing.assert_array_equal(load_one(path, (4, 4), channels=3), colour)
 
 
+@pytest.mark.parametrize("alpha", [0, 255])
+def test_a_bitmap_whose_fourth_bytes_are_all_zero_is_opaque(tmp_path, pixels_of, alpha):
+    colour = pixels_of(4, 4, 3)
+    rows = np.dstack([colour[::-1, :, ::-1], np.full((4, 4), alpha, "uint8")])
+    masks = (0xFF0000, 0xFF00, 0xFF, 0xFF000000)
+    size = (124, 4, 4, 1, 32, 3, 64, 0, 0, 0, 0)
+    header = struct.pack("<IiiHHIIiiII", *size) + struct.pack("<4I", *masks) + b"BGRs" + bytes(64)
+    path = tmp_path / "picture.bmp"
+    path.write_bytes(struct.pack("<2sIII", b"BM", 202, 0, 138) + header + rows.tobytes())
+    np.testing.assert_array_equal(load_one(path, (4, 4), channels=3), colour)
+
+
 def test_grey_with_alpha_and_a_transparent_level_are_mixed_with_black_too(tmp_path, save):
     half = Image.merge("LA", [Image.new("L", (2, 2), 200), Image.new("L", (2, 2), 128)])
     half.save(tmp_path / "half.png")

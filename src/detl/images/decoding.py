@@ -133,6 +133,8 @@ def _to_eight_bits(file: ImageFile.ImageFile) -> Image.Image:
         if file.format == "TIFF" and file.tag_v2.get(_PHOTOMETRIC) == _WHITE_IS_ZERO:
             levels = 255 - levels  # Pillow does so for 8 bits, not for 16
         return Image.fromarray(levels)
+    if file.format == "BMP" and file.mode == "RGBA" and not file.getchannel("A").getextrema()[1]:
+        return file.convert("RGB")  # programs leave the fourth byte at 0, and no viewer looks at it
     if file.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in file.info:
         black = Image.new("RGBA", file.size, color="black")
         return Image.alpha_composite(black, file.convert("RGBA")).convert("RGB")
