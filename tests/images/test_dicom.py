@@ -168,6 +168,56 @@ def test_a_table_of_values_of_interest_goes_before_a_window(tmp_path, depth):
     np.testing.assert_allclose(levels_of(dataset, tmp_path), expected, atol=1)
 
 
+@pytest.mark.parametrize("sequence", ["ModalityLUTSequence", "VOILUTSequence"])
+@pytest.mark.parametrize(("depth", "packed"), [(8, True), (8, False), (12, False)])
+def test_a_table_of_few_bits_is_read_in_bytes_and_in_words(tmp_path, sequence, depth, packed):
+    stored = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    table = (np.sqrt(np.linspace(0, 1, 256)) * (2**depth - 1)).astype(int)
+    item = Dataset()
+    item.LUTDescriptor = [256, 0, depth]
+    item.add_new("LUTData", "OW", table.astype("u1" if packed else "<u2").tobytes())
+    item.ModalityLUTType = "US"
+    levels = levels_of(dicom(stored, **{sequence: [item]}), tmp_path)
+    np.testing.assert_allclose(levels, table[stored] / (2**depth - 1) * 255, atol=1)
+
+
+@pytest.mark.parametrize("group", ["Shared", "PerFrame"])
+def test_rescaling_and_window_in_functional_groups_are_those_in_front(tmp_path, group):
+    stored = ramp(12)
+    rescaling = {"RescaleSlope": 2, "RescaleIntercept": -1024}
+    window = {"WindowCenter": 40, "WindowWidth": 400}
+    transformation, view, frame = Dataset(), Dataset(), Dataset()
+    for item, values in ((transformation, rescaling), (view, window)):
+        for name, value in values.items():
+            setattr(item, name, value)
+    frame.PixelValueTransformationSequence, frame.FrameVOILUTSequence = [transformation], [view]
+    groups = {f"{group}FunctionalGroupsSequence": [frame]}
+    levels = levels_of(dicom(stored, bits=12, **groups), tmp_path)
+    in_front = levels_of(dicom(stored, bits=12, **rescaling, **window), tmp_path)
+    np.testing.assert_array_equal(levels, in_front)
+    assert len(np.unique(levels)) > 50
+
+
+def test_what_is_there_without_a_value_is_as_if_it_were_not_there(tmp_path, subtests):
+    stored = ramp(12)
+    window = {"WindowCenter": 1000, "WindowWidth": 2000}
+    expected = levels_of(dicom(stored, bits=12, **window), tmp_path)
+    table = Dataset()
+    table.add_new("LUTDescriptor", "US", None)
+    table.add_new("LUTData", "OW", None)
+    for empty in (
+        {"RescaleSlope": None, "RescaleIntercept": None},
+        {"VOILUTFunction": ""},
+        {"VOILUTSequence": [table]},
+        {"ModalityLUTSequence": [table]},
+    ):
+        with subtests.test(str(list(empty))):
+            levels = levels_of(dicom(stored, bits=12, **window, **empty), tmp_path)
+            np.testing.assert_array_equal(levels, expected)
+    unset = dicom(stored, bits=12, WindowCenter=None, WindowWidth=None)
+    np.testing.assert_array_equal(levels_of(unset, tmp_path), stored >> 4)
+
+
 # Colour
 
 

@@ -12,6 +12,11 @@ from typing import IO, Any
 import numpy as np
 
 _PREAMBLE = 128  # bytes in front of the letters DICM
+_SHOWING = ("RescaleSlope", "RescaleIntercept", "WindowCenter", "WindowWidth", "VOILUTFunction")
+_TABLES = ("ModalityLUTSequence", "VOILUTSequence")
+# Where files of one or more frames keep what others keep in front (PS3.3, C.7.6.16).
+_FUNCTIONAL_GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
+_MACROS = ("PixelValueTransformationSequence", "FrameVOILUTSequence")
 _CONVERTED = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")  # what pydicom makes RGB
 
 
@@ -63,7 +68,29 @@ def read_header(stream: IO[bytes]) -> Any:
             "`pip install python-gdcm`, or `pip install pylibjpeg pylibjpeg-libjpeg "
             "pylibjpeg-openjpeg`"
         )
+    _bring_forward(dataset)
+    _drop_empty(dataset)
     return dataset
+
+
+def _bring_forward(dataset: Any) -> None:
+    """Copy rescaling and window out of the functional groups, the frame's own last."""
+    for group in _FUNCTIONAL_GROUPS:
+        for macro in _MACROS:
+            for found in (dataset.get(group) or [{}])[0].get(macro) or ():
+                for name in _SHOWING:
+                    if name in found:
+                        dataset[name] = found[name]
+
+
+def _drop_empty(dataset: Any) -> None:
+    """Remove what is there without a value, which is as if it were not there (PS3.5, 7.4)."""
+    for name in _SHOWING:
+        if name in dataset and dataset[name].is_empty:
+            del dataset[name]
+    for name in _TABLES:
+        if dataset.get(name) and dataset[name][0]["LUTDescriptor"].is_empty:
+            del dataset[name]
 
 
 def to_eight_bits(dataset: Any) -> np.ndarray:
@@ -96,11 +123,9 @@ def _high_byte(levels: np.ndarray, bits: int) -> np.ndarray:
 
 def _shown(stored: np.ndarray, dataset: Any) -> np.ndarray:
     """Return the level, 0 for black to 255 for white, of each stored value."""
-    from pydicom.pixels import apply_modality_lut
-
-    values = apply_modality_lut(stored, dataset)
+    values = _after_modality(stored, dataset)
     if dataset.get("VOILUTSequence"):
-        shown, black, white = _looked_up(values, dataset)
+        shown, black, white = _looked_up(values, dataset, "VOILUTSequence")
     elif dataset.get("WindowCenter") is not None and dataset.get("WindowWidth") is not None:
         shown, black, white = _windowed(values, dataset)
     else:
@@ -113,15 +138,26 @@ def _shown(stored: np.ndarray, dataset: Any) -> np.ndarray:
     return _high_byte(wide.astype(np.uint16), 16)
 
 
-def _looked_up(values: np.ndarray, dataset: Any) -> tuple[np.ndarray, float, float]:
-    from pydicom.pixels import apply_voi
+def _after_modality(stored: np.ndarray, dataset: Any) -> np.ndarray:
+    from pydicom.pixels import apply_rescale
 
-    entries, first, bits = dataset.VOILUTSequence[0].LUTDescriptor
-    # Beyond its ends the table goes on as it ends; pydicom would wrap what is far beyond, and,
-    # in a table of 8 bits, count its entries in 8 bits too.
-    dataset.VOILUTSequence[0].LUTDescriptor = [entries, first, 16]
-    places = np.rint(values).clip(first, first + (entries or 2**16) - 1).astype(np.int64)
-    return apply_voi(places, dataset).astype(float), 0.0, 2.0**bits - 1
+    if dataset.get("ModalityLUTSequence"):
+        return _looked_up(stored, dataset, "ModalityLUTSequence")[0]
+    return apply_rescale(stored, dataset)
+
+
+def _looked_up(values: np.ndarray, dataset: Any, sequence: str) -> tuple[np.ndarray, float, float]:
+    """Return the entries of a table of 8 to 16 bits, which goes on beyond its ends as it ends."""
+    item = dataset[sequence][0]
+    entries, first, bits = item.LUTDescriptor
+    entries = entries or 2**16  # which the descriptor has no room for
+    table = item.LUTData
+    if isinstance(table, bytes):
+        order = "<" if dataset.original_encoding[1] else ">"
+        # Entries of 8 bits are in words of their own, or two in one.
+        table = np.frombuffer(table, f"{order}u2" if len(table) >= 2 * entries else "u1")
+    places = (np.rint(values) - first).clip(0, entries - 1).astype(np.int64)
+    return np.asarray(table)[places].astype(float), 0.0, 2.0**bits - 1
 
 
 def _windowed(values: np.ndarray, dataset: Any) -> tuple[np.ndarray, float, float]:
@@ -135,11 +171,9 @@ def _windowed(values: np.ndarray, dataset: Any) -> tuple[np.ndarray, float, floa
 
 def _range(dataset: Any) -> tuple[float, float]:
     """Return the lowest and the highest value that the file could hold, after the modality."""
-    from pydicom.pixels import apply_modality_lut
-
     if dataset.get("ModalityLUTSequence"):
         return 0.0, 2.0 ** dataset.ModalityLUTSequence[0].LUTDescriptor[2] - 1
     signed, bits = dataset.PixelRepresentation == 1, dataset.BitsStored
     lowest = -(2 ** (bits - 1)) if signed else 0
-    ends = apply_modality_lut(np.array([lowest, lowest + 2**bits - 1]), dataset)
+    ends = _after_modality(np.array([lowest, lowest + 2**bits - 1]), dataset)
     return float(ends.min()), float(ends.max())
