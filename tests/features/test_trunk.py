@@ -13,6 +13,7 @@ from keras import layers
 
 from detl.features import store
 from detl.features import trunk as features
+from detl.features.views import Views, pixels_of_views
 from detl.pretraining.augmentation import Augmentation
 
 SHAPE = (8, 8, 1)
@@ -166,7 +167,7 @@ def test_a_bar_is_shown_on_request_only(trunk, images, terminal):
 
 # ------------------------------------------------------------------- found again by content
 
-STILL = features.Views(n_augmented=0, augmentation=Augmentation(), seed=0)
+STILL = Views(n_augmented=0, augmentation=Augmentation(), seed=0)
 
 
 @pytest.fixture
@@ -186,7 +187,7 @@ def counted(trunk):
 
 
 def known(trunk, images, key="trunk", views=STILL, **settings):
-    return features.known_or_extracted(trunk, images, key=key, views=views, **settings)
+    return features.features_of(trunk, images, key=key, views=views, **settings)
 
 
 def test_an_image_seen_before_is_not_run_again_in_whatever_company(counted, trunk, images):
@@ -347,11 +348,11 @@ def test_several_threads_share_a_folder(counted, images, tmp_path):
 
 
 def drawn(n, seed=0, **amounts):
-    return features.Views(n_augmented=n, augmentation=Augmentation(**amounts), seed=seed)
+    return Views(n_augmented=n, augmentation=Augmentation(**amounts), seed=seed)
 
 
 def test_the_first_view_is_the_image_and_the_others_are_its_augmentations(images):
-    found = features.views_of(images, drawn(2, rotation=0, scaling=0)).reshape(3, N, *SHAPE)
+    found = pixels_of_views(images, drawn(2, rotation=0, scaling=0)).reshape(3, N, *SHAPE)
     np.testing.assert_array_equal(found[0], images)
     mirrored = images[:, :, ::-1]
     for view in found[1:]:
@@ -360,21 +361,21 @@ def test_the_first_view_is_the_image_and_the_others_are_its_augmentations(images
         assert same.any()
         assert flipped.any()
     assert (found[1] != found[2]).any()
-    assert features.views_of(images, STILL) is images
+    assert pixels_of_views(images, STILL) is images
 
 
 def test_the_views_of_an_image_depend_on_its_content_and_the_seed_alone(images):
-    whole = features.views_of(images, drawn(2)).reshape(3, N, *SHAPE)
-    part = features.views_of(images[[5, 1]], drawn(2)).reshape(3, 2, *SHAPE)
+    whole = pixels_of_views(images, drawn(2)).reshape(3, N, *SHAPE)
+    part = pixels_of_views(images[[5, 1]], drawn(2)).reshape(3, 2, *SHAPE)
     np.testing.assert_array_equal(part, whole[:, [5, 1]])
-    other = features.views_of(images, drawn(2, seed=1)).reshape(3, N, *SHAPE)
+    other = pixels_of_views(images, drawn(2, seed=1)).reshape(3, N, *SHAPE)
     np.testing.assert_array_equal(other[0], whole[0])
     assert (other[1:] != whole[1:]).any(axis=(2, 3, 4)).all()
 
 
 def test_the_features_of_views_are_those_of_their_pixels_and_found_again(counted, trunk, images):
     found = known(counted, images, views=drawn(3))
-    pixels = features.views_of(images, drawn(3))
+    pixels = pixels_of_views(images, drawn(3))
     np.testing.assert_allclose(found, trunk.predict_on_batch(pixels), rtol=1e-5, atol=1e-5)
     runs = counted.runs
     np.testing.assert_array_equal(

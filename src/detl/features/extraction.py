@@ -17,7 +17,8 @@ from sklearn.utils.validation import check_is_fitted
 from detl.backbones.blocks import exit_of
 from detl.checks import check_count
 from detl.features.identity import trunk_name
-from detl.features.trunk import Views, known_or_extracted
+from detl.features.trunk import features_of
+from detl.features.views import Views
 from detl.networks import copying, graphs
 from detl.networks.normalization import fused_layers
 from detl.networks.precision import Precision, dtype_policy
@@ -147,7 +148,7 @@ class FeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Shares
         lower = keras.Model(graphs.input_structure(network), self._exits(network))
         policy = dtype_policy(self.precision)
         cache_dir = None if self.cache_dir is None else Path(self.cache_dir)
-        found = known_or_extracted(
+        found = features_of(
             _Averaged(lower, self.grid, policy),
             X,
             key=trunk_name(lower, settings=f"{policy}{self.grid}", cache_dir=cache_dir),

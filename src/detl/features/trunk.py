@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -13,91 +11,22 @@ import keras
 import numpy as np
 
 from detl.features.store import FeatureStore, allocate
-from detl.pretraining.augmentation import Augmentation
+from detl.features.views import BATCH, Views, image_digests
 from detl.progress import progress_bar
 
-_BATCH = 16  # images per step of a trunk; a multiple of it is computed
 _store = FeatureStore()
 _lock = threading.Lock()  # two threads that ask for the same features compute them once
 
 
-class Runs(Protocol):
+class Trunk(Protocol):
     """What goes from images to features: a ``keras.Model``, or what makes one when needed."""
 
     def predict_on_batch(self, images: np.ndarray, /) -> np.ndarray:
         """Return the features of a batch."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Views:
-    """What training sees of each image: the image, and augmented views of it.
-
-    Attributes
-    ----------
-    n_augmented : int
-        Augmented views per image.
-    augmentation : Augmentation
-        How they are drawn.
-    seed : int
-        What they are drawn with; a view depends on it, its number, and the image's content alone.
-    """
-
-    n_augmented: int
-    augmentation: Augmentation
-    seed: int
-
-    @property
-    def n(self) -> int:
-        """Views per image, itself included."""
-        return 1 + self.n_augmented
-
-    def pixels(
-        self, images: np.ndarray, places: np.ndarray, digests: Sequence[bytes]
-    ) -> np.ndarray:
-        """Return the views at these places, where view v of image i of n has place ``i + v n``."""
-        views, rows = np.divmod(places, len(images))
-        pixels = np.array(images[rows])
-        augmented = np.flatnonzero(views)
-        if len(augmented):
-            height, width = pixels.shape[1:3]
-            changes = [
-                self.augmentation.draw(1, height, width, self._generator(digests[row], view))
-                for row, view in zip(rows[augmented], views[augmented])
-            ]
-            changed = self.augmentation.apply(pixels[augmented], np.concatenate(changes))
-            pixels[augmented] = keras.ops.convert_to_numpy(changed)
-        return pixels
-
-    def names(self, digests: Sequence[bytes]) -> list[bytes]:
-        """Return what tells the views of images apart, in the order of their places."""
-        return [
-            digest
-            if view == 0
-            else _digest(digest + f"{view} {self.seed} {self.augmentation}".encode())
-            for view in range(self.n)
-            for digest in digests
-        ]
-
-    def _generator(self, digest: bytes, view: int) -> np.random.Generator:
-        return np.random.default_rng([self.seed, int(view), int.from_bytes(digest)])
-
-
-def views_of(images: np.ndarray, views: Views, *, verbose: int = 0) -> np.ndarray:
-    """Return the pixels of all views: the images, then the first view of each, and so on."""
-    if not views.n_augmented:
-        return images
-    digests = _digests(images)
-    found = allocate((len(images) * views.n, *images.shape[1:]), images.dtype)
-    with progress_bar(len(found), verbose=verbose, description="views", unit="view") as bar:
-        for start in range(0, len(found), _BATCH):
-            places = np.arange(start, min(start + _BATCH, len(found)))
-            found[places] = views.pixels(images, places, digests)
-            bar.update(len(places))
-    return found
-
-
-def known_or_extracted(
-    trunk: Runs,
+def features_of(
+    trunk: Trunk,
     images: np.ndarray,
     *,
     key: str,
@@ -135,7 +64,7 @@ def known_or_extracted(
     OSError
         If there is no room for the features, neither in memory nor in a temporary file.
     """
-    digests = _digests(images)
+    digests = image_digests(images)
     names = views.names(digests)
     with _lock:
         if cache_dir is not None:
@@ -159,7 +88,7 @@ def clear_cache() -> None:
 
 
 def _extract_places(
-    trunk: Runs,
+    trunk: Trunk,
     images: np.ndarray,
     places: Sequence[int],
     digests: Sequence[bytes],
@@ -168,30 +97,20 @@ def _extract_places(
     verbose: int,
 ) -> np.ndarray:
     def run(start: int) -> np.ndarray:
-        chosen = np.asarray(places[start : start + _BATCH])
+        chosen = np.asarray(places[start : start + BATCH])
         # Filled up, so that an image's features do not depend on how many others were missing.
-        full = np.resize(chosen, _BATCH)
+        full = np.resize(chosen, BATCH)
         return trunk.predict_on_batch(views.pixels(images, full, digests))[: len(chosen)]
 
     with progress_bar(len(places), verbose=verbose, description="features", unit="view") as bar:
         first = run(0)
         # bfloat16 is no dtype of numpy's own; float32 holds its values exactly.
         features = allocate((len(places), *first.shape[1:]), np.dtype("float32"))
-        for start in range(0, len(places), _BATCH):
+        for start in range(0, len(places), BATCH):
             batch = run(start) if start else first
             features[start : start + len(batch)] = batch
             bar.update(len(batch))
     return features
-
-
-def _digests(images: np.ndarray) -> list[bytes]:
-    """Return a digest of each image's type, shape and pixels."""
-    kind = f"{images.dtype}{images.shape[1:]}"
-    return [_digest(kind.encode() + np.ascontiguousarray(image).tobytes()) for image in images]
-
-
-def _digest(content: bytes) -> bytes:
-    return hashlib.blake2b(content, digest_size=16).digest()
 
 
 def extract(

@@ -16,7 +16,8 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 from detl.backbones.blocks import entrance_of
 from detl.checks import check_choice, check_classes, check_count, check_labels, check_positive
 from detl.features.identity import trunk_name
-from detl.features.trunk import Views, extract, known_or_extracted, views_of
+from detl.features.trunk import extract, features_of
+from detl.features.views import Views, pixels_of_views
 from detl.networks import copying, graphs
 from detl.networks.heads import with_logits, with_probabilities
 from detl.networks.normalization import fused_layers, with_plain_layers
@@ -38,7 +39,7 @@ class Extension:
         From pixels to logits: a copy of the source, with the weights that ``tail`` trains.
     trunk : callable
         From images to what the frozen layers make of them and of their augmented views, see
-        :func:`detl.features.trunk.known_or_extracted`.
+        :func:`detl.features.trunk.features_of`.
     tail : Tail
         The layers that are trained.
     """
@@ -306,8 +307,8 @@ class DomainExtensionTransfer(ClassifierMixin, SharesSource):
 
         def trunk(images: np.ndarray, *, verbose: int = 0) -> np.ndarray:
             if frozen is None:
-                return views_of(images, views, verbose=verbose)
-            return known_or_extracted(
+                return pixels_of_views(images, views, verbose=verbose)
+            return features_of(
                 frozen,
                 images,
                 key=trunk_name(frozen, cache_dir=cache_dir),
