@@ -12,6 +12,7 @@ Cohen et al. 2020, "COVID-19 image data collection" (ieee8023/covid-chestxray-da
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,12 +56,16 @@ NIH_COLUMNS = ("Image Index", "Finding Labels", "Patient ID")
 PNEUMONIA_GERMS = frozenset(
     {
         "Bacterial",
+        "Chlamydophila",
         "E.Coli",
         "Influenza",
         "Klebsiella",
         "Legionella",
         "Lipoid",
+        "MERS",
+        "MERS-CoV",
         "Pneumocystis",
+        "SARS",
         "Streptococcus",
         "Varicella",
     }
@@ -132,9 +137,9 @@ def read_nih(
         CSV file as the NIH publishes it. Only "Image Index", "Finding Labels" and
         "Patient ID" are needed.
     image_folders : path or list of paths
-        Where the images lie. They are looked up by name without ending, so that a table's
-        ``00000001_000.png`` may be a ``00000001_000.jpg``. Subfolders are not searched: a folder
-        of another resolution beside this one must not slip in.
+        Where the images lie. They are looked up by name, then by name without ending, so that a
+        table's ``00000001_000.png`` may be a ``00000001_000.jpg``. Subfolders are not searched: a
+        folder of another resolution beside this one must not slip in.
     on_missing : {"raise", "skip"}
         What to do about rows whose file is in none of the folders.
 
@@ -396,18 +401,23 @@ def counts_text(rows: Iterable[dict[str, Any]]) -> str:
 
 
 def _read_rows(table: Path, columns: Sequence[str]) -> list[dict[str, str]]:
-    # utf-8-sig: tables that went through a spreadsheet begin with a byte-order mark.
-    with table.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        found = list(reader.fieldnames or [])
-        missing = [name for name in columns if name not in found]
-        if missing:
-            raise ValueError(
-                f"{table} lacks the column(s) {', '.join(map(repr, missing))}; "
-                f"found {', '.join(map(repr, found)) or 'an empty file'}."
-            )
-        # The NIH's header ends in a comma in some editions: its last column has no name.
-        rows = [{name: value or "" for name, value in row.items() if name} for row in reader]
+    try:
+        # utf-8-sig: tables that went through a spreadsheet begin with a byte-order mark.
+        text = table.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{table} is not in UTF-8 ({error}); save it so, in Excel as 'CSV UTF-8'."
+        ) from error
+    reader = csv.DictReader(io.StringIO(text, newline=""))
+    found = list(reader.fieldnames or [])
+    missing = [name for name in columns if name not in found]
+    if missing:
+        raise ValueError(
+            f"{table} lacks the column(s) {', '.join(map(repr, missing))}; "
+            f"found {', '.join(map(repr, found)) or 'an empty file'}."
+        )
+    # The NIH's header ends in a comma in some editions: its last column has no name.
+    rows = [{name: value or "" for name, value in row.items() if name} for row in reader]
     if not rows:
         raise ValueError(f"{table} has a header but no rows; expected one row per image.")
     return rows
@@ -446,11 +456,15 @@ def _locate(
     if isinstance(image_folders, str | Path):
         image_folders = [image_folders]
     folders = [Path(folder) for folder in image_folders]
-    files = _files_by_stem(folders)
-    stems = [Path(name).stem for name in names]
-    if len(set(stems)) < len(stems):
-        twice = next(stem for stem in stems if stems.count(stem) > 1)
-        raise ValueError(f"{table} names image {twice!r} more than once; expected one row each.")
+    files = _files_by_name(folders)
+    found = _look_up(names, files)
+    # What is missing may be named twice too.
+    known_as = [str(path or name) for path, name in zip(found, names, strict=True)]
+    if len(set(known_as)) < len(known_as):
+        twice = next(i for i, name in enumerate(known_as) if known_as.count(name) > 1)
+        raise ValueError(
+            f"{table} names image {names[twice]!r} more than once; expected one row each."
+        )
 
     if "" in patients:
         raise ValueError(
@@ -459,7 +473,7 @@ def _locate(
         )
 
     where = ", ".join(map(str, folders))
-    missing = [name for name, stem in zip(names, stems, strict=True) if stem not in files]
+    missing = [name for name, path in zip(names, found, strict=True) if path is None]
     if len(missing) == len(names):
         raise FileNotFoundError(
             f"None of the {len(names):,} images that {table} names is in {where}; "
@@ -471,9 +485,9 @@ def _locate(
             f"{', '.join(missing[:5])}{', ...' if len(missing) > 5 else ''}. Complete the folder, "
             f"or leave them out with on_missing='skip'."
         )
-    here = [i for i, stem in enumerate(stems) if stem in files]
+    here = [i for i, path in enumerate(found) if path is not None]
     paths = np.empty(len(here), dtype=object)
-    paths[:] = [files[stems[i]] for i in here]
+    paths[:] = [found[i] for i in here]
     return Records(
         paths=paths,
         labels=np.array([labels[i] for i in here]),
@@ -483,7 +497,7 @@ def _locate(
     )
 
 
-def _files_by_stem(folders: Sequence[Path]) -> dict[str, Path]:
+def _files_by_name(folders: Sequence[Path]) -> dict[str, Path]:
     files: dict[str, Path] = {}
     for folder in folders:
         if not folder.is_dir():
@@ -491,13 +505,33 @@ def _files_by_stem(folders: Sequence[Path]) -> dict[str, Path]:
         for path in folder.iterdir():
             if path.suffix.lower() not in IMAGE_SUFFIXES:
                 continue
-            if path.stem in files:
-                raise ValueError(
-                    f"Image {path.stem!r} is there twice: {files[path.stem]} and {path}. Give "
-                    "folders that share no image; copies of other sizes would give classes away."
-                )
-            files[path.stem] = path
+            if path.name in files:
+                raise _there_twice(files[path.name], path)
+            files[path.name] = path
     return files
+
+
+def _look_up(names: Sequence[str], files: dict[str, Path]) -> list[Path | None]:
+    """Return the file of each name; where it has another ending, the only one of that stem."""
+    by_stem: dict[str, list[Path]] = {}
+    for path in files.values():
+        by_stem.setdefault(path.stem, []).append(path)
+    found = []
+    for name in names:
+        # A name without an ending may have dots.
+        has_ending = Path(name).suffix.lower() in IMAGE_SUFFIXES
+        alike = by_stem.get(Path(name).stem if has_ending else name, [])
+        if name not in files and len(alike) > 1:
+            raise _there_twice(*alike[:2])
+        found.append(files.get(name) or (alike[0] if alike else None))
+    return found
+
+
+def _there_twice(one: Path, other: Path) -> ValueError:
+    return ValueError(
+        f"Image {one.stem!r} is there twice: {one} and {other}. Give folders that share no image, "
+        "copies of other sizes would give classes away, or name each file in full in the table."
+    )
 
 
 def _mentions(nih: Records, finding: str) -> Array:

@@ -93,6 +93,27 @@ def test_one_image_in_two_folders_is_refused(tmp_path):
         tables.read_nih(table, folders)
 
 
+def test_images_of_one_stem_are_told_apart_by_their_full_names(tmp_path):
+    names = ["1.jpg", "1.png", "2.0-a.b.jpeg"]
+    rows = [[str(i), "COVID-19", "PA", "X-ray", name] for i, name in enumerate(names)]
+    rows[2][4] = "2.0-a.b"  # without its ending
+    table = write_table(tmp_path / "metadata.csv", COVID_HEADER, rows)
+    covid = tables.read_covid(table, write_images(tmp_path / "i", names))
+    assert [path.name for path in covid.paths] == names
+    assert covid.patients.tolist() == ["covid-0", "covid-1", "covid-2"]
+    unclear = write_table(tmp_path / "m.csv", COVID_HEADER, [[*rows[0][:4], "1.jpeg"]])
+    with pytest.raises(ValueError, match=r"'1' is there twice.* name each file in full"):
+        tables.read_covid(unclear, tmp_path / "i")
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "utf-16"])
+def test_a_table_in_another_encoding_is_named(tmp_path, encoding):
+    table = tmp_path / "metadata.csv"
+    table.write_text("patientid,finding\n1,that’s COVID\n", encoding=encoding)
+    with pytest.raises(ValueError, match=r"metadata\.csv is not in UTF-8 .* 'CSV UTF-8'"):
+        tables.read_covid(table, tmp_path)
+
+
 @pytest.mark.parametrize(
     ("row", "message"),
     [
@@ -110,7 +131,7 @@ def test_a_row_that_would_be_misread_is_refused(tmp_path, row, message):
 def test_an_image_named_twice_or_a_table_without_rows_is_refused(tmp_path):
     row = ["a.png", "Mass", 0, 1, 2500]
     twice = write_table(tmp_path / "twice.csv", NIH_HEADER, [row, row])
-    with pytest.raises(ValueError, match="'a' more than once"):
+    with pytest.raises(ValueError, match=r"'a\.png' more than once"):
         tables.read_nih(twice, write_images(tmp_path / "images", ["a.png"]))
     empty = write_table(tmp_path / "empty.csv", NIH_HEADER, [])
     with pytest.raises(ValueError, match="no rows"):
@@ -140,6 +161,7 @@ def test_controls_are_what_a_collection_has_without_covid(tmp_path):
         ["3", "Pneumonia/Fungal/Pneumocystis", "AP", "X-ray", "late.jpg"],
         ["3", "Klebsiella", "AP", "X-ray", "early.jpg"],
         ["4", "Mycoplasma Bacterial Pneumonia", "", "X-ray", "mycoplasma.jpg"],
+        ["7", "SARS", "PA", "X-ray", "sars.jpg"],
         ["5", "ARDS", "PA", "X-ray", "ards.jpg"],
         ["6", "Pneumonia", "L", "X-ray", "lateral.jpg"],
     ]
@@ -150,6 +172,7 @@ def test_controls_are_what_a_collection_has_without_covid(tmp_path):
         "late": "pneumonia",
         "early": "pneumonia",
         "mycoplasma": "pneumonia",
+        "sars": "pneumonia",
     }
 
 
