@@ -15,8 +15,11 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
 from detl import DomainExtensionTransfer, GradCAM, cross_validate, folds, plots, shortcuts
+from detl.shortcuts import heatmap_tests
 from detl.shortcuts.collection_tests import _lost
-from detl.shortcuts.out_of_fold import out_of_fold_heatmaps
+from detl.shortcuts.examination import THRESHOLD
+from detl.shortcuts.heatmap_tests import ATTENTION_THRESHOLD, out_of_fold_heatmaps
+from detl.shortcuts.regions import FILL
 
 REGION = (4, 4, 12, 12)
 INSIDE = np.zeros((16, 16), dtype=bool)
@@ -195,7 +198,7 @@ def test_nothing_is_concluded_from_holes_whose_outline_gives_the_class_away(clea
 def test_the_blanked_network_is_cross_validated_as_the_network_was(clean, clean_report, transfer):
     images, result = clean
     hidden = images.copy()
-    hidden[:, INSIDE] = shortcuts.FILL
+    hidden[:, INSIDE] = FILL
     again = cross_validate(
         transfer, hidden, LABELS, groups=PATIENTS, n_splits=3, on_leak="ignore", random_state=0
     )
@@ -237,7 +240,7 @@ def test_blank_heatmaps_are_left_out_and_counted(clean, transfer, monkeypatch):
     said[:, INSIDE] = 1
     said[::3] = 0
     predicted = np.searchsorted(result.classes, LABELS)
-    monkeypatch.setattr(shortcuts, "out_of_fold_heatmaps", lambda *a, **k: (said, predicted))
+    monkeypatch.setattr(heatmap_tests, "out_of_fold_heatmaps", lambda *a, **k: (said, predicted))
     test = shortcuts.attention(result, transfer, images, region=REGION).tests["attention"]
     assert {figure.value for figure in test.figures.values()} == {4.0}  # a quarter of the area
     assert "40 of 120 are blank, and not counted" in test.note
@@ -417,7 +420,7 @@ def test_the_picture_names_tests_verdicts_and_classes(clean_report):
         for line in axis.lines
         if line.get_linestyle() == "--"
     ]
-    assert thresholds == [shortcuts.THRESHOLD, shortcuts.ATTENTION_THRESHOLD]
+    assert thresholds == [THRESHOLD, ATTENTION_THRESHOLD]
 
 
 def test_tests_of_another_measure_have_a_panel_that_names_it(clean, transfer):

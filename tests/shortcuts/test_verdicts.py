@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pytest
 
+from detl.shortcuts.shares import shares, units_per_class
 from detl.shortcuts.verdicts import (
     LIKELY,
     NONE_FOUND,
@@ -13,8 +14,6 @@ from detl.shortcuts.verdicts import (
     Figure,
     ShortcutReport,
     ShortcutTest,
-    shares,
-    units_per_class,
     verdict_of,
 )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -13,21 +14,66 @@ from detl.metrics import OVERALL, PER_CLASS, Predictions
 from detl.metrics.fold_scores import weighted_scores
 from detl.metrics.intervals import quantiles
 from detl.metrics.scoring import redrawn_scores
-from detl.shortcuts.examination import Examination, Trainer
+from detl.shortcuts.examination import THRESHOLD, Examination
+from detl.shortcuts.retraining import Trainer
 from detl.shortcuts.rival_classifiers import class_shares, on_the_folds_of
+from detl.shortcuts.shares import SMALLEST, units_per_class
 from detl.shortcuts.verdicts import (
     FEW_PER_CLASS,
     NONE_FOUND,
-    SMALLEST,
     Figure,
+    ShortcutReport,
     ShortcutTest,
     listed,
-    units_per_class,
     verdict_of,
 )
 from detl.validation.results import CrossValidationResult
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
+
+
+def collection_test(
+    result: CrossValidationResult,
+    transfer: Any,
+    images: Any,
+    collections: Any,
+    *,
+    threshold: float = THRESHOLD,
+    checkpoint_dir: str | Path | None = None,
+    n_jobs: int | None = None,
+    verbose: int = 0,
+) -> ShortcutReport:
+    """Ask whether where an image comes from gives its class away.
+
+    Parameters
+    ----------
+    result, transfer, images, threshold, checkpoint_dir, n_jobs, verbose
+        As for :func:`examine`.
+    collections : array-like of shape (n,)
+        Where each image comes from, such as its hospital, scanner or file format.
+
+    Returns
+    -------
+    ShortcutReport
+        ``"collection"``: the class is told from the name of the collection alone, by the shares of
+        the classes in it. Unless that is excluded, ``"collection from image"``: the transfer is
+        trained to tell the collections of one class from each other, so that the class is no help;
+        its figure is how far the ROC AUC is above 1/2, as a share of the most there could be.
+        ``"collection held out"``: each collection is tested by a network that saw none of it; its
+        figure is the share of the mean sensitivity above chance that is lost on the same images.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the images, the transfer or the collections do not fit the result, or there is one
+        collection only.
+    """
+    examination = Examination(result, images, threshold=threshold)
+    trainer = Trainer(
+        examination, transfer, checkpoint_dir=checkpoint_dir, n_jobs=n_jobs, verbose=verbose
+    )
+    ask_collections(examination, trainer, check_collections(collections, len(examination.images)))
+    return examination.report()
 
 
 def check_collections(collections: Any, n: int) -> Array:

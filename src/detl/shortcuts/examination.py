@@ -1,43 +1,23 @@
-"""A classifier under examination: what was found so far, and how to train it once more."""
+"""A classifier under examination, and what was found so far."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import replace
-from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
-from sklearn.base import clone
 
 from detl.checks import check_images, check_positive
-from detl.networks.digests import weights_digest
-from detl.pretraining.source import load_source
+from detl.shortcuts.regions import Array
 from detl.shortcuts.rival_classifiers import Predict, linear, on_the_folds_of
-from detl.shortcuts.verdicts import (
-    Figure,
-    ShortcutReport,
-    ShortcutTest,
-    listed,
-    shares,
-    units_per_class,
-    verdict_of,
-)
-from detl.storage.digests import array_digest, names_digest
-from detl.storage.run_directory import differences
-from detl.transfer.classifier import DomainExtensionTransfer
-from detl.validation import estimators
+from detl.shortcuts.shares import shares, units_per_class
+from detl.shortcuts.verdicts import Figure, ShortcutReport, ShortcutTest, listed, verdict_of
+from detl.storage.digests import array_digest
 from detl.validation.comparison import compare_results
-from detl.validation.cross_validation import (
-    Prepared,
-    cross_validate,
-    described_transfer,
-    train_folds,
-)
-from detl.validation.estimators import check_classifier, fit_fold
+from detl.validation.estimators import fit_fold
 from detl.validation.results import CrossValidationResult, FoldResult
 
-Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
+# Finds a marker in half of the images of a class, see studies/are_planted_shortcuts_found.
+THRESHOLD = 0.33
 
 
 class Examination:
@@ -140,125 +120,3 @@ class Examination:
             return found.probabilities
 
         self.add_rival(name, question, predict)
-
-
-class Trainer:
-    """Train the network under examination once more, on other images, labels or folds.
-
-    Parameters
-    ----------
-    examination : Examination
-        What it is trained for.
-    transfer : DomainExtensionTransfer, or another classifier of scikit-learn
-        The one that was cross-validated; another is refused.
-    checkpoint_dir, n_jobs, verbose
-        As for :func:`detl.cross_validate`; each training has a folder of its own.
-    """
-
-    def __init__(
-        self,
-        examination: Examination,
-        transfer: Any,
-        *,
-        checkpoint_dir: str | Path | None = None,
-        n_jobs: int | None = None,
-        verbose: int = 0,
-    ) -> None:
-        network = examination.network
-        _check_same(transfer, network.settings["transfer"])
-        transfer = clone(transfer)
-        if isinstance(transfer, DomainExtensionTransfer):
-            transfer.set_params(verbose=0, random_state=int(network.settings["views_seed"]))
-            if isinstance(transfer.source, str | Path):
-                transfer.set_params(source=load_source(transfer.source))
-            _check_same_source(transfer, network)
-        self.transfer = transfer
-        self._subject = Prepared(
-            transfer=transfer,
-            images=examination.images,
-            labels=network.labels,
-            groups=network.groups,
-            indices=network.indices,
-            fold_seeds=network.fold_seeds,
-            interval_seed=int(network.settings["interval_seed"]),
-            audit=network.audit,
-            seconds=0.0,
-        )
-        self._checkpoint_dir = checkpoint_dir
-        self._n_jobs = n_jobs
-        self.verbose = verbose
-
-    def on_images(self, name: str, images: Array) -> CrossValidationResult:
-        """Repeat the cross-validation on changed images: same folds, same seeds."""
-        return train_folds(
-            replace(self._subject, images=images),
-            checkpoint_dir=self._folder(name),
-            n_jobs=self._n_jobs,
-            verbose=self.verbose,
-        )
-
-    def on_labels(
-        self, name: str, labels: Array, *, rows: Array | None = None, cv: Any = None
-    ) -> CrossValidationResult:
-        """Cross-validate for other labels of these rows, or on other folds."""
-        subject, transfer = self._subject, self.transfer
-        rows = np.arange(len(subject.labels)) if rows is None else rows
-        weights = getattr(transfer, "class_weight", None)
-        if isinstance(weights, dict) and labels is not subject.labels:
-            # Weights of the classes are none of other labels.
-            transfer = clone(transfer).set_params(class_weight="balanced")
-        return cross_validate(
-            transfer,
-            subject.images[rows],
-            labels[rows],
-            groups=None if subject.groups is None else subject.groups[rows],
-            cv=cv,
-            on_leak="ignore",  # the audit of the result under examination has said it
-            checkpoint_dir=self._folder(name),
-            n_jobs=self._n_jobs,
-            random_state=subject.interval_seed,
-            verbose=self.verbose,
-        )
-
-    def _folder(self, name: str) -> Path | None:
-        if self._checkpoint_dir is None:
-            return None
-        folder = "".join(c if c.isalnum() else "_" for c in name)
-        if folder != name.replace(" ", "_"):  # "T+" and "T-" are not to share one
-            folder += f"_{names_digest(np.array([name]))[:8]}"
-        return Path(self._checkpoint_dir) / folder
-
-
-def _check_same(transfer: Any, described: dict[str, Any]) -> None:
-    """Refuse another classifier than was cross-validated, as far as its parameters tell."""
-    if not isinstance(transfer, DomainExtensionTransfer):
-        check_classifier(transfer, name="transfer")
-        if any(differences(described, estimators.described(transfer))):
-            raise ValueError(
-                f"transfer is {transfer!r}, but {described} was cross-validated; give the same "
-                "classifier."
-            )
-        return
-    parameters = json.loads(json.dumps(described_transfer(transfer)))
-    for name, value in json.loads(json.dumps(described)).items():
-        if not hasattr(transfer, name):  # of an average, of a rival, or of another classifier
-            raise ValueError(
-                f"The result's settings have {name!r}, which is no parameter of a transfer: it is "
-                "not of one transfer alone; give the result that cross_validate returned for it."
-            )
-        if parameters.get(name) != value:
-            raise ValueError(
-                f"transfer has {name}={getattr(transfer, name)!r}, but {value!r} was "
-                "cross-validated; give the same transfer."
-            )
-
-
-def _check_same_source(transfer: DomainExtensionTransfer, network: CrossValidationResult) -> None:
-    """Refuse a network with other weights than the one that was cross-validated."""
-    copied = clone(transfer).set_params(precision=network.settings["precision"])
-    extended = copied.extend(len(network.classes)).network
-    if weights_digest(extended, but=extended.layers[-1]) != network.settings["source"]:
-        raise ValueError(
-            "transfer has a source with other weights than the one that was cross-validated; give "
-            "the same source."
-        )

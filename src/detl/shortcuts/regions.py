@@ -11,6 +11,10 @@ import numpy as np
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 Region: TypeAlias = "tuple[float, float, float, float] | Array | Callable[[Array], Array]"
 
+# The middle of the scale: the same in every image, so that it says nothing of any.
+FILL = 128
+BORDER = 0.1
+
 _CHUNK = 256  # images at once: a memory map is never read whole
 
 

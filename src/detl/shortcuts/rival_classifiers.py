@@ -20,6 +20,7 @@ Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
 # A thousand images have as many pixels in a thumbnail: without a penalty they are learned by heart.
 _PENALTY = 0.01  # scikit-learn's C
+DETAIL = 32  # cells along a side of what a linear rival sees of what is left of an image
 _BINS = 32
 _CHUNK = 256
 

@@ -1,0 +1,142 @@
+"""Hold a network against classifiers that know next to nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, is_classifier
+
+from detl.shortcuts.examination import THRESHOLD, Examination
+from detl.shortcuts.region_tests import ask_outlines, hidden_parts
+from detl.shortcuts.regions import BORDER, FILL, Array, Region, blanked
+from detl.shortcuts.rival_classifiers import (
+    DETAIL,
+    class_shares,
+    histograms,
+    linear,
+    shapes,
+    thumbnails,
+)
+from detl.shortcuts.verdicts import ShortcutReport
+from detl.validation.estimators import check_groups
+from detl.validation.results import CrossValidationResult
+
+_RIVALS = ("class prior", "thumbnail", "histogram", "background", "border", "sizes")
+
+
+def rivals(
+    result: CrossValidationResult,
+    images: Any,
+    *,
+    region: Region | None = None,
+    border: float | None = BORDER,
+    sizes: Any = None,
+    classifiers: Mapping[str, Any] | None = None,
+    threshold: float = THRESHOLD,
+    fill: float = FILL,
+) -> ShortcutReport:
+    """Hold the network against classifiers that know next to nothing, on the same folds.
+
+    Parameters
+    ----------
+    result, images, region, border, sizes, threshold, fill
+        As for :func:`examine`.
+    classifiers : dict of str to scikit-learn classifier, optional
+        Rivals of your own, such as ``{"SVM": make_pipeline(StandardScaler(), SVC())}``. Each is
+        fitted anew in every fold, on the grey levels of 32 × 32 cells of the images, with seeds and
+        groups as in :func:`detl.cross_validate`.
+
+    Returns
+    -------
+    ShortcutReport
+        Two kinds of rivals. Those that do not see the object get a verdict: ``"border"`` and
+        ``"background"`` (all but the region), logistic regressions on 32 × 32 cells, and
+        ``"sizes"``, on height, width and their ratio. Those that see all of the image are no
+        shortcuts, and it is said who is better: ``"class prior"``, ``"thumbnail"``, a logistic
+        regression on 16 × 16 cells, ``"histogram"``, on the shares of 32 grey levels, and those of
+        your own.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If images, region, sizes or classifiers do not fit the result.
+    """
+    examination = Examination(result, images, threshold=threshold)
+    hidden = hidden_parts(examination, region, border)
+    classifiers = _check_classifiers(classifiers)
+    for name, classifier in classifiers.items():
+        check_groups(classifier, result.groups, name=f"classifiers[{name!r}]")
+    ask_rivals(examination, hidden, sizes, fill)
+    for name, classifier in classifiers.items():
+        question = f"Is it better than {name} on {DETAIL} × {DETAIL} cells?"
+        cells = thumbnails(examination.images, DETAIL)
+        examination.add_classifier(name, question, classifier, cells)
+    ask_outlines(examination, hidden)
+    return examination.report()
+
+
+def ask_rivals(examination: Examination, hidden: dict[str, Array], sizes: Any, fill: float) -> None:
+    """Ask those that see the whole image, then those that see what is left of it."""
+    images, targets = examination.images, examination.targets
+    n_classes = len(examination.network.classes)
+    if sizes is not None:
+        sizes = _check_sizes(sizes, len(images))
+    examination.add_rival(
+        "class prior",
+        "Is the network better than the shares of the classes?",
+        class_shares(targets, n_classes),
+    )
+    examination.add_rival(
+        "thumbnail",
+        "Is it better than a logistic regression on 16 × 16 cells?",
+        linear(thumbnails(images, 16), targets, n_classes),
+    )
+    examination.add_rival(
+        "histogram",
+        "Is it better than a logistic regression on the histogram of intensities?",
+        linear(histograms(images), targets, n_classes),
+    )
+    for what, masks in hidden.items():
+        name = {"region": "background", "all but border": "border"}[what]
+        examination.add_linear(
+            name,
+            f"Are classes told by the {name}, by a logistic regression on {DETAIL} × {DETAIL} "
+            "cells?",
+            thumbnails(blanked(images, masks, fill), DETAIL),
+        )
+    if sizes is not None:
+        examination.add_linear(
+            "sizes",
+            "Are classes told by the images' original sizes, by a logistic regression?",
+            shapes(sizes),
+        )
+
+
+def _check_classifiers(classifiers: Any) -> dict[str, Any]:
+    if classifiers is None:
+        return {}
+    if not isinstance(classifiers, Mapping) or not all(
+        isinstance(model, BaseEstimator) and is_classifier(model) for model in classifiers.values()
+    ):
+        raise TypeError(
+            f"classifiers is {classifiers!r}; expected a dict of names and scikit-learn "
+            'classifiers, such as {"SVM": SVC()}.'
+        )
+    taken = {"network", *_RIVALS} & {str(name) for name in classifiers}
+    if taken:
+        raise ValueError(
+            f"classifiers has {', '.join(map(repr, sorted(taken)))}, a name that is taken; rename."
+        )
+    return {str(name): model for name, model in classifiers.items()}
+
+
+def _check_sizes(sizes: Any, n: int) -> Array:
+    array = np.asarray(sizes)
+    if array.shape != (n, 2) or array.dtype.kind not in "uif" or not (array > 0).all():
+        raise ValueError(
+            f"sizes has shape {array.shape} and dtype {array.dtype}; expected ({n}, 2), height and "
+            "width of each image in pixels, all above 0."
+        )
+    return array

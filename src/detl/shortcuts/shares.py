@@ -1,0 +1,80 @@
+"""Which share of what a network knows of a class something else knows as well."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+
+from detl.metrics import OVERALL, PER_CLASS
+from detl.metrics.scoring import redrawn_scores
+from detl.shortcuts.regions import Array
+from detl.shortcuts.verdicts import Figure
+
+# What a network knows of a class is how far its AUC is above 1/2. Shares of less than this are
+# not formed: the network does not tell that class itself.
+SMALLEST = 0.01
+
+
+def shares(part: Any, whole: Any) -> tuple[dict[Any, Figure], list[Any]]:
+    """Return, for each class, which share of what one classifier tells another tells as well.
+
+    Parameters
+    ----------
+    part, whole : CrossValidationResult
+        On the same folds.
+
+    Returns
+    -------
+    figures : dict of label to Figure
+        ``(AUC of part - 1/2) / (AUC of whole - 1/2)``, the class against the rest, by bootstrap
+        draws that both share.
+    untold : list
+        Classes that ``whole`` itself does not tell from the rest: its interval reaches 1/2.
+    """
+    classes = whole.classes.tolist()
+    # Of two classes, both have the same curve.
+    level = 0.05 / (1 if len(classes) == 2 else len(classes))
+    parts, wholes = _class_areas(part), _class_areas(whole)
+    units = units_per_class(whole)
+    figures: dict[Any, Figure] = {}
+    untold: list[Any] = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # no fold has the class and others: NaN
+        lowest = np.nanquantile(wholes, level / 2, axis=1)
+    for row, label in enumerate(classes):
+        if not lowest[row] > 0.5 + SMALLEST:
+            untold.append(label)
+            continue
+        drawn = _share(parts[row], wholes[row])
+        means = [result.class_scores[label]["roc_auc"].mean for result in (part, whole)]
+        low, high = np.nanquantile(drawn, (level / 2, 1 - level / 2))
+        figures[label] = Figure(
+            value=float(_share(*map(np.array, means))),
+            low=float(low),
+            high=float(high),
+            units=units[label],
+        )
+    return figures, untold
+
+
+def _share(part: Array, whole: Array) -> Array:
+    return np.maximum(part - 0.5, 0) / np.maximum(whole - 0.5, SMALLEST)
+
+
+def _class_areas(result: Any) -> Array:
+    """Return the AUC of each class in each bootstrap draw, ``(n_classes, n_draws)``."""
+    drawn, _ = redrawn_scores(
+        result.fold_predictions, unit=result.unit, random_state=result.settings["interval_seed"]
+    )
+    first = len(OVERALL) + PER_CLASS.index("roc_auc")
+    return drawn[first :: len(PER_CLASS)]
+
+
+def units_per_class(result: Any) -> dict[Any, int]:
+    """Return how many groups, or images, each class has."""
+    units = np.arange(len(result.labels)) if result.groups is None else result.groups
+    return {
+        label: len(np.unique(units[result.labels == label])) for label in result.classes.tolist()
+    }
