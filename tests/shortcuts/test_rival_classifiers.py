@@ -7,9 +7,10 @@ import pytest
 
 from detl import compare_results
 from detl.shortcuts.rival_classifiers import (
+    LINEAR,
     class_shares,
+    fitted,
     histograms,
-    linear,
     on_the_folds_of,
     shapes,
     thumbnails,
@@ -17,7 +18,7 @@ from detl.shortcuts.rival_classifiers import (
 
 
 def fold(train, test):
-    return SimpleNamespace(train=train, test=test)
+    return SimpleNamespace(train=train, test=test, seed=0)
 
 
 def test_class_shares_are_those_of_the_training_images():
@@ -36,15 +37,16 @@ def test_a_collection_tells_its_classes_and_an_unknown_one_what_all_say():
 
 
 def test_a_linear_rival_learns_from_the_training_rows_alone():
-    targets = np.array([0, 1] * 20)
-    features = targets[:, None] + np.random.default_rng(0).normal(0, 0.1, (40, 1))
+    labels = np.array(["a", "b"] * 20)
+    features = (labels == "b")[:, None] + np.random.default_rng(0).normal(0, 0.1, (40, 1))
     train, test = np.arange(20), np.arange(20, 40)
-    found = linear(features, targets, 3)(fold(train, test))
-    assert (found.argmax(axis=1) == targets[test]).all()
+    network = SimpleNamespace(labels=labels, groups=None, classes=np.array(["a", "b", "c"]))
+    found = fitted(LINEAR, features, network)(fold(train, test))
+    assert (network.classes[found.argmax(axis=1)] == labels[test]).all()
     assert (found[:, 2] == 0).all()  # a class that was not trained on
     changed = features.copy()
     changed[30:] = 99  # test rows say nothing about each other
-    assert linear(changed, targets, 3)(fold(train, test))[:10] == pytest.approx(found[:10])
+    assert fitted(LINEAR, changed, network)(fold(train, test))[:10] == pytest.approx(found[:10])
 
 
 def test_thumbnails_are_means_of_cells():

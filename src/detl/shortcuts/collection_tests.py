@@ -23,9 +23,7 @@ from detl.shortcuts.verdicts import (
     NONE_FOUND,
     Figure,
     ShortcutReport,
-    ShortcutTest,
     listed,
-    verdict_of,
 )
 from detl.validation.results import CrossValidationResult
 
@@ -124,13 +122,12 @@ def _collection_from_image(examination: Examination, trainer: Trainer, collectio
             f"Not judged, for no two collections have {FEW_PER_CLASS} groups or images of them: "
             f"{listed(left_out)}."
         )
-    examination.tests["collection from image"] = ShortcutTest(
-        question="Are the collections of one class told from each other by the image?",
-        measure="twice the ROC AUC above 1/2, mean over collections",
-        figures=figures,
-        threshold=examination.threshold,
-        verdict=verdict_of(figures, threshold=examination.threshold, suspicious="above"),
-        note=note,
+    examination.add_test(
+        "collection from image",
+        "Are the collections of one class told from each other by the image?",
+        "twice the ROC AUC above 1/2, mean over collections",
+        figures,
+        note,
     )
 
 
@@ -162,31 +159,36 @@ def _rows_of_common(examination: Examination, collections: Array, label: Any) ->
 
 
 def _held_out(examination: Examination, trainer: Trainer, collections: Array) -> None:
-    network, threshold = examination.network, examination.threshold
-    figures: dict[Any, Figure] = {}
+    labels = examination.network.labels
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            indices = folds.leave_one_collection_out(network.labels, collections)
-            note = " ".join(str(warning.message) for warning in caught)
+            indices = folds.leave_one_collection_out(labels, collections)
         except ValueError as error:  # no collection can be held out
-            indices, note = [], str(error)
-    if indices:
-        result = trainer.on_labels("collection held out", network.labels, cv=indices)
+            judge_held_out(examination, None, str(error))
+            return
+    result = trainer.on_labels("collection held out", labels, cv=indices)
+    judge_held_out(examination, result, " ".join(str(warning.message) for warning in caught))
+
+
+def judge_held_out(
+    examination: Examination, result: CrossValidationResult | None, note: str
+) -> None:
+    """Add the test of what is lost on a collection that was not trained on."""
+    figures: dict[Any, Figure] = {}
+    if result is not None:
         examination.results["collection held out"] = result
-        lost = _lost(result, network)
+        lost = _lost(result, examination.network)
         if lost is None:
             note = f"Not judged, for the network does not tell the classes there. {note}".strip()
         else:
             figures["all"] = lost
-    examination.tests["collection held out"] = ShortcutTest(
-        question="How much is lost on a collection that was not trained on?",
-        measure="share of the network's mean sensitivity above chance that is lost on the same "
-        "images",
-        figures=figures,
-        threshold=threshold,
-        verdict=verdict_of(figures, threshold=threshold, suspicious="above"),
-        note=note,
+    examination.add_test(
+        "collection held out",
+        "How much is lost on a collection that was not trained on?",
+        "share of the network's mean sensitivity above chance that is lost on the same images",
+        figures,
+        note,
     )
 
 

@@ -8,13 +8,12 @@ import numpy as np
 
 from detl.checks import check_images, check_positive
 from detl.shortcuts.regions import Array
-from detl.shortcuts.rival_classifiers import Predict, linear, on_the_folds_of
+from detl.shortcuts.rival_classifiers import LINEAR, Predict, fitted, on_the_folds_of
 from detl.shortcuts.shares import shares, units_per_class
 from detl.shortcuts.verdicts import Figure, ShortcutReport, ShortcutTest, listed, verdict_of
 from detl.storage.digests import array_digest
 from detl.validation.comparison import compare_results
-from detl.validation.estimators import fit_fold
-from detl.validation.results import CrossValidationResult, FoldResult
+from detl.validation.results import CrossValidationResult
 
 # Finds a marker in half of the images of a class, see studies/are_planted_shortcuts_found.
 THRESHOLD = 0.33
@@ -65,25 +64,32 @@ class Examination:
         """Return all that was found."""
         return ShortcutReport(tests=self.tests, results=self.results)
 
-    def add_blind(self, name: str, question: str, result: CrossValidationResult) -> None:
-        """Add a result of what cannot see the object: what it tells, it tells by a shortcut."""
-        figures, untold = shares(result, self.network)
-        note = ""
-        if untold:
-            note = f"Not judged, for the network does not tell them: {listed(untold)}."
-        self.results[name] = result
+    def add_test(
+        self, name: str, question: str, measure: str, figures: dict[Any, Figure], note: str
+    ) -> None:
+        """Add a test whose figures are suspicious above the threshold."""
         self.tests[name] = ShortcutTest(
             question=question,
-            measure="share of the network's ROC AUC above 1/2 that is kept",
+            measure=measure,
             figures=figures,
             threshold=self.threshold,
             verdict=verdict_of(figures, threshold=self.threshold, suspicious="above"),
             note=note,
         )
 
+    def add_blind(self, name: str, question: str, result: CrossValidationResult) -> None:
+        """Add a result of what cannot see the object: what it tells, it tells by a shortcut."""
+        figures, untold = shares(result, self.network)
+        note = ""
+        if untold:
+            note = f"Not judged, for the network does not tell them: {listed(untold)}."
+        measure = "share of the network's ROC AUC above 1/2 that is kept"
+        self.results[name] = result
+        self.add_test(name, question, measure, figures, note)
+
     def add_linear(self, name: str, question: str, features: Array) -> None:
         """Add a logistic regression on what cannot see the object."""
-        predict = linear(features, self.targets, len(self.network.classes))
+        predict = fitted(LINEAR, features, self.network)
         self.add_blind(name, question, on_the_folds_of(self.network, name, predict))
 
     def add_rival(self, name: str, question: str, predict: Predict) -> None:
@@ -108,15 +114,3 @@ class Examination:
             suspicious="below",
             verdict=better.get(figure.lies(0), "no difference shown"),
         )
-
-    def add_classifier(self, name: str, question: str, classifier: Any, features: Array) -> None:
-        """Add a classifier of scikit-learn, which sees the whole image in features ``(n, ...)``."""
-        network = self.network
-
-        def predict(fold: FoldResult) -> Array:
-            labels, groups, classes = network.labels, network.groups, network.classes
-            rows = (fold.train, fold.test)
-            found = fit_fold(classifier, features, labels, groups, classes, *rows, fold.seed)
-            return found.probabilities
-
-        self.add_rival(name, question, predict)

@@ -129,11 +129,22 @@ def out_of_fold_heatmaps(
 def ask_heatmaps(
     examination: Examination, trainer: Trainer, masks: Array, threshold: float, method: str
 ) -> None:
+    """Explain all images, and judge where the heatmaps lie."""
+    heatmaps, predicted = out_of_fold_heatmaps(
+        examination.network,
+        trainer.transfer,
+        examination.images,
+        method=method,
+        verbose=trainer.verbose,
+    )
+    judge_heatmaps(examination, heatmaps, predicted, masks, threshold)
+
+
+def judge_heatmaps(
+    examination: Examination, heatmaps: Array, predicted: Array, masks: Array, threshold: float
+) -> None:
     """Hold the share of the heatmaps on the object against its share of the area."""
     network, units = examination.network, examination.units
-    heatmaps, predicted = out_of_fold_heatmaps(
-        network, trainer.transfer, examination.images, method=method, verbose=trainer.verbose
-    )
     figures, spoken = {}, []
     asked = masks.any(axis=(1, 2)) & (predicted >= 0)
     blank = asked & ~heatmaps.any(axis=(1, 2))  # nothing spoke for the class

@@ -116,25 +116,20 @@ class Trainer:
 
 def _check_same(transfer: Any, described: dict[str, Any]) -> None:
     """Refuse another classifier than was cross-validated, as far as its parameters tell."""
-    if not isinstance(transfer, DomainExtensionTransfer):
-        check_classifier(transfer, name="transfer")
-        if estimators.described(transfer) != described:
+    check_classifier(transfer, name="transfer")
+    is_transfer = isinstance(transfer, DomainExtensionTransfer)
+    of_it = described_transfer(transfer) if is_transfer else estimators.described(transfer)
+    given, expected = (json.loads(json.dumps(words)) for words in (of_it, described))
+    if expected.keys() - given.keys():  # of an average, of a rival, or of another classifier
+        raise ValueError(
+            f"transfer is {transfer!r}, but {described} was cross-validated; give the same "
+            "classifier, and the result that cross_validate returned for it."
+        )
+    for name, value in expected.items():
+        if given[name] != value:
             raise ValueError(
-                f"transfer is {transfer!r}, but {described} was cross-validated; give the same "
-                "classifier."
-            )
-        return
-    parameters = json.loads(json.dumps(described_transfer(transfer)))
-    for name, value in json.loads(json.dumps(described)).items():
-        if not hasattr(transfer, name):  # of an average, of a rival, or of another classifier
-            raise ValueError(
-                f"The result's settings have {name!r}, which is no parameter of a transfer: it is "
-                "not of one transfer alone; give the result that cross_validate returned for it."
-            )
-        if parameters.get(name) != value:
-            raise ValueError(
-                f"transfer has {name}={getattr(transfer, name)!r}, but {value!r} was "
-                "cross-validated; give the same transfer."
+                f"transfer has {name}={given[name]!r}, but {value!r} was cross-validated; give "
+                "the same classifier."
             )
 
 

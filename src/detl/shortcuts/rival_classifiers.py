@@ -8,18 +8,18 @@ from dataclasses import replace
 from typing import Any, TypeAlias
 
 import numpy as np
-from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from detl.networks.classifiers import probabilities_by_class
+from detl.validation.estimators import fit_fold
 from detl.validation.results import CrossValidationResult, FoldResult
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
 # A thousand images have as many pixels in a thumbnail: without a penalty they are learned by heart.
 _PENALTY = 0.01  # scikit-learn's C
+LINEAR = make_pipeline(StandardScaler(), LogisticRegression(C=_PENALTY, max_iter=2000))
 DETAIL = 32  # cells along a side of what a linear rival sees of what is left of an image
 _BINS = 32
 _CHUNK = 256
@@ -56,18 +56,15 @@ def on_the_folds_of(
     )
 
 
-def linear(features: Array, targets: Array, n_classes: int) -> Predict:
-    """Return a logistic regression on standardised features ``(n, n_features)``.
-
-    Classes are given by their index.
-    """
-    model = make_pipeline(StandardScaler(), LogisticRegression(C=_PENALTY, max_iter=2000))
+def fitted(classifier: Any, features: Array, network: CrossValidationResult) -> Predict:
+    """Return a classifier of scikit-learn on features ``(n, ...)``, fitted anew in each fold."""
 
     def predict(fold: FoldResult) -> Array:
-        fitted = clone(model).fit(features[fold.train], targets[fold.train])
-        return probabilities_by_class(
-            fitted, features, np.arange(n_classes), train=fold.train, test=fold.test
-        )
+        labels, groups, classes = network.labels, network.groups, network.classes
+        rows = (fold.train, fold.test)
+        return fit_fold(
+            classifier, features, labels, groups, classes, *rows, fold.seed
+        ).probabilities
 
     return predict
 

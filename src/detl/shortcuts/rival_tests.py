@@ -13,9 +13,10 @@ from detl.shortcuts.region_tests import ask_outlines, hidden_parts
 from detl.shortcuts.regions import BORDER, FILL, Array, Region, blanked
 from detl.shortcuts.rival_classifiers import (
     DETAIL,
+    LINEAR,
     class_shares,
+    fitted,
     histograms,
-    linear,
     shapes,
     thumbnails,
 )
@@ -72,31 +73,30 @@ def rivals(
     for name, classifier in classifiers.items():
         question = f"Is it better than {name} on {DETAIL} × {DETAIL} cells?"
         cells = thumbnails(examination.images, DETAIL)
-        examination.add_classifier(name, question, classifier, cells)
+        examination.add_rival(name, question, fitted(classifier, cells, result))
     ask_outlines(examination, hidden)
     return examination.report()
 
 
 def ask_rivals(examination: Examination, hidden: dict[str, Array], sizes: Any, fill: float) -> None:
     """Ask those that see the whole image, then those that see what is left of it."""
-    images, targets = examination.images, examination.targets
-    n_classes = len(examination.network.classes)
+    images, network = examination.images, examination.network
     if sizes is not None:
         sizes = _check_sizes(sizes, len(images))
     examination.add_rival(
         "class prior",
         "Is the network better than the shares of the classes?",
-        class_shares(targets, n_classes),
+        class_shares(examination.targets, len(network.classes)),
     )
     examination.add_rival(
         "thumbnail",
         "Is it better than a logistic regression on 16 × 16 cells?",
-        linear(thumbnails(images, 16), targets, n_classes),
+        fitted(LINEAR, thumbnails(images, 16), network),
     )
     examination.add_rival(
         "histogram",
         "Is it better than a logistic regression on the histogram of intensities?",
-        linear(histograms(images), targets, n_classes),
+        fitted(LINEAR, histograms(images), network),
     )
     for what, masks in hidden.items():
         name = {"region": "background", "all but border": "border"}[what]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,7 @@ def shares(part: Any, whole: Any) -> tuple[dict[Any, Figure], list[Any]]:
     classes = whole.classes.tolist()
     # Of two classes, both have the same curve.
     level = 0.05 / (1 if len(classes) == 2 else len(classes))
-    parts, wholes = _class_areas(part), _class_areas(whole)
+    parts, wholes = _class_areas(part), _class_areas_of_network(whole)
     units = units_per_class(whole)
     figures: dict[Any, Figure] = {}
     untold: list[Any] = []
@@ -70,6 +71,10 @@ def _class_areas(result: Any) -> Array:
     )
     first = len(OVERALL) + PER_CLASS.index("roc_auc")
     return drawn[first :: len(PER_CLASS)]
+
+
+# The network is held against one classifier after another; its draws are the same every time.
+_class_areas_of_network = lru_cache(maxsize=1)(_class_areas)
 
 
 def units_per_class(result: Any) -> dict[Any, int]:

@@ -114,28 +114,15 @@ class ShortcutTest:
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything in lists, strings and numbers that JSON can hold; None for NaN."""
+        figures = [
+            {"class": label, **{name: _known(value) for name, value in vars(figure).items()}}
+            for label, figure in self.figures.items()
+        ]
+        return {**vars(self), "figures": figures}
 
-        def known(value: float) -> float | None:
-            return float(value) if np.isfinite(value) else None
 
-        return {
-            "question": self.question,
-            "measure": self.measure,
-            "threshold": self.threshold,
-            "suspicious": self.suspicious,
-            "verdict": self.verdict,
-            "note": self.note,
-            "figures": [
-                {
-                    "class": getattr(label, "item", lambda label=label: label)(),
-                    "value": known(figure.value),
-                    "low": known(figure.low),
-                    "high": known(figure.high),
-                    "units": figure.units,
-                }
-                for label, figure in self.figures.items()
-            ],
-        }
+def _known(value: float) -> float | None:
+    return value if np.isfinite(value) else None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

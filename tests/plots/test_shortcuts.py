@@ -1,0 +1,66 @@
+"""The picture of a shortcut report names its tests, verdicts and classes."""
+
+import matplotlib
+import numpy as np
+import pytest
+
+from detl import plots
+from detl.shortcuts import Figure, ShortcutReport, ShortcutTest
+
+
+def report(result, **tests):
+    return ShortcutReport(tests=tests, results={"network": result, "border": result})
+
+
+def made_up(measure, threshold, suspicious="above"):
+    figures = {
+        label: Figure(value=value, low=value - 0.1, high=value + 0.1, units=50)
+        for label, value in (("covid", 0.6), ("normal", 0.1), ("other", 0.35), ("rare", np.nan))
+    }
+    return ShortcutTest(
+        question="Is it?",
+        measure=measure,
+        figures=figures,
+        threshold=threshold,
+        suspicious=suspicious,
+        verdict="shortcut likely",
+    )
+
+
+def test_the_picture_names_tests_verdicts_and_classes(result):
+    figure = plots.shortcut_report(
+        report(result, border=made_up("share", 0.33), attention=made_up("energy", 0.5, "below"))
+    )
+    figure.draw_without_rendering()
+    texts = {text.get_text() for text in figure.findobj(matplotlib.text.Text)}
+    assert {"border: shortcut likely", "covid", "normal", "network"} <= texts
+    thresholds = [
+        line.get_xdata()[0]
+        for axis in figure.axes[1:]
+        for line in axis.lines
+        if line.get_linestyle() == "--"
+    ]
+    assert thresholds == [0.33, 0.5]
+
+
+def test_red_is_beyond_the_threshold_and_blue_on_its_other_side(result):
+    above, below = (
+        plots.shortcut_report(report(result, x=made_up("share", 0.33, suspicious))).axes[1]
+        for suspicious in ("above", "below")
+    )
+    for axis, colours in ((above, ["red", "blue", "grey"]), (below, ["blue", "red", "grey"])):
+        points = [line for line in axis.lines if line.get_marker() == "o"]
+        assert [line.get_color().removeprefix("tab:") for line in points] == colours
+        np.testing.assert_allclose([line.get_xdata() for line in points], [[0.6], [0.1], [0.35]])
+
+
+def test_tests_of_another_measure_have_a_panel_that_names_it(result):
+    tests = {"a": made_up("share", 0.3), "b": made_up("twice the area", 0.3)}
+    tests |= {"c": made_up("energy", 0.5), "rival": made_up("difference", None)}
+    axes = plots.shortcut_report(report(result, **tests)).axes
+    assert [axis.get_xlabel() for axis in axes[1:]] == ["share", "twice the area", "energy"]
+
+
+def test_only_reports_are_drawn(result):
+    with pytest.raises(TypeError, match="report is CrossValidationResult"):
+        plots.shortcut_report(result)

@@ -1,0 +1,58 @@
+"""Heatmaps are of networks that did not see the image, and can accuse but not acquit."""
+
+import numpy as np
+from sklearn.base import clone
+
+from detl import GradCAM
+from detl.shortcuts.examination import Examination
+from detl.shortcuts.heatmap_tests import judge_heatmaps, out_of_fold_heatmaps
+
+INSIDE = np.zeros((16, 16), dtype=bool)
+INSIDE[4:12, 4:12] = True
+
+
+def judged(network, images, heatmaps, threshold=0.5):
+    """Return the test of these heatmaps, all of the true class."""
+    examination = Examination(network, images, threshold=0.33)
+    masks = np.broadcast_to(INSIDE, heatmaps.shape)
+    judge_heatmaps(examination, heatmaps, examination.targets, masks, threshold)
+    return examination.tests["attention"]
+
+
+def test_each_image_is_explained_by_the_network_that_was_not_trained_on_it(clean, transfer):
+    images, result = clean
+    seeded = clone(transfer).set_params(random_state=result.settings["views_seed"])
+    heatmaps, predicted = out_of_fold_heatmaps(result, seeded, images, method="gradcam", verbose=0)
+    assert (result.classes[predicted] == result.predictions).all()
+    train, test = result.indices[1]
+    refitted = clone(transfer).set_params(random_state=result.fold_seeds[1])
+    refitted.fit(images[train], result.labels[train])
+    np.testing.assert_allclose(heatmaps[test], GradCAM(refitted.model_)(images[test]), atol=1e-5)
+
+
+def test_attention_is_held_against_the_regions_area(clean_report):
+    test = clean_report.tests["attention"]
+    assert set(test.figures) == {"bright", "dim"}
+    assert "on 25% of the area" in test.note
+    # The bright class is known by its square, the dim one by what it lacks.
+    assert test.figures["bright"].low > 1
+    assert test.figures["dim"].high < test.threshold
+    assert test.verdict == "cannot be told"
+
+
+def test_heatmaps_that_all_lie_elsewhere_are_suspicious(clean):
+    images, result = clean
+    heatmaps = np.tile(np.where(INSIDE, 0.05, 1.0), (120, 1, 1))
+    assert judged(result, images, heatmaps).verdict == "shortcut likely"
+    assert judged(result, images, heatmaps, threshold=0.01).verdict == "cannot be told"
+
+
+def test_blank_heatmaps_are_left_out_and_counted(clean):
+    images, result = clean
+    heatmaps = np.tile(INSIDE.astype("float32"), (120, 1, 1))
+    heatmaps[::3] = 0
+    test = judged(result, images, heatmaps)
+    assert {figure.value for figure in test.figures.values()} == {4.0}  # a quarter of the area
+    assert "40 of 120 are blank, and not counted" in test.note
+    test = judged(result, images, 0 * heatmaps)
+    assert (test.figures, test.verdict) == ({}, "cannot be told")
