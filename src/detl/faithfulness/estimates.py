@@ -1,4 +1,4 @@
-"""Means over images with their intervals, and heatmaps that know nothing, to compare with."""
+"""Means over images with their intervals."""
 
 from __future__ import annotations
 
@@ -8,15 +8,13 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import numpy as np
-from scipy import ndimage, stats
+from scipy import stats
 
-from detl.checks import check_labels
 from detl.metrics.intervals import FEW_UNITS, Interval
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
 _DRAWS = 2000
-_GRID = 8  # pixels of a random map before it is resized, about those of a Grad-CAM
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -40,6 +38,39 @@ class Estimate:
     def __str__(self) -> str:
         """Return mean and interval."""
         return f"{self.mean:.3f} [{self.interval.low:.3f}, {self.interval.high:.3f}]"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Compared:
+    """Estimates of heatmaps and of heatmaps that know nothing, with the parts of the first."""
+
+    metric: str
+    heatmaps: Estimate
+    random: Estimate
+    centre: Estimate
+    blank: Array = field(repr=False)
+
+    _quantity = ""  # what is said of the metric in the table
+
+    @property
+    def values(self) -> Array:
+        """Value of each image, ``(n,)``."""
+        return self.heatmaps.values
+
+    @property
+    def mean(self) -> float:
+        """Mean over images."""
+        return self.heatmaps.mean
+
+    @property
+    def interval(self) -> Interval:
+        """95 % interval of the mean."""
+        return self.heatmaps.interval
+
+    def __str__(self) -> str:
+        """Return a table: heatmaps, random maps, centre."""
+        rows = [("heatmaps", self.heatmaps), ("random map", self.random), ("centre", self.centre)]
+        return table(f"{self.metric}{self._quantity}", self.blank, rows)
 
 
 def estimates(
@@ -118,71 +149,9 @@ def _redrawn(
     return centre, ends, method
 
 
-def table(title: str, rows: Sequence[tuple[str, Estimate]]) -> str:
+def table(title: str, blank: Array, rows: Sequence[tuple[str, Estimate]]) -> str:
     """Return a small table, one named estimate a line, and how the intervals were found."""
     width = max(len(name) for name, _ in rows)
-    method = rows[0][1].interval.method
+    title += f", {len(blank)} images" + f", {blank.sum()} with a blank heatmap" * bool(blank.any())
     lines = [f"{name:<{width}}  {estimate}" for name, estimate in rows]
-    return "\n".join([title, *lines, f"95 % intervals: {method}"])
-
-
-def counted(n: int, blank: Array) -> str:
-    """Return how many images, and for how many of them nothing spoke."""
-    return f"{n} images" + (f", {blank.sum()} with a blank heatmap" if blank.any() else "")
-
-
-# --------------------------------------------------------------------------------- the baselines
-
-
-def random_maps(n: int, size: tuple[int, int], generator: np.random.Generator) -> Array:
-    """Return noise as coarse as a Grad-CAM: single pixels would be no rival in a deletion.
-
-    What leaves the image on one side comes in on the other, and all is shifted at random, so that
-    no place is likelier than another to be high.
-    """
-    drawn = generator.random((n, _GRID**2 + 2), dtype=np.float32)  # row i is that of map i alone
-    noise, shifts = drawn[:, :-2].reshape(n, _GRID, _GRID), (drawn[:, -2:] * size).astype(int)
-    factors = (1, size[0] / _GRID, size[1] / _GRID)
-    maps = ndimage.zoom(noise, factors, order=1, mode="grid-wrap", grid_mode=True)
-    shifted = [np.roll(each, shift, axis=(0, 1)) for each, shift in zip(maps, shifts)]
-    return np.clip(np.stack(shifted), 0, 1)
-
-
-def centre_maps(n: int, size: tuple[int, int]) -> Array:
-    """Return a Gaussian at the centre of the image, a quarter of each side wide (sd)."""
-    rows, columns = (
-        np.exp(-(((np.arange(side) + 0.5) / side - 0.5) ** 2) / (2 * 0.25**2)) for side in size
-    )
-    return np.broadcast_to(np.outer(rows, columns).astype(np.float32), (n, *size))
-
-
-# ------------------------------------------------------------------------------------ the checks
-
-
-def check_heatmaps(heatmaps: Any, shape: tuple[int, ...] | None = None) -> Array:
-    """Return the heatmaps as an array, refusing wrong shapes, NaN and values outside [0, 1]."""
-    array = np.asarray(heatmaps)
-    if array.dtype.kind not in "uif":
-        raise TypeError(f"heatmaps has dtype {array.dtype}; expected floats in [0, 1].")
-    if array.ndim != 3 or 0 in array.shape:
-        raise ValueError(
-            f"heatmaps has shape {array.shape}; expected (n, height, width), such as GradCAM gives."
-        )
-    if shape is not None and array.shape != shape:
-        raise ValueError(
-            f"heatmaps has shape {array.shape}; expected {shape}, one per image and of its size."
-        )
-    for row, heatmap in enumerate(array):  # one at a time: of many, a copy would be large
-        if not np.isfinite(heatmap).all():
-            raise ValueError(f"heatmaps has NaN or infinity, first in row {row}.")
-        if heatmap.min() < 0 or heatmap.max() > 1:
-            raise ValueError(
-                f"heatmaps has values from {heatmap.min():.3g} to {heatmap.max():.3g} in row "
-                f"{row}; expected [0, 1]: clip what is negative, divide by the maximum."
-            )
-    return array
-
-
-def check_groups(groups: Any, n: int) -> Array | None:
-    """Return the group of each image, or None."""
-    return None if groups is None else check_labels(groups, n, name="groups")
+    return "\n".join([title, *lines, f"95 % intervals: {rows[0][1].interval.method}"])

@@ -10,18 +10,9 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-from detl.faithfulness.estimates import (
-    Array,
-    Estimate,
-    centre_maps,
-    check_groups,
-    check_heatmaps,
-    counted,
-    estimates,
-    random_maps,
-    table,
-)
-from detl.metrics import Interval
+from detl.faithfulness.baselines import centre_maps, random_maps
+from detl.faithfulness.estimates import Array, Compared, estimates
+from detl.faithfulness.inputs import check_groups, check_heatmaps
 from detl.seeds import seed_sequence
 
 _RANDOM_DRAWS = 10  # random maps per image, whose values are averaged
@@ -29,7 +20,7 @@ _CHUNK = 64  # images at once: bounds the memory
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Localization:
+class Localization(Compared):
     """How well heatmaps lie on masks, beside heatmaps that know nothing.
 
     Attributes
@@ -48,33 +39,7 @@ class Localization:
         Whether the heatmap is zero everywhere. Such an image counts, as a miss: 0.
     """
 
-    metric: str
-    heatmaps: Estimate
-    random: Estimate
-    centre: Estimate
     area: Array = field(repr=False)
-    blank: Array = field(repr=False)
-
-    @property
-    def values(self) -> Array:
-        """Value of each image, ``(n,)``."""
-        return self.heatmaps.values
-
-    @property
-    def mean(self) -> float:
-        """Mean over images."""
-        return self.heatmaps.mean
-
-    @property
-    def interval(self) -> Interval:
-        """95 % interval of the mean."""
-        return self.heatmaps.interval
-
-    def __str__(self) -> str:
-        """Return a table: heatmaps, random maps, centre."""
-        title = f"{self.metric}, {counted(len(self.area), self.blank)}"
-        rows = [("heatmaps", self.heatmaps), ("random map", self.random), ("centre", self.centre)]
-        return table(title, rows)
 
 
 def pointing_game(

@@ -12,25 +12,10 @@ from scipy import ndimage, sparse
 from scipy.sparse import linalg
 
 from detl.checks import check_choice, check_count
-from detl.faithfulness.estimates import (
-    Array,
-    Estimate,
-    centre_maps,
-    check_groups,
-    check_heatmaps,
-    counted,
-    estimates,
-    random_maps,
-    table,
-)
-from detl.metrics import Interval
-from detl.networks.classifiers import (
-    check_classes_of,
-    check_images_for,
-    even_batch_size,
-    network_of,
-    probabilities_of,
-)
+from detl.faithfulness.baselines import centre_maps, random_maps
+from detl.faithfulness.estimates import Array, Compared, estimates
+from detl.faithfulness.inputs import check_heatmaps, classified
+from detl.networks.classifiers import probabilities_of
 from detl.seeds import seed_sequence
 
 _LARGEST_GAP = 0.99
@@ -49,7 +34,7 @@ Hide = Callable[[Array], Callable[[Array], Array]]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Curve:
+class Curve(Compared):
     """What a classifier still says while pixels are hidden, in the order of a heatmap.
 
     Attributes
@@ -74,37 +59,13 @@ class Curve:
         Whether the heatmap is zero everywhere. It has no order then, and the random map's is used.
     """
 
-    metric: str
     fractions: Array = field(repr=False)
     probabilities: Array = field(repr=False)
     random_probabilities: Array = field(repr=False)
     centre_probabilities: Array = field(repr=False)
-    heatmaps: Estimate
-    random: Estimate
-    centre: Estimate
     class_indices: Array = field(repr=False)
-    blank: Array = field(repr=False)
 
-    @property
-    def values(self) -> Array:
-        """Area under the curve of each image, ``(n,)``."""
-        return self.heatmaps.values
-
-    @property
-    def mean(self) -> float:
-        """Mean area under the curve."""
-        return self.heatmaps.mean
-
-    @property
-    def interval(self) -> Interval:
-        """95 % interval of the mean area."""
-        return self.heatmaps.interval
-
-    def __str__(self) -> str:
-        """Return a table of the areas: heatmaps, random map, centre."""
-        title = f"{self.metric}, area under the curve, {counted(len(self.blank), self.blank)}"
-        rows = [("heatmaps", self.heatmaps), ("random map", self.random), ("centre", self.centre)]
-        return table(title, rows)
+    _quantity = ", area under the curve"
 
 
 def deletion(
@@ -335,33 +296,26 @@ def _curve(
     random_state: Any,
 ) -> Curve:
     """Trace the probability over the share of pixels hidden, or ``shown`` while all others are."""
-    check_count("batch_size", batch_size)
-    network = network_of(model)
-    images = check_images_for(network, images)
-    heatmaps = check_heatmaps(heatmaps, images.shape[:3])
-    n, size = len(images), images.shape[1:3]
-    groups = check_groups(groups, n)
-    batch_size = even_batch_size(n, batch_size)
-    classes = check_classes_of(
-        model, class_index, probabilities_of(network, images, batch_size=batch_size)
-    )
+    asked = classified(model, images, class_index=class_index, groups=groups, batch_size=batch_size)
+    heatmaps = check_heatmaps(heatmaps, asked.images.shape[:3])
+    n, size = len(heatmaps), heatmaps.shape[1:]
     of_maps, of_interval = seed_sequence(random_state).spawn(2)
     generator = np.random.default_rng(of_maps)
     counts = np.rint(fractions * size[0] * size[1]).astype(int)
     found = np.empty((3, n, len(fractions)))
-    for start in range(0, n, batch_size):
-        rows = slice(start, start + batch_size)
-        batch = np.asarray(images[rows], dtype=np.float32)
+    for start in range(0, n, asked.batch_size):
+        rows = slice(start, start + asked.batch_size)
+        batch = np.asarray(asked.images[rows], dtype=np.float32)
         hidden = hide(batch)
         random = random_maps(len(batch), size, generator)
         for kind, maps in enumerate((heatmaps[rows], random, centre_maps(len(batch), size))):
             ranks = _ranks(-maps, -random) if least_first else _ranks(maps, random)
             for step, count in enumerate(counts):
                 seen = hidden(ranks >= count if shown else ranks < count)
-                probabilities = probabilities_of(network, seen, batch_size=batch_size)
-                found[kind, rows, step] = probabilities[np.arange(len(batch)), classes[rows]]
+                probabilities = probabilities_of(asked.network, seen, batch_size=asked.batch_size)
+                found[kind, rows, step] = probabilities[np.arange(len(batch)), asked.classes[rows]]
     areas = np.trapezoid(found, fractions, axis=2) / (fractions[-1] - fractions[0])
-    of_heatmaps, of_random, of_centre = estimates(areas, groups=groups, seed=of_interval)
+    of_heatmaps, of_random, of_centre = estimates(areas, groups=asked.groups, seed=of_interval)
     return Curve(
         metric=metric,
         fractions=fractions,
@@ -371,7 +325,7 @@ def _curve(
         heatmaps=of_heatmaps,
         random=of_random,
         centre=of_centre,
-        class_indices=classes,
+        class_indices=asked.classes,
         blank=heatmaps.max(axis=(1, 2)) <= 0,
     )
 

@@ -12,25 +12,10 @@ import numpy as np
 from scipy import stats
 
 from detl.checks import check_count
-from detl.faithfulness.estimates import (
-    Array,
-    Estimate,
-    centre_maps,
-    check_groups,
-    check_heatmaps,
-    counted,
-    estimates,
-    random_maps,
-    table,
-)
+from detl.faithfulness.baselines import centre_maps, random_maps
+from detl.faithfulness.estimates import Array, Estimate, estimates, table
+from detl.faithfulness.inputs import check_heatmaps, classified
 from detl.gradcam.explaining import GradCAM
-from detl.networks.classifiers import (
-    check_classes_of,
-    check_images_for,
-    even_batch_size,
-    network_of,
-    probabilities_of,
-)
 from detl.seeds import seed_sequence
 
 _CHUNK = 32  # images ranked at once: bounds the memory
@@ -69,12 +54,10 @@ class Randomization:
 
     def __str__(self) -> str:
         """Return a table: a line per step, named by the lowest layer it scrambled."""
-        title = (
-            "cascading randomisation, rank correlation with the intact model's heatmaps, "
-            f"{counted(len(self.blank), self.blank)}"
-        )
+        title = "cascading randomisation, rank correlation with the intact model's heatmaps"
         rows = [(names[-1], step) for names, step in zip(self.layers, self.steps)]
-        return table(title, [*rows, ("random map", self.random), ("centre", self.centre)])
+        rivals = [("random map", self.random), ("centre", self.centre)]
+        return table(title, self.blank, [*rows, *rivals])
 
 
 def randomization(
@@ -143,19 +126,13 @@ def randomization(
     """
     check_count("n_steps", n_steps)
     check_count("n_repeats", n_repeats)
-    check_count("batch_size", batch_size)
-    network = network_of(model)
-    images = check_images_for(network, images)
-    groups = check_groups(groups, len(images))
-    batch_size = even_batch_size(len(images), batch_size)
-    classes = check_classes_of(
-        model, class_index, probabilities_of(network, images, batch_size=batch_size)
-    )
-    explain = GradCAM(network, batch_size=batch_size) if explain is None else explain
+    asked = classified(model, images, class_index=class_index, groups=groups, batch_size=batch_size)
+    network, images = asked.network, asked.images
+    explain = GradCAM(network, batch_size=asked.batch_size) if explain is None else explain
     of_weights, of_maps, of_interval = seed_sequence(random_state).spawn(3)
 
     def heatmaps() -> Array:
-        return check_heatmaps(explain(images, class_index=classes), images.shape[:3])
+        return check_heatmaps(explain(images, class_index=asked.classes), images.shape[:3])
 
     intact = heatmaps()
     size = intact.shape[1:]
@@ -174,14 +151,16 @@ def randomization(
                     _scramble(layer, generator)
                 found[repeat, step] = _rank_correlations(intact, heatmaps())
     correlations = found.mean(axis=0)
-    random, centre, *steps = estimates([*of_rivals, *correlations], groups=groups, seed=of_interval)
+    random, centre, *steps = estimates(
+        [*of_rivals, *correlations], groups=asked.groups, seed=of_interval
+    )
     return Randomization(
         layers=tuple(tuple(layer.name for layer in layers) for layers in groups_of_layers),
         correlations=correlations,
         steps=tuple(steps),
         random=random,
         centre=centre,
-        class_indices=classes,
+        class_indices=asked.classes,
         blank=intact.max(axis=(1, 2)) <= 0,
     )
 
