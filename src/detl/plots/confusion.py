@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from detl.checks import check_labels
-from detl.plots.drawing import Array, require_matplotlib
+from detl.plots.drawing import Array, new_figure, require_matplotlib
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -43,8 +43,6 @@ def confusion_matrix(
         If the matrix is not square, has negative numbers, or other classes than names.
     """
     require_matplotlib()
-    from matplotlib.figure import Figure
-
     matrix = _check_matrix(getattr(matrix_or_result, "confusion_matrix", matrix_or_result))
     if class_names is None:
         class_names = getattr(matrix_or_result, "classes", range(len(matrix)))
@@ -54,7 +52,7 @@ def confusion_matrix(
     totals = matrix.sum(axis=1, keepdims=True)
     shares = matrix / np.where(totals > 0, totals, 1)
     side = 1.6 + 1.05 * len(matrix)
-    figure = Figure(figsize=(side + 0.9, side), layout="constrained")
+    figure = new_figure(side + 0.9, side)
     axis = figure.subplots()
     shown = axis.imshow(shares if normalize else matrix, cmap="Blues", vmin=0)
     shown.set_clim(vmax=1 if normalize else max(1, matrix.max()))

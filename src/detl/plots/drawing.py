@@ -10,6 +10,7 @@ from detl import metrics
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
@@ -23,6 +24,21 @@ def require_matplotlib() -> None:
             "detl.plots draws with matplotlib, which is an extra: run "
             "`pip install '.[plots]'` in the folder of detl, or `pip install matplotlib`."
         ) from error
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """Return an empty figure, inches, that matplotlib's global state does not know."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def grid_of_pictures(figure: Figure, n_rows: int, n_columns: int) -> Array:
+    """Return axes without frames, ``(n_rows, n_columns)``."""
+    axes: Array = figure.subplots(n_rows, n_columns, squeeze=False)
+    for axis in axes.flat:
+        axis.set_axis_off()
+    return axes
 
 
 def as_colours(images: Array) -> Array:

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from detl.checks import check_count, check_images, check_labels
-from detl.plots.drawing import Array, as_colours, check_channels, require_matplotlib
+from detl.plots.drawing import (
+    Array,
+    as_colours,
+    check_channels,
+    grid_of_pictures,
+    new_figure,
+    require_matplotlib,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -111,7 +118,6 @@ def heatmap_grid(
     """
     require_matplotlib()
     from matplotlib.cm import ScalarMappable
-    from matplotlib.figure import Figure
 
     images, heatmaps = _check_pictures(images, heatmaps)
     _check_share(alpha)
@@ -129,13 +135,8 @@ def heatmap_grid(
     names = [""] * len(rows) if labels is None else [str(labels[row[0]]) for row in rows]
     columns = max(map(len, rows))
     height, width = images.shape[1:3]
-    figure = Figure(
-        figsize=(2 * columns * _SIDE + 1.2, len(rows) * (_SIDE * height / width + 0.3)),
-        layout="constrained",
-    )
-    axes = figure.subplots(len(rows), 2 * columns, squeeze=False)
-    for axis in axes.flat:
-        axis.set_axis_off()
+    figure = new_figure(2 * columns * _SIDE + 1.2, len(rows) * (_SIDE * height / width + 0.3))
+    axes = grid_of_pictures(figure, len(rows), 2 * columns)
     for name, row, row_of_axes in zip(names, rows, axes, strict=True):
         # Axes that are off hide their labels; a text stays.
         side = {"transform": row_of_axes[0].transAxes, "rotation": "vertical", "ha": "right"}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from detl.plots.drawing import Array, require_matplotlib
+from detl.plots.drawing import Array, new_figure, require_matplotlib
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,13 +40,12 @@ def learning_curves(history: Any) -> Figure:
         If there is no history, or none with a loss.
     """
     require_matplotlib()
-    from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
     from matplotlib.ticker import MaxNLocator
 
     histories = _histories(history)
     names = [name for name in ("loss", "accuracy") if name in histories[0]]
-    figure = Figure(figsize=(4.8 * len(names), 3.6), layout="constrained")
+    figure = new_figure(4.8 * len(names), 3.6)
     for axis, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names):
         if len(histories) == 1:
             _draw_training(axis, histories[0], name)

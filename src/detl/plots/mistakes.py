@@ -14,6 +14,8 @@ from detl.plots.drawing import (
     as_colours,
     check_channels,
     check_result,
+    grid_of_pictures,
+    new_figure,
     require_matplotlib,
 )
 
@@ -60,8 +62,6 @@ def most_confused(
         If the images are not as many as the result's, or not pictures.
     """
     require_matplotlib()
-    from matplotlib.figure import Figure
-
     check_result(result)
     check_count("n", n)
     check_count("columns", columns)
@@ -84,12 +84,8 @@ def most_confused(
         titles.append("\n".join(textwrap.fill(line, 40) for line in lines))
     height, width = pictures.shape[1:3]
     above = 0.15 + 0.12 * max(title.count("\n") + 1 for title in titles)
-    figure = Figure(
-        figsize=(columns * _WIDE, n_rows * (_WIDE * height / width + above)), layout="constrained"
-    )
-    axes = figure.subplots(n_rows, columns, squeeze=False)
-    for axis in axes.flat:
-        axis.set_axis_off()
+    figure = new_figure(columns * _WIDE, n_rows * (_WIDE * height / width + above))
+    axes = grid_of_pictures(figure, n_rows, columns)
     for axis, picture, title in zip(axes.flat, pictures, titles):
         axis.imshow(picture)
         axis.set_anchor("S")  # what is spare goes to the title

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from detl.metrics.calibration import reliability_by_bin
-from detl.plots.drawing import check_result, draw_shares, require_matplotlib, with_interval
+from detl.plots.drawing import (
+    check_result,
+    draw_shares,
+    new_figure,
+    require_matplotlib,
+    with_interval,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -51,8 +57,6 @@ def reliability_diagram(result: CrossValidationResult, *, n_bins: int = 10) -> F
     Guo et al. 2017, "On Calibration of Modern Neural Networks".
     """
     require_matplotlib()
-    from matplotlib.figure import Figure
-
     check_result(result)
     every = np.concatenate([fold.probabilities for fold in result.fold_predictions])
     targets = np.concatenate([fold.targets for fold in result.fold_predictions])
@@ -60,7 +64,7 @@ def reliability_diagram(result: CrossValidationResult, *, n_bins: int = 10) -> F
     bins, confidence, accuracy, images = reliability_by_bin(
         every.argmax(axis=1) == targets, sure, n_bins
     )
-    figure = Figure(figsize=(4.6, 5.6), layout="constrained")
+    figure = new_figure(4.6, 5.6)
     above, below = figure.subplots(2, sharex=True, height_ratios=(3, 1))
     draw_shares(above, x="", y="accuracy")
     above.vlines(confidence, accuracy, confidence, color="tab:red", linewidth=1.5, label="gap")

@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from detl import metrics
-from detl.plots.drawing import check_result, draw_shares, require_matplotlib, with_interval
+from detl.plots.drawing import (
+    check_result,
+    draw_shares,
+    new_figure,
+    require_matplotlib,
+    with_interval,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,15 +52,13 @@ def roc_curves(result: CrossValidationResult) -> Figure:
     are no groups, with the result's own seed, see :func:`detl.metrics.roc_curves`.
     """
     require_matplotlib()
-    from matplotlib.figure import Figure
-
     check_result(result)
     curves = metrics.roc_curves(
         result.fold_predictions, unit=result.unit, random_state=result.settings["interval_seed"]
     )
     columns = math.ceil(math.sqrt(len(curves))) if len(curves) > 3 else len(curves)
     n_rows = math.ceil(len(curves) / columns)
-    figure = Figure(figsize=(3.6 * columns, 3.7 * n_rows + 0.5), layout="constrained")
+    figure = new_figure(3.6 * columns, 3.7 * n_rows + 0.5)
     axes = figure.subplots(n_rows, columns, squeeze=False)
     for axis in axes.flat[len(curves) :]:
         axis.set_axis_off()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from detl.plots.drawing import require_matplotlib
+from detl.plots.drawing import new_figure, require_matplotlib
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,8 +42,6 @@ def shortcut_report(report: ShortcutReport) -> Figure:
         If ``report`` is none.
     """
     require_matplotlib()
-    from matplotlib.figure import Figure
-
     from detl.shortcuts.verdicts import ShortcutReport  # whoever has one has loaded Keras
 
     if not isinstance(report, ShortcutReport):
@@ -63,10 +61,8 @@ def shortcut_report(report: ShortcutReport) -> Figure:
     names = list(panels)
     columns = [[name] for name in names] if len(names) < 3 else [names[:1], names[1:]]
     heights = [sum(len(rows[name]) for name in column) + 3 * len(column) for column in columns]
-    figure = Figure(
-        figsize=(4.8 * (1 + len(columns)), 0.6 + 0.2 * max(len(report.results) + 3, *heights, 11)),
-        layout="constrained",
-    )
+    n_lines = max(len(report.results) + 3, *heights, 11)
+    figure = new_figure(4.8 * (1 + len(columns)), 0.6 + 0.2 * n_lines)
     grid = figure.add_gridspec(1, 1 + len(columns))
     axis = figure.add_subplot(grid[0])
     areas = {name: result.scores["roc_auc"] for name, result in report.results.items()}
