@@ -100,10 +100,20 @@ def test_a_matrix_that_is_not_square_is_refused(matrix):
         plots.confusion_matrix(matrix)
 
 
-@pytest.mark.parametrize("entry", [-1, np.nan, "one"])
+@pytest.mark.parametrize("entry", [-1, np.nan, np.inf, "one"])
 def test_entries_that_are_no_counts_are_refused(entry):
     with pytest.raises(ValueError, match="entries that are no counts; expected 0 or more"):
         plots.confusion_matrix([[1, 2], [3, entry]])
+
+
+def test_many_classes_have_colours_alone_in_a_bounded_picture():
+    few, many = (plots.confusion_matrix(3 * np.eye(n, dtype=int)) for n in (20, 60))
+    assert many.get_size_inches() == pytest.approx(few.get_size_inches())
+    assert [len(figure.axes[0].texts) for figure in (few, many)] == [400, 0]
+    np.testing.assert_array_equal(many.axes[0].images[0].get_array(), 3 * np.eye(60))
+    labels = many.axes[0].get_yticklabels()
+    assert len(labels) == 60
+    assert labels[0].get_fontsize() < 72 * few.get_size_inches()[1] / 60  # no label on another
 
 
 def test_names_of_another_number_than_classes_are_refused():

@@ -1,12 +1,15 @@
 """Pictures need matplotlib, but neither a screen nor its global state."""
 
+import os
 import subprocess
 import sys
 
+import matplotlib
 import numpy as np
 import pytest
 
 from detl import plots
+from detl.shortcuts import Figure, ShortcutReport, ShortcutTest
 
 IMAGES, HEATMAPS = np.zeros((1, 8, 8, 1), "uint8"), np.eye(8)[np.newaxis]
 
@@ -71,3 +74,44 @@ def test_without_matplotlib_the_extra_is_named(draw, monkeypatch):
 def test_what_is_no_result_is_refused(draw):
     with pytest.raises(TypeError, match="result is ndarray; expected a CrossValidationResult, as"):
         draw(np.eye(2))
+
+
+# ------------------------------------------------------------------------------- names of classes
+
+NAMES = ["US$ 5-10 $", "a_$x^$", os.fsdecode(b"r\xe9f")]  # formulas, and no Unicode
+SHOWN = ["US$ 5-10 $", "a_$x^$", "r\N{REPLACEMENT CHARACTER}f"]
+
+
+def shortcut_report_of(result):
+    figures = {name: Figure(value=0.5, low=0.4, high=0.6, units=50) for name in NAMES}
+    test = ShortcutTest(
+        question="", measure="share", figures=figures, threshold=0.3, verdict="shortcut likely"
+    )
+    return plots.shortcut_report(ShortcutReport(tests={"x": test}, results={"network": result}))
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda result, images: plots.confusion_matrix(result),
+        lambda result, images: plots.roc_curves(result),
+        lambda result, images: plots.most_confused(result, images),
+        lambda result, images: plots.heatmap_grid(
+            images, np.zeros((60, 8, 8)), labels=result.labels, columns=30
+        ),
+        lambda result, images: plots.heatmap_grid(
+            images[:3], np.zeros((3, 8, 8)), predicted=NAMES, titles=NAMES
+        ),
+        lambda result, images: shortcut_report_of(result),
+    ],
+    ids=["confusion", "roc", "mistakes", "grid", "captions", "shortcuts"],
+)
+def test_names_are_drawn_as_they_are_written(draw, make_result):
+    result = make_result(np.array(NAMES)[np.arange(60) % 3])
+    figure = draw(result, np.zeros((60, 8, 8, 1), "uint8"))
+    figure.draw_without_rendering()  # refuses what is no Unicode, and formulas that are none
+    texts = figure.findobj(matplotlib.text.Text)
+    for name in SHOWN:
+        found = [text for text in texts if name in text.get_text()]
+        assert found, name
+        assert not any(text.get_parse_math() for text in found)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import textwrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from detl.checks import check_labels
-from detl.plots.drawing import Array, new_figure, require_matplotlib
+from detl.plots.drawing import Array, new_figure, require_matplotlib, wrapped
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+_CELL = 1.05  # inches
+_MOST_NUMBERED = 20  # classes: 60 made a picture of 65 inches and 1.8 GB
+_POINTS = 72  # in an inch
 
 
 def confusion_matrix(
@@ -19,7 +22,8 @@ def confusion_matrix(
 ) -> Figure:
     """Draw a confusion matrix, as in Fig. 3 of Basu et al. 2020.
 
-    Every cell has its count of images and its share of the true class's.
+    Every cell has its count of images and its share of the true class's. More than 20 classes have
+    colours alone, in a picture of the same size.
 
     Parameters
     ----------
@@ -47,27 +51,29 @@ def confusion_matrix(
     if class_names is None:
         class_names = getattr(matrix_or_result, "classes", range(len(matrix)))
     class_names = check_labels(class_names, len(matrix), name="class_names", of="rows")
-    names = [textwrap.fill(str(name), 24) for name in class_names]
+    names = [wrapped(name, 24) for name in class_names]
 
     totals = matrix.sum(axis=1, keepdims=True)
     shares = matrix / np.where(totals > 0, totals, 1)
-    side = 1.6 + 1.05 * len(matrix)
+    cell = _CELL * min(1, _MOST_NUMBERED / len(matrix))
+    side = 1.6 + cell * len(matrix)
     figure = new_figure(side + 0.9, side)
     axis = figure.subplots()
     shown = axis.imshow(shares if normalize else matrix, cmap="Blues", vmin=0)
     shown.set_clim(vmax=1 if normalize else max(1, matrix.max()))
-    for (i, j), count in np.ndenumerate(matrix):
-        share = f"{100 * shares[i, j]:.1f} %" if totals[i] else "no images"
-        colour = _readable_on(shown.cmap(shown.norm(shares[i, j] if normalize else count)))
-        axis.text(j, i, f"{count:.10g}\n{share}", ha="center", va="center", color=colour)
-    axis.set_xticks(range(len(names)), names)
-    if (
-        max(len(line) for name in names for line in name.split("\n")) > 10
-    ):  # longer than a cell is wide
+    if len(matrix) <= _MOST_NUMBERED:
+        for (i, j), count in np.ndenumerate(matrix):
+            share = f"{100 * shares[i, j]:.1f} %" if totals[i] else "no images"
+            colour = _readable_on(shown.cmap(shown.norm(shares[i, j] if normalize else count)))
+            axis.text(j, i, f"{count:.10g}\n{share}", ha="center", va="center", color=colour)
+    fontsize = min(10, _POINTS * cell / 2)
+    axis.set_xticks(range(len(names)), names, fontsize=fontsize, parse_math=False)
+    longest = max(len(line) for name in names for line in name.split("\n"))
+    if longest > 10 or cell < _CELL:  # longer than a cell is wide
         axis.tick_params("x", labelrotation=45)
         for label in axis.get_xticklabels():
             label.set(ha="right", rotation_mode="anchor")
-    axis.set_yticks(range(len(names)), names)
+    axis.set_yticks(range(len(names)), names, fontsize=fontsize, parse_math=False)
     axis.set_xlabel("predicted class")
     axis.set_ylabel("true class")
     axis.spines[:].set_visible(False)
@@ -89,6 +95,6 @@ def _check_matrix(matrix: Any) -> Array:
             f"The confusion matrix has shape {counts.shape}; expected (n_classes, n_classes), or a "
             "result that carries one."
         )
-    if counts.dtype.kind not in "uif" or not (counts >= 0).all():
+    if counts.dtype.kind not in "uif" or not ((counts >= 0) & np.isfinite(counts)).all():
         raise ValueError("The confusion matrix has entries that are no counts; expected 0 or more.")
     return counts

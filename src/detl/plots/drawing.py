@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -39,6 +40,19 @@ def grid_of_pictures(figure: Figure, n_rows: int, n_columns: int) -> Array:
     for axis in axes.flat:
         axis.set_axis_off()
     return axes
+
+
+def drawable(text: Any) -> str:
+    """Return a text in which bytes that are no Unicode, which some file names have, are replaced.
+
+    Draw it with ``parse_math=False``: between two dollar signs, matplotlib sees a formula.
+    """
+    return str(text).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def wrapped(text: Any, width: int) -> str:
+    """Return a text that can be drawn, over lines of so many characters."""
+    return textwrap.fill(drawable(text), width)
 
 
 def as_colours(images: Array) -> Array:

@@ -12,9 +12,11 @@ from detl.plots.drawing import (
     Array,
     as_colours,
     check_channels,
+    drawable,
     grid_of_pictures,
     new_figure,
     require_matplotlib,
+    wrapped,
 )
 
 if TYPE_CHECKING:
@@ -132,7 +134,7 @@ def heatmap_grid(
     plain = as_colours(images)
     blended = _blend(plain, heatmaps, alpha, cmap)
     rows = _rows_of(n, labels, columns)
-    names = [""] * len(rows) if labels is None else [str(labels[row[0]]) for row in rows]
+    names = [""] * len(rows) if labels is None else [wrapped(labels[row[0]], 24) for row in rows]
     columns = max(map(len, rows))
     height, width = images.shape[1:3]
     figure = new_figure(2 * columns * _SIDE + 1.2, len(rows) * (_SIDE * height / width + 0.3))
@@ -140,7 +142,7 @@ def heatmap_grid(
     for name, row, row_of_axes in zip(names, rows, axes, strict=True):
         # Axes that are off hide their labels; a text stays.
         side = {"transform": row_of_axes[0].transAxes, "rotation": "vertical", "ha": "right"}
-        row_of_axes[0].text(-0.08, 0.5, name, va="center", **side)
+        row_of_axes[0].text(-0.08, 0.5, name, va="center", parse_math=False, **side)
         for index, pair in zip(row, row_of_axes.reshape(-1, 2)):  # the last row may be short
             for axis, picture in zip(pair, (plain[index], blended[index]), strict=True):
                 axis.imshow(picture)
@@ -149,7 +151,7 @@ def heatmap_grid(
                     _draw_outline(axis, masks[index])
             if not heatmaps[index].any():
                 pair[1].set_title("blank", fontsize="small", loc="right")
-            pair[0].set_title(captions[index], fontsize="small", loc="left")
+            pair[0].set_title(captions[index], fontsize="small", loc="left", parse_math=False)
     bar = figure.colorbar(ScalarMappable(cmap=cmap), ax=axes, aspect=30, pad=0.01)
     bar.set_label("relative attention", fontsize="small")
     return figure
@@ -177,7 +179,7 @@ def _captions(
             )
         for words, score in zip(lines, scores):
             words.append(f"{score:.2f}")
-    return ["".join(words).strip() for words in lines]
+    return [drawable("".join(words).strip()) for words in lines]
 
 
 def _find_colormap(name: str) -> Any:

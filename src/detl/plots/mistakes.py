@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import textwrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from detl.plots.drawing import (
     grid_of_pictures,
     new_figure,
     require_matplotlib,
+    wrapped,
 )
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def most_confused(
             f"predicted: {result.predictions[row]} ({result.probabilities[row].max():.3f})",
             f"image {row}, fold{'s' * (len(tested_in) > 1)} {', '.join(tested_in)}",
         ]
-        titles.append("\n".join(textwrap.fill(line, 40) for line in lines))
+        titles.append("\n".join(wrapped(line, 40) for line in lines))
     height, width = pictures.shape[1:3]
     above = 0.15 + 0.12 * max(title.count("\n") + 1 for title in titles)
     figure = new_figure(columns * _WIDE, n_rows * (_WIDE * height / width + above))
@@ -89,7 +89,7 @@ def most_confused(
     for axis, picture, title in zip(axes.flat, pictures, titles):
         axis.imshow(picture)
         axis.set_anchor("S")  # what is spare goes to the title
-        axis.set_title(title, fontsize="x-small", loc="left")
+        axis.set_title(title, fontsize="x-small", loc="left", parse_math=False)
     return figure
 
 

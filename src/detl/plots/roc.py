@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import textwrap
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +14,7 @@ from detl.plots.drawing import (
     new_figure,
     require_matplotlib,
     with_interval,
+    wrapped,
 )
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def roc_curves(result: CrossValidationResult) -> Figure:
     for axis in axes.flat[len(curves) :]:
         axis.set_axis_off()
     for axis, curve, (name, scores) in zip(axes.flat, curves, result.class_scores.items()):
-        axis.set_title(textwrap.fill(str(name), 40), fontsize="medium")
+        axis.set_title(wrapped(name, 40), fontsize="medium", parse_math=False)
         axis.set_aspect("equal")
         draw_shares(axis, x="1 - specificity", y="sensitivity")
         _draw_roc(axis, curve, scores["roc_auc"])

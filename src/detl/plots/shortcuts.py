@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from detl.plots.drawing import new_figure, require_matplotlib
+from detl.plots.drawing import drawable, new_figure, require_matplotlib
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -107,7 +107,12 @@ def _draw_intervals(axis: Axes, rows: Sequence[tuple[str, Any, str]]) -> None:
         value, low, high = numbers
         axis.plot([low, high], [place, place], color=colour, linewidth=1.5)
         axis.plot(value, place, marker="o", color=colour, markersize=4)
-    axis.set_yticks(range(len(rows)), [name for name, *_ in rows], fontsize="small")
+    axis.set_yticks(
+        range(len(rows)),
+        [drawable(name) for name, *_ in rows],
+        fontsize="small",
+        parse_math=False,
+    )
     for tick, (_, numbers, _) in zip(axis.get_yticklabels(), rows, strict=True):
         tick.set_fontweight("bold" if numbers is None else "normal")
     axis.set_ylim(len(rows) - 0.5, -0.5)
