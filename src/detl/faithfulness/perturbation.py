@@ -99,7 +99,7 @@ def deletion(
         What is put where a pixel is taken away: the mean of its image and channel, which Petsiuk et
         al. used (their zero is the mean after normalisation); the image blurred by a Gaussian whose
         standard deviation is a sixteenth of each side; or a pixel value, or an image ``(height,
-        width, channels)``.
+        width, channels)``, on the scale of the images.
     n_steps : int, default=20
         Steps from none of the pixels to all.
     batch_size : int, default=32
@@ -132,6 +132,7 @@ def deletion(
         heatmaps,
         _fractions(n_steps),
         lambda images: _filled_with(images, fill),
+        fill=fill,
         class_index=class_index,
         batch_size=batch_size,
         groups=groups,
@@ -183,6 +184,7 @@ def insertion(
         heatmaps,
         _fractions(n_steps),
         lambda images: _filled_with(images, fill),
+        fill=fill,
         shown=True,
         class_index=class_index,
         batch_size=batch_size,
@@ -290,6 +292,7 @@ def _curve(
     *,
     shown: bool = False,
     least_first: bool = False,
+    fill: Any = "mean",
     class_index: Any,
     batch_size: int,
     groups: Any,
@@ -298,6 +301,7 @@ def _curve(
     """Trace the probability over the share of pixels hidden, or ``shown`` while all others are."""
     asked = classified(model, images, class_index=class_index, groups=groups, batch_size=batch_size)
     heatmaps = check_heatmaps(heatmaps, asked.images.shape[:3])
+    _check_fill(fill, asked.images)
     n, size = len(heatmaps), heatmaps.shape[1:]
     of_maps, of_interval = seed_sequence(random_state).spawn(2)
     generator = np.random.default_rng(of_maps)
@@ -349,18 +353,20 @@ def _ranks(maps: Array, ties: Array) -> Array:
 
 def _filled_with(images: Array, fill: Any) -> Callable[[Array], Array]:
     """Return a function that puts the filling where images are hidden."""
-    filling = _filling(images, fill)
+    if not isinstance(fill, str):
+        filling = np.asarray(fill, dtype=np.float32)
+    elif fill == "mean":
+        filling = images.mean(axis=(1, 2), keepdims=True)
+    else:
+        height, width = images.shape[1:3]
+        filling = ndimage.gaussian_filter(images, (0, height * _BLUR, width * _BLUR, 0))
     return lambda hidden: np.where(hidden[..., np.newaxis], filling, images)
 
 
-def _filling(images: Array, fill: Any) -> Array:
+def _check_fill(fill: Any, images: Array) -> None:
     if isinstance(fill, str):
         check_choice("fill", fill, ("mean", "blur"))
-        if fill == "mean":
-            return np.asarray(images.mean(axis=(1, 2), keepdims=True))
-        height, width = images.shape[1:3]
-        sds = (0, height * _BLUR, width * _BLUR, 0)
-        return np.asarray(ndimage.gaussian_filter(images, sds))
+        return
     filling = np.asarray(fill, dtype=np.float32)
     try:
         np.broadcast_to(filling, images.shape[1:])
@@ -369,7 +375,12 @@ def _filling(images: Array, fill: Any) -> Array:
             f"fill has shape {filling.shape}; expected 'mean', 'blur', a pixel value, or an image "
             f"of shape {images.shape[1:]}."
         ) from error
-    return filling
+    low, high = min(0.0, float(images.min())), max(255.0, float(images.max()))
+    if not ((filling >= low) & (filling <= high)).all():  # also refuses NaN
+        raise ValueError(
+            f"fill has values from {filling.min():g} to {filling.max():g}; expected pixels as in "
+            f"the images, from {low:g} to {high:g}."
+        )
 
 
 def _noisy_linear(image: Array, gap: Array, sd: float, generator: np.random.Generator) -> Array:
