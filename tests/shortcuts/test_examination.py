@@ -20,7 +20,10 @@ def test_what_is_no_result_is_refused(clean, transfer):
         shortcuts.examine({}, transfer, clean[0])
 
 
-def test_a_threshold_is_above_zero(clean):
+@pytest.mark.parametrize("threshold", [0, 1.5, 1e300])
+def test_a_threshold_is_a_share(clean, transfer, threshold):
     images, result = clean
-    with pytest.raises(ValueError, match="threshold=0"):
-        shortcuts.rivals(result, images, threshold=0)
+    with pytest.raises(ValueError, match=r"^threshold=.*; expected a (number above 0|share of at)"):
+        shortcuts.rivals(result, images, threshold=threshold)
+    with pytest.raises(ValueError, match="attention_threshold="):
+        shortcuts.examine(result, transfer, images, attention_threshold=threshold)

@@ -58,6 +58,16 @@ def test_a_class_that_the_network_does_not_tell_is_not_judged(make_result, label
     assert untold == ["a", "b", "c"]
 
 
+def test_a_class_that_the_network_hardly_knows_accuses_nobody(make_result):
+    labels = np.array(["a", "b"])[np.arange(200) // 2 % 2]
+    logits = np.random.default_rng(0).normal(size=200) + 0.45 * (labels == "a")
+    ranks = (logits.argsort().argsort() + 0.5) / 200
+    weak = result_with(make_result, labels, np.stack([ranks, 1 - ranks], axis=1))
+    area = weak.class_scores["a"]["roc_auc"]
+    assert 0.5 < area.interval.low < 0.6 < area.mean < 0.7
+    assert shares(weak, weak) == ({}, ["a", "b"])  # a ratio of 1, and of nearly nothing
+
+
 def test_classes_that_no_fold_tells_from_others_are_not_judged(make_result, labels):
     indices = [(np.flatnonzero(labels != name), np.flatnonzero(labels == name)) for name in "abc"]
     whole = make_result(labels, indices=indices)  # each fold tests one class

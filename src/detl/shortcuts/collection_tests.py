@@ -17,7 +17,7 @@ from detl.metrics.scoring import redrawn_scores
 from detl.shortcuts.examination import THRESHOLD, Examination
 from detl.shortcuts.retraining import Trainer
 from detl.shortcuts.rival_classifiers import class_shares, on_the_folds_of
-from detl.shortcuts.shares import SMALLEST, units_per_class
+from detl.shortcuts.shares import LEAST_KNOWN, units_per_class
 from detl.shortcuts.verdicts import (
     FEW_PER_CLASS,
     NONE_FOUND,
@@ -217,11 +217,11 @@ def _lost(held_out: CrossValidationResult, network: CrossValidationResult) -> Fi
         draws.append(np.nanmean(drawn[rows], axis=0))
         means.append(weighted_scores(pooled)[0, rows].mean())
     chance = 1 / len(network.classes)
-    if not np.nanquantile(draws[0], 0.025) > chance + SMALLEST:
+    if not np.nanquantile(draws[0], 0.025) > chance + LEAST_KNOWN:
         return None
 
     def lost(before: Any, after: Any) -> Any:
-        return (before - after) / np.maximum(before - chance, SMALLEST)
+        return (before - after) / np.maximum(before - chance, LEAST_KNOWN)
 
     low, high = np.nanquantile(lost(*draws), (0.025, 0.975))
     return Figure(

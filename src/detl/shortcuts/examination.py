@@ -19,6 +19,13 @@ from detl.validation.results import CrossValidationResult
 THRESHOLD = 0.33
 
 
+def check_threshold(name: str, value: Any) -> None:
+    """Refuse what is no share between 0 and 1: nothing could be held against it."""
+    check_positive(name, value)
+    if value > 1:
+        raise ValueError(f"{name}={value!r}; expected a share of at most 1, such as {THRESHOLD}.")
+
+
 class Examination:
     """Collect tests of one classifier, all on the folds on which it was cross-validated.
 
@@ -46,7 +53,7 @@ class Examination:
             raise TypeError(
                 f"result is {type(network).__name__}; expected what detl.cross_validate returns."
             )
-        check_positive("threshold", threshold)
+        check_threshold("threshold", threshold)
         self.network = network
         self.images: Array = check_images(images)
         self.threshold = threshold
@@ -82,7 +89,7 @@ class Examination:
         figures, untold = shares(result, self.network)
         note = ""
         if untold:
-            note = f"Not judged, for the network does not tell them: {listed(untold)}."
+            note = f"Not judged, for the network hardly tells them: {listed(untold)}."
         measure = "share of the network's ROC AUC above 1/2 that is kept"
         self.results[name] = result
         self.add_test(name, question, measure, figures, note)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from detl.checks import check_positive
 from detl.shortcuts.collection_tests import ask_collections, check_collections
-from detl.shortcuts.examination import THRESHOLD, Examination
+from detl.shortcuts.examination import THRESHOLD, Examination, check_threshold
 from detl.shortcuts.heatmap_tests import ATTENTION_THRESHOLD, ask_heatmaps
 from detl.shortcuts.region_tests import ask_blanked, ask_outlines, hidden_parts
 from detl.shortcuts.regions import BORDER, FILL, Region
@@ -81,7 +80,7 @@ def examine(
         then.
     """
     examination = Examination(result, images, threshold=threshold)
-    check_positive("attention_threshold", attention_threshold)
+    check_threshold("attention_threshold", attention_threshold)
     trainer = Trainer(
         examination, transfer, checkpoint_dir=checkpoint_dir, n_jobs=n_jobs, verbose=verbose
     )

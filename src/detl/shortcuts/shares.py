@@ -14,8 +14,8 @@ from detl.shortcuts.regions import Array
 from detl.shortcuts.verdicts import Figure
 
 # What a network knows of a class is how far its AUC is above 1/2. Shares of less than this are
-# not formed: the network does not tell that class itself.
-SMALLEST = 0.01
+# not formed: with a denominator near nothing they have any value, and would accuse by chance.
+LEAST_KNOWN = 0.1
 
 
 def shares(part: Any, whole: Any) -> tuple[dict[Any, Figure], list[Any]]:
@@ -32,7 +32,7 @@ def shares(part: Any, whole: Any) -> tuple[dict[Any, Figure], list[Any]]:
         ``(AUC of part - 1/2) / (AUC of whole - 1/2)``, the class against the rest, by bootstrap
         draws that both share.
     untold : list
-        Classes that ``whole`` itself does not tell from the rest: its interval reaches 1/2.
+        Classes that ``whole`` itself hardly tells from the rest: its interval reaches 0.6.
     """
     classes = whole.classes.tolist()
     # Of two classes, both have the same curve.
@@ -45,7 +45,7 @@ def shares(part: Any, whole: Any) -> tuple[dict[Any, Figure], list[Any]]:
         warnings.simplefilter("ignore", RuntimeWarning)  # no fold has the class and others: NaN
         lowest = np.nanquantile(wholes, level / 2, axis=1)
     for row, label in enumerate(classes):
-        if not lowest[row] > 0.5 + SMALLEST:
+        if not lowest[row] > 0.5 + LEAST_KNOWN:
             untold.append(label)
             continue
         drawn = _share(parts[row], wholes[row])
@@ -61,7 +61,7 @@ def shares(part: Any, whole: Any) -> tuple[dict[Any, Figure], list[Any]]:
 
 
 def _share(part: Array, whole: Array) -> Array:
-    return np.maximum(part - 0.5, 0) / np.maximum(whole - 0.5, SMALLEST)
+    return np.maximum(part - 0.5, 0) / np.maximum(whole - 0.5, LEAST_KNOWN)
 
 
 def _class_areas(result: Any) -> Array:
