@@ -76,18 +76,10 @@ class Compared:
 def estimates(
     values: Any, *, groups: Any, seed: np.random.SeedSequence, weights: Array | None = None
 ) -> list[Estimate]:
-    """Return an estimate for each row of values; rows known of the same share their draws.
+    """Return an estimate for each row of values ``(k, n)``, NaN where an image has none.
 
-    Parameters
-    ----------
-    values : array-like of shape (k, n)
-        NaN where an image has no value.
-    groups : array-like of shape (n,) or None
-        What is drawn as a whole; None draws images.
-    seed : numpy.random.SeedSequence
-        Of the draws.
-    weights : numpy.ndarray of shape (n,), optional
-        How much each image counts, by default the same.
+    Groups are drawn as a whole; without them, images are. Rows known of the same images share
+    their draws. Weights ``(n,)`` say how much each image counts, by default the same.
     """
     values = np.asarray(values, dtype=np.float64)
     n = values.shape[1]

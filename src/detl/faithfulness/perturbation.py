@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from numbers import Real
 from typing import Any, Literal
 
@@ -14,7 +15,7 @@ from scipy.sparse import linalg
 from detl.checks import check_choice, check_count
 from detl.faithfulness.baselines import centre_maps, random_maps
 from detl.faithfulness.estimates import Array, Compared, estimates
-from detl.faithfulness.inputs import check_heatmaps, classified
+from detl.faithfulness.inputs import Classified, check_heatmaps, classified
 from detl.networks.classifiers import probabilities_of
 from detl.seeds import seed_sequence
 
@@ -125,19 +126,10 @@ def deletion(
     Petsiuk, Das, Saenko 2018, "RISE: Randomized Input Sampling for Explanation of Black-box
     Models", BMVC, sec. 4.2.
     """
-    return _curve(
-        "deletion",
-        model,
-        images,
-        heatmaps,
-        _fractions(n_steps),
-        lambda images: _filled_with(images, fill),
-        fill=fill,
-        class_index=class_index,
-        batch_size=batch_size,
-        groups=groups,
-        random_state=random_state,
-    )
+    asked = classified(model, images, class_index=class_index, groups=groups, batch_size=batch_size)
+    _check_fill(fill, asked.images)
+    hide = partial(_filled_with, fill=fill)
+    return _curve("deletion", asked, heatmaps, _fractions(n_steps), hide, random_state)
 
 
 def insertion(
@@ -177,20 +169,10 @@ def insertion(
     Petsiuk, Das, Saenko 2018, "RISE: Randomized Input Sampling for Explanation of Black-box
     Models", BMVC, sec. 4.2.
     """
-    return _curve(
-        "insertion",
-        model,
-        images,
-        heatmaps,
-        _fractions(n_steps),
-        lambda images: _filled_with(images, fill),
-        fill=fill,
-        shown=True,
-        class_index=class_index,
-        batch_size=batch_size,
-        groups=groups,
-        random_state=random_state,
-    )
+    asked = classified(model, images, class_index=class_index, groups=groups, batch_size=batch_size)
+    _check_fill(fill, asked.images)
+    hide = partial(_filled_with, fill=fill)
+    return _curve("insertion", asked, heatmaps, _fractions(n_steps), hide, random_state, shown=True)
 
 
 def road(
@@ -264,18 +246,15 @@ def road(
             ]
         )
 
+    asked = classified(model, images, class_index=class_index, groups=groups, batch_size=batch_size)
     return _curve(
         f"ROAD, {first} important first",
-        model,
-        images,
+        asked,
         heatmaps,
         steps,
         imputed,
+        of_maps,
         least_first=first == "least",
-        class_index=class_index,
-        batch_size=batch_size,
-        groups=groups,
-        random_state=of_maps,
     )
 
 
@@ -284,24 +263,17 @@ def road(
 
 def _curve(
     metric: str,
-    model: Any,
-    images: Any,
+    asked: Classified,
     heatmaps: Any,
     fractions: Array,
     hide: Hide,
+    random_state: Any,
     *,
     shown: bool = False,
     least_first: bool = False,
-    fill: Any = "mean",
-    class_index: Any,
-    batch_size: int,
-    groups: Any,
-    random_state: Any,
 ) -> Curve:
     """Trace the probability over the share of pixels hidden, or ``shown`` while all others are."""
-    asked = classified(model, images, class_index=class_index, groups=groups, batch_size=batch_size)
     heatmaps = check_heatmaps(heatmaps, asked.images.shape[:3])
-    _check_fill(fill, asked.images)
     n, size = len(heatmaps), heatmaps.shape[1:]
     of_maps, of_interval = seed_sequence(random_state).spawn(2)
     generator = np.random.default_rng(of_maps)
@@ -386,18 +358,7 @@ def _check_fill(fill: Any, images: Array) -> None:
 def _noisy_linear(image: Array, gap: Array, sd: float, generator: np.random.Generator) -> Array:
     """Fill a gap so that each pixel is the weighted mean of its neighbours, plus noise.
 
-    Rong et al. 2022, app. B. Pixels beyond the border do not count.
-
-    Parameters
-    ----------
-    image : numpy.ndarray of shape (height, width, channels)
-        The pixels.
-    gap : numpy.ndarray of bool, shape (height, width)
-        Where to fill; not everywhere.
-    sd : float
-        Standard deviation of the noise.
-    generator : numpy.random.Generator
-        Of the noise.
+    Rong et al. 2022, app. B. Pixels beyond the border do not count; not all are in the gap.
     """
     if not gap.any():
         return image

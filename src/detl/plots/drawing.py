@@ -34,12 +34,13 @@ def new_figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def grid_of_pictures(figure: Figure, n_rows: int, n_columns: int) -> Array:
-    """Return axes without frames, ``(n_rows, n_columns)``."""
-    axes: Array = figure.subplots(n_rows, n_columns, squeeze=False)
+def grid_of_pictures(shape: tuple[int, int], width: float, height: float) -> tuple[Figure, Array]:
+    """Return an empty figure, inches, and its axes ``shape``, without frames."""
+    figure = new_figure(width, height)
+    axes: Array = figure.subplots(*shape, squeeze=False)
     for axis in axes.flat:
         axis.set_axis_off()
-    return axes
+    return figure, axes
 
 
 def drawable(text: Any) -> str:
@@ -56,7 +57,11 @@ def wrapped(text: Any, width: int) -> str:
 
 
 def as_colours(images: Array) -> Array:
-    """Return the images in red, green and blue, uint8."""
+    """Return the images in red, green and blue, uint8, refusing other than 1 or 3 channels."""
+    if images.shape[-1] not in (1, 3):
+        raise ValueError(
+            f"images has shape {images.shape}; expected 1 (grey) or 3 channels in the last axis."
+        )
     return np.repeat(images.round().clip(0, 255).astype("uint8"), 3 // images.shape[-1], axis=-1)
 
 
@@ -72,17 +77,9 @@ def with_interval(score: metrics.Score) -> str:
     return f"{score.mean:.3f} ({score.interval.low:.3f} to {score.interval.high:.3f})"
 
 
-def check_channels(images: Array) -> Array:
-    """Return the images, refusing what is neither grey nor coloured."""
-    if images.shape[-1] not in (1, 3):
-        raise ValueError(
-            f"images has shape {images.shape}; expected 1 (grey) or 3 channels in the last axis."
-        )
-    return images
-
-
 def check_result(result: Any) -> None:
-    """Refuse what has no predictions by fold."""
+    """Refuse to draw what has no predictions by fold, and without matplotlib."""
+    require_matplotlib()
     if not hasattr(result, "fold_predictions"):
         raise TypeError(
             f"result is {type(result).__name__}; expected a CrossValidationResult, as "

@@ -11,10 +11,8 @@ from detl.checks import check_count, check_images, check_labels
 from detl.plots.drawing import (
     Array,
     as_colours,
-    check_channels,
     drawable,
     grid_of_pictures,
-    new_figure,
     require_matplotlib,
     wrapped,
 )
@@ -137,8 +135,8 @@ def heatmap_grid(
     names = [""] * len(rows) if labels is None else [wrapped(labels[row[0]], 24) for row in rows]
     columns = max(map(len, rows))
     height, width = images.shape[1:3]
-    figure = new_figure(2 * columns * _SIDE + 1.2, len(rows) * (_SIDE * height / width + 0.3))
-    axes = grid_of_pictures(figure, len(rows), 2 * columns)
+    size = 2 * columns * _SIDE + 1.2, len(rows) * (_SIDE * height / width + 0.3)
+    figure, axes = grid_of_pictures((len(rows), 2 * columns), *size)
     for name, row, row_of_axes in zip(names, rows, axes, strict=True):
         # Axes that are off hide their labels; a text stays.
         side = {"transform": row_of_axes[0].transAxes, "rotation": "vertical", "ha": "right"}
@@ -235,7 +233,7 @@ def _draw_outline(axis: Axes, mask: Array) -> None:
 
 
 def _check_pictures(images: Any, heatmaps: Any) -> tuple[Array, Array]:
-    images = check_channels(check_images(images))
+    images = check_images(images)
     heatmaps = np.asarray(heatmaps)
     if heatmaps.shape != images.shape[:3]:
         raise ValueError(

@@ -8,16 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from detl.checks import check_count, check_images
-from detl.plots.drawing import (
-    Array,
-    as_colours,
-    check_channels,
-    check_result,
-    grid_of_pictures,
-    new_figure,
-    require_matplotlib,
-    wrapped,
-)
+from detl.plots.drawing import Array, as_colours, check_result, grid_of_pictures, wrapped
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -61,7 +52,6 @@ def most_confused(
     ValueError
         If the images are not as many as the result's, or not pictures.
     """
-    require_matplotlib()
     check_result(result)
     check_count("n", n)
     check_count("columns", columns)
@@ -69,7 +59,7 @@ def most_confused(
     of_truth = np.take_along_axis(result.probabilities, truth[:, np.newaxis], axis=1)[:, 0]
     n = min(n, int(np.isfinite(of_truth).sum()))
     chosen = np.argsort(of_truth, kind="stable")[:n]  # NaN, never tested, comes last
-    pictures = as_colours(check_channels(_rows_of_images(images, chosen, len(truth))))
+    pictures = as_colours(_rows_of_images(images, chosen, len(truth)))
 
     n_rows = math.ceil(n / columns)
     columns = min(n, columns)
@@ -84,8 +74,8 @@ def most_confused(
         titles.append("\n".join(wrapped(line, 40) for line in lines))
     height, width = pictures.shape[1:3]
     above = 0.15 + 0.12 * max(title.count("\n") + 1 for title in titles)
-    figure = new_figure(columns * _WIDE, n_rows * (_WIDE * height / width + above))
-    axes = grid_of_pictures(figure, n_rows, columns)
+    size = columns * _WIDE, n_rows * (_WIDE * height / width + above)
+    figure, axes = grid_of_pictures((n_rows, columns), *size)
     for axis, picture, title in zip(axes.flat, pictures, titles):
         axis.imshow(picture)
         axis.set_anchor("S")  # what is spare goes to the title

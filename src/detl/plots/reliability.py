@@ -7,13 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from detl.metrics.calibration import reliability_by_bin
-from detl.plots.drawing import (
-    check_result,
-    draw_shares,
-    new_figure,
-    require_matplotlib,
-    with_interval,
-)
+from detl.plots.drawing import check_result, draw_shares, new_figure, with_interval
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -56,7 +50,6 @@ def reliability_diagram(result: CrossValidationResult, *, n_bins: int = 10) -> F
     ----------
     Guo et al. 2017, "On Calibration of Modern Neural Networks".
     """
-    require_matplotlib()
     check_result(result)
     every = np.concatenate([fold.probabilities for fold in result.fold_predictions])
     targets = np.concatenate([fold.targets for fold in result.fold_predictions])

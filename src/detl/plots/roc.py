@@ -8,14 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from detl import metrics
-from detl.plots.drawing import (
-    check_result,
-    draw_shares,
-    new_figure,
-    require_matplotlib,
-    with_interval,
-    wrapped,
-)
+from detl.plots.drawing import check_result, draw_shares, new_figure, with_interval, wrapped
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -51,7 +44,6 @@ def roc_curves(result: CrossValidationResult) -> Figure:
     The band is a percentile bootstrap of 500 draws over the result's groups, or images where there
     are no groups, with the result's own seed, see :func:`detl.metrics.roc_curves`.
     """
-    require_matplotlib()
     check_result(result)
     curves = metrics.roc_curves(
         result.fold_predictions, unit=result.unit, random_state=result.settings["interval_seed"]

@@ -29,23 +29,8 @@ def check_threshold(name: str, value: Any) -> None:
 class Examination:
     """Collect tests of one classifier, all on the folds on which it was cross-validated.
 
-    Parameters
-    ----------
-    network : CrossValidationResult
-        The classifier under examination.
-    images : array-like of shape (n, height, width, channels)
-        Those that were cross-validated; others are refused.
-    threshold : float
-        For tests of what cannot see the object.
-
-    Attributes
-    ----------
-    targets : numpy.ndarray of int, shape (n,)
-        Index of the class of each image.
-    units : numpy.ndarray of shape (n,)
-        Group of each image, or its number.
-    tests, results : dict
-        What was found so far, as in :class:`detl.shortcuts.ShortcutReport`.
+    ``tests`` and ``results`` are those of :class:`detl.shortcuts.ShortcutReport`, so far;
+    ``targets`` has the index of the class of each image, ``units`` its group, or its number.
     """
 
     def __init__(self, network: Any, images: Any, *, threshold: float) -> None:

@@ -80,23 +80,9 @@ def out_of_fold_heatmaps(
 ) -> tuple[Array, Array]:
     """Train the folds once more, and explain what each network predicts for its test images.
 
-    Parameters
-    ----------
-    result : CrossValidationResult
-        What the folds found, from the same transfer; of repeats, the first is explained.
-    transfer : DomainExtensionTransfer
-        With the ``random_state`` of its views set.
-    images : numpy.ndarray of shape (n, height, width, channels)
-        All images.
-    method : str
-        Of :class:`detl.GradCAM`.
-
-    Returns
-    -------
-    heatmaps : numpy.ndarray of float32, shape (n, height, width)
-        In [0, 1]; NaN where no fold tested the image.
-    predicted : numpy.ndarray of int, shape (n,)
-        Index of the class that was explained, the one predicted; -1 where no fold tested it.
+    Returns the heatmaps in [0, 1], ``(n, height, width)``, NaN where no fold tested the image, and
+    the index of the class explained, ``(n,)``, there -1. Of repeats, the first is explained. The
+    transfer has the ``random_state`` of its views set.
     """
     if not isinstance(transfer, DomainExtensionTransfer):
         raise TypeError(

@@ -19,21 +19,11 @@ _CHUNK = 256  # images at once: a memory map is never read whole
 
 
 def region_masks(region: Any, images: Array) -> Array:
-    """Return the region as a mask per image.
+    """Return the region as a mask per image, ``(n, height, width)``; not to be written to.
 
-    Parameters
-    ----------
-    region : (top, left, bottom, right), numpy.ndarray of bool, or callable
-        A box, in shares of height and width if any of its numbers is a float and in pixels if all
-        are whole, as a tuple, a list or an array; a mask ``(height, width)`` for all images; one
-        per image ``(n, height, width)``; or a function from images to such masks.
-    images : numpy.ndarray of shape (n, height, width, channels)
-        What it is a region of.
-
-    Returns
-    -------
-    numpy.ndarray of bool, shape (n, height, width)
-        Not to be written to: a mask for all images takes no more room than one.
+    A region is a box (top, left, bottom, right), in shares of height and width if any of its
+    numbers is a float and in pixels if all are whole; a mask for all images; one per image; or a
+    function from images to such masks.
     """
     n, (height, width) = len(images), images.shape[1:3]
     if callable(region):
@@ -95,16 +85,9 @@ def _check_masks(masks: Array, shape: tuple[int, int, int], source: str) -> Arra
 
 
 def border_mask(border: Any, size: tuple[int, int], *, without: Array | None = None) -> Array:
-    """Return where only the border is, ``(height, width)``.
+    """Return where only the border is, ``(height, width)``: ``border`` times the shorter side.
 
-    Parameters
-    ----------
-    border : float
-        Its width, as a share of the shorter side, below 0.5.
-    size : tuple of int
-        Height and width, pixels.
-    without : numpy.ndarray of bool, shape (n, height, width), optional
-        A region that is no part of it, in whatever image.
+    What is in the masks ``without``, in whatever image, is no part of it.
     """
     if not isinstance(border, Real) or isinstance(border, bool) or not 0 < float(border) < 0.5:
         raise ValueError(

@@ -30,14 +30,8 @@ from detl.validation.results import CrossValidationResult
 class Trainer:
     """Train the network under examination once more, on other images, labels or folds.
 
-    Parameters
-    ----------
-    examination : Examination
-        What it is trained for.
-    transfer : DomainExtensionTransfer, or another classifier of scikit-learn
-        The one that was cross-validated; another is refused.
-    checkpoint_dir, n_jobs, verbose
-        As for :func:`detl.cross_validate`; each training has a folder of its own.
+    Another classifier than was cross-validated is refused. Each training has a folder of its own
+    in ``checkpoint_dir``.
     """
 
     def __init__(

@@ -83,21 +83,15 @@ def ask_rivals(examination: Examination, hidden: dict[str, Array], sizes: Any, f
     images, network = examination.images, examination.network
     if sizes is not None:
         sizes = _check_sizes(sizes, len(images))
-    examination.add_rival(
-        "class prior",
-        "Is the network better than the shares of the classes?",
-        class_shares(examination.targets, len(network.classes)),
-    )
-    examination.add_rival(
-        "thumbnail",
-        "Is it better than a logistic regression on 16 × 16 cells?",
-        fitted(LINEAR, thumbnails(images, 16), network),
-    )
-    examination.add_rival(
-        "histogram",
-        "Is it better than a logistic regression on the histogram of intensities?",
-        fitted(LINEAR, histograms(images), network),
-    )
+    prior = class_shares(examination.targets, len(network.classes))
+    question = "Is the network better than the shares of the classes?"
+    examination.add_rival("class prior", question, prior)
+    for name, what, features in (
+        ("thumbnail", "16 × 16 cells", thumbnails(images, 16)),
+        ("histogram", "the histogram of intensities", histograms(images)),
+    ):
+        question = f"Is it better than a logistic regression on {what}?"
+        examination.add_rival(name, question, fitted(LINEAR, features, network))
     for what, masks in hidden.items():
         name = {"region": "background", "all but border": "border"}[what]
         examination.add_linear(

@@ -21,18 +21,9 @@ LEAST_KNOWN = 0.1
 def shares(part: Any, whole: Any) -> tuple[dict[Any, Figure], list[Any]]:
     """Return, for each class, which share of what one classifier tells another tells as well.
 
-    Parameters
-    ----------
-    part, whole : CrossValidationResult
-        On the same folds.
-
-    Returns
-    -------
-    figures : dict of label to Figure
-        ``(AUC of part - 1/2) / (AUC of whole - 1/2)``, the class against the rest, by bootstrap
-        draws that both share.
-    untold : list
-        Classes that ``whole`` itself hardly tells from the rest: its interval reaches 0.6.
+    ``(AUC of part - 1/2) / (AUC of whole - 1/2)``, the class against the rest, by bootstrap draws
+    that both share. Then the classes that ``whole`` itself hardly tells from the rest: its
+    interval reaches 0.6.
     """
     classes = whole.classes.tolist()
     # Of two classes, both have the same curve.
