@@ -15,6 +15,7 @@ from detl.pretraining.source import load_source
 from detl.shortcuts.examination import Examination
 from detl.shortcuts.regions import Array
 from detl.storage.digests import names_digest
+from detl.storage.run_directory import differences
 from detl.transfer.classifier import DomainExtensionTransfer
 from detl.validation import estimators
 from detl.validation.cross_validation import (
@@ -120,7 +121,7 @@ def _check_same(transfer: Any, described: dict[str, Any]) -> None:
             "classifier, and the result that cross_validate returned for it."
         )
     for name, value in expected.items():
-        if given[name] != value:
+        if any(differences(value, given[name])):
             raise ValueError(
                 f"transfer has {name}={given[name]!r}, but {value!r} was cross-validated; give "
                 "the same classifier."
