@@ -1,8 +1,10 @@
 """A trained source network comes back from its file, and is shared by clones."""
 
+import json
 import math
 import pickle
 import random
+import zipfile
 
 import keras
 import numpy as np
@@ -134,7 +136,10 @@ def test_a_lambda_is_not_loaded_from_a_file_and_saving_says_so(tmp_path):
     path = tmp_path / "source.keras"
     with pytest.warns(UserWarning, match=r"will not be loaded by load_source.*Lambda layer 'own'"):
         source.save(path)
-    with pytest.raises(ValueError, match=r"source\.keras has a Lambda layer .*safe_mode=False"):
+    with pytest.raises(
+        ValueError,
+        match=r"source\.keras is not opened: its layer 'own' names 'keras\.layers\.Lambda'",
+    ):
         load_source(path)
     with pytest.raises(TypeError, match=r"Lambda layer 'own' of .* cannot be pickled"):
         pickle.dumps(source)
@@ -142,3 +147,75 @@ def test_a_lambda_is_not_loaded_from_a_file_and_saving_says_so(tmp_path):
 
 def test_clones_of_an_estimator_share_the_source(tiny_source):
     assert clone(tiny_source) is tiny_source
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"classes": ["bright", "dim", "none"]}, "3 classes, 2 outputs"),
+        ({"classes": ["dim", "dim"]}, "2 classes, 2 outputs"),
+        ({"classes": [0.5, float("nan")]}, "neither text nor numbers"),
+        ({"classes": ["dim", 1]}, "of several types"),
+        ({"classes": 2}, "none of a source"),
+        ({"best_epoch": 4}, r"the best epoch 4 of \[4\]"),
+        ({"best_epoch": -1}, "the best epoch -1"),
+        ({"best_epoch": None}, "none of a source"),
+        ({"history": {"loss": [1.0], "accuracy": [1.0, 2.0]}}, "the best epoch"),
+        ({"history": None}, "none of a source"),
+    ],
+)
+def test_a_record_that_does_not_fit_its_network_is_refused(tiny_source, tmp_path, change, said):
+    record = {
+        "classes": ["bright", "dim"],
+        "history": tiny_source.history,
+        "best_epoch": tiny_source.best_epoch,
+    }
+    with pytest.raises(ValueError, match=said):
+        load_source(with_record(tiny_source, tmp_path, json.dumps({**record, **change})))
+
+
+@pytest.mark.parametrize("missing", ["classes", "history", "best_epoch"])
+def test_a_record_without_an_entry_is_refused(tiny_source, tmp_path, missing):
+    record = {"classes": ["bright", "dim"], "history": {"loss": [1.0]}, "best_epoch": 0}
+    del record[missing]
+    with pytest.raises(ValueError, match=f"without '{missing}'[.;] [sS]ave the source again"):
+        load_source(with_record(tiny_source, tmp_path, json.dumps(record)))
+
+
+def test_a_record_larger_than_any_is_not_read(tiny_source, tmp_path):
+    path = with_record(tiny_source, tmp_path, " " * (16 * 1024**2 + 1))
+    with pytest.raises(ValueError, match=r"detl\.json of 16,777,217 bytes; expected at most"):
+        load_source(path)
+
+
+def test_a_source_with_a_function_that_acts_is_not_opened(tiny_source, tmp_path):
+    def change(config):
+        layer = config["config"]["layers"][1]
+        layer["config"]["activation"] = {
+            "class_name": "function",
+            "module": "keras.config",
+            "config": "set_max_epochs",
+            "registered_name": "set_max_epochs",
+        }
+
+    with pytest.raises(ValueError, match=r"'keras\.config\.set_max_epochs', which is not allowed"):
+        load_source(rewritten(tiny_source, tmp_path, "config.json", change))
+
+
+def with_record(source, folder, text):
+    return rewritten(source, folder, "detl.json", lambda record: None, text=text)
+
+
+def rewritten(source, folder, name, change, *, text=None):
+    """Return the file of a source in which one part was changed by somebody else."""
+    path = source.save(folder / "honest.keras")
+    other = folder / "other.keras"
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(other, "w", zipfile.ZIP_DEFLATED) as new:
+        for part in old.namelist():
+            content = old.read(part)
+            if part == name:
+                whole = json.loads(content)
+                change(whole)
+                content = json.dumps(whole) if text is None else text
+            new.writestr(part, content)
+    return other

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import operator
 import warnings
 import zipfile
 from dataclasses import dataclass, field
@@ -18,12 +20,14 @@ from detl.checks import (
     check_images,
 )
 from detl.networks import copying, graphs
+from detl.networks.opening import open_model, read_member
 from detl.networks.reading_back import lost_layer
 from detl.storage.reading import check_archive
 from detl.storage.seals import seal
 from detl.storage.writing import write_whole
 
 _RECORD = "detl.json"
+_LARGEST_RECORD = 16 * 1024**2  # bytes; that of 100 epochs and 1,000 classes has 30 thousand
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -100,13 +104,15 @@ class SourceModel:
 def load_source(path: str | Path) -> SourceModel:
     """Load what :meth:`SourceModel.save` wrote.
 
-    The file is read in Keras's safe mode, which runs no code from it.
+    Nothing in the file runs: layers and functions that it names must be Keras's own, compute and do
+    nothing else, or be registered (``keras.saving.register_keras_serializable``).
 
     Raises
     ------
     ValueError
-        If the file is a Keras model without detl's record of classes and history.
-        ``DomainExtensionTransfer`` takes such a model as it is.
+        If the file is damaged, names a layer or function that is not allowed, or is a Keras model
+        without detl's record of classes and history: ``DomainExtensionTransfer`` takes such a model
+        as it is, once ``keras.saving.load_model`` has loaded it.
     """
     path = Path(path)
     if not path.is_file():
@@ -120,23 +126,37 @@ def load_source(path: str | Path) -> SourceModel:
             "it. Load it with keras.saving.load_model and pass that as the source."
         )
     with zipfile.ZipFile(path) as archive:
-        record = json.loads(archive.read(_RECORD))
+        text = read_member(archive, _RECORD, at_most=_LARGEST_RECORD)
+    model = open_model(path)
+    return SourceModel(model=model, **_checked_record(text, model.output_shape[-1], path))
+
+
+def _checked_record(text: bytes, n_outputs: int, path: Path) -> dict[str, Any]:
+    """Return the classes, history and best epoch that a file has beside its network."""
     try:
-        model = keras.saving.load_model(path, compile=False, safe_mode=True)
-    except ValueError as error:
-        if "`Lambda` layer" not in str(error):
-            raise
+        record = json.loads(text)
+        classes, history, best_epoch = (
+            record[name] for name in ("classes", "history", "best_epoch")
+        )
+        lengths = {len(values) for values in history.values()}
+        fits = len(classes) == max(2, n_outputs)  # a single unit stands for two classes
+        if not fits or len(set(classes)) != len(classes):
+            raise ValueError(f"{len(classes)} classes, {n_outputs} outputs of the network")
+        if not all(isinstance(name, str) or math.isfinite(name) for name in classes):
+            raise ValueError("names of classes that are neither text nor numbers")
+        if len({type(name) for name in classes}) > 1:
+            raise ValueError("names of classes of several types")
+        if len(lengths) > 1 or not 0 <= operator.index(best_epoch) < max(lengths, default=1):
+            raise ValueError(f"the best epoch {best_epoch} of {sorted(lengths)}")
+        return {"classes": np.array(classes), "history": history, "best_epoch": best_epoch}
+    except KeyError as error:
         raise ValueError(
-            f"{path} has a Lambda layer whose function is code, which is not read from files. If "
-            "you trust the file, load it with keras.saving.load_model(path, safe_mode=False) and "
-            "pass that as the source."
+            f"{path} has a {_RECORD} without {error}; save the source again."
+        ) from None
+    except (AttributeError, RecursionError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{path} has a {_RECORD} that is none of a source: {error}. Save the source again."
         ) from error
-    return SourceModel(
-        model=model,
-        classes=np.array(record["classes"]),
-        history=record["history"],
-        best_epoch=record["best_epoch"],
-    )
 
 
 def _check_comes_back(model: Any) -> None:
