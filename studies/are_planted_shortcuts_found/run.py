@@ -20,6 +20,7 @@ from matplotlib.figure import Figure
 
 import detl
 from examples.covid_chest_xray import phantoms
+from studies.shared.tables import write_csv
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -214,10 +215,7 @@ def read(path: Path) -> list[dict[str, str]]:
 def write(path: Path, rows: list[dict[str, str]]) -> None:
     """Write rows to a table."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_csv(path, rows)
 
 
 def draw(path: Path, rows: list[dict[str, str]]) -> None:

@@ -10,7 +10,6 @@ Run: ``python -m studies.do_averaged_weights_help.run --data FOLDER``
 from __future__ import annotations
 
 import argparse
-import csv
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,9 @@ from sklearn.metrics import roc_auc_score
 import detl
 from examples.covid_chest_xray import tables
 from examples.covid_chest_xray.profiles import PROFILES
-from studies.which_source_settings.run import drawn_aucs, is_diseased, read
+from studies.shared.auc import drawn_aucs
+from studies.shared.tables import write_csv
+from studies.which_source_settings.run import is_diseased, read
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -75,10 +76,7 @@ def main() -> None:
             drawn = [drawn_aucs(diseased, p, patients, N_DRAWS) for p in (averaged, plain)]
             low, high = np.quantile(drawn[0] - drawn[1], [0.025, 0.975])
             rows[-1][f"{part}: more, by patient"] = f"{more:+.3f} ({low:+.3f} to {high:+.3f})"
-        with (parsed.output / "averaged_weights.csv").open("w", newline="") as file:
-            writer = csv.DictWriter(file, list(rows[1]), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
+        write_csv(parsed.output / "averaged_weights.csv", rows)
 
 
 if __name__ == "__main__":

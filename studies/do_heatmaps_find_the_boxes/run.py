@@ -20,6 +20,7 @@ import numpy as np
 import detl
 from detl import faithfulness
 from examples.covid_chest_xray import tables
+from studies.shared.tables import write_csv
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -67,10 +68,7 @@ def main() -> None:
 
 def write(folder: Path, facts: dict[str, Any], rows: list[dict[str, Any]]) -> None:
     """Write the table and the facts, after each model: the next may take long."""
-    with (folder / "boxes.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_csv(folder / "boxes.csv", rows)
     text = json.dumps(facts, indent=2, sort_keys=True)
     (folder / "boxes.json").write_text(f"{text}\n")
 

@@ -18,16 +18,9 @@ import keras
 
 import detl
 from examples.covid_chest_xray import material, tables
-from studies.do_more_or_other_images_help.run import (
-    MEMBERS,
-    RIVALS,
-    SIZE,
-    data_b,
-    features,
-    fitted,
-    folds_of,
-)
-from studies.how_high_without_leaks.run import CLASSIFIERS, N_FOLDS, cell, points, write_csv
+from studies.do_more_or_other_images_help.run import SIZE, data_b
+from studies.shared.features import N_FOLDS, RIVALS, averaged, features, fitted, folds_of
+from studies.shared.tables import cell, points, write_csv
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -65,11 +58,7 @@ def compared(networks: list[keras.Model], target: material.Part, seed: int) -> l
     means = {}
     for network in networks:
         columns = features(network, target.images)
-        members = [
-            fitted(CLASSIFIERS[of["classifier"]], columns[f"{of['layers']} {of['grid']}"], folds)
-            for of in MEMBERS.values()
-        ]
-        means[network.name] = detl.average_results(members)
+        means[network.name] = averaged(columns, folds)
     rivals = {name: fitted(model, columns["thumbnail"], folds) for name, model in RIVALS.items()}
     best = max(rivals, key=lambda name: rivals[name].accuracy)
     first = next(iter(means))

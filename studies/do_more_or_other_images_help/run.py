@@ -15,37 +15,24 @@ import argparse
 import csv
 import dataclasses
 import itertools
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
 import keras
 import numpy as np
-from sklearn.base import ClassifierMixin, clone
-from sklearn.dummy import DummyClassifier
-from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
-from sklearn.svm import SVC
 
 import detl
 from examples.covid_chest_xray import experiment, material, tables
-from studies.how_high_without_leaks.run import CLASSIFIERS, FEATURES, N_FOLDS, cell, write_csv
-from studies.what_limits_the_source.run import DRAWS, draw_nih, thumbnails
+from studies.shared.draws import DRAWS, draw_nih
+from studies.shared.features import RIVALS, averaged, features, fitted, folds_of
+from studies.shared.tables import cell, write_csv
 
 RESULTS = Path(__file__).parent / "results"
 
 SIZE = 128
 SEEDS = (0, 1, 2)
 SHARES = (1.0, 0.5, 0.25)
-MEMBERS = {name: of for name, of in FEATURES.items() if of["source"] == "ImageNet"}
-# The thumbnail's rivals of how_high_without_leaks.
-RIVALS = {
-    "logistic regression": LogisticRegression(C=0.01, max_iter=2000),
-    "SVM, C=1": SVC(C=1),
-    "SVM, C=10": SVC(C=10),
-}
 KEYS = ("Data-B drawn", "seed", "share of training patients")
 
 Columns = Mapping[str, np.ndarray]
@@ -105,34 +92,6 @@ def data_b(nih: tables.Records, covid: tables.Records, *, draw: str, seed: int) 
     )
 
 
-def features(network: keras.Model, images: np.ndarray) -> dict[str, np.ndarray]:
-    """Return what the blocks see, each in its grid, and the thumbnail."""
-    found = {"thumbnail": thumbnails(images)}
-    for grid in sorted({of["grid"] for of in MEMBERS.values()}):
-        blocks = sorted({of["layers"] for of in MEMBERS.values() if of["grid"] == grid})
-        together = detl.FeatureExtractor(network, layers=blocks, grid=grid).fit(images)
-        values, start = together.transform(images), 0
-        for block in blocks:
-            alone = detl.FeatureExtractor(network, layers=block, grid=grid).fit(images)
-            end = start + len(alone.get_feature_names_out())
-            found[f"{block} {grid}"], start = values[:, start:end], end
-    return found
-
-
-def folds_of(target: material.Part, seed: int) -> detl.CrossValidationResult:
-    """Return the folds by patient, with a classifier that has learned nothing."""
-    return detl.cross_validate(
-        DummyClassifier(),
-        target.images,
-        target.labels,
-        groups=target.patients,
-        n_splits=N_FOLDS,
-        on_leak="ignore",
-        random_state=seed,
-        verbose=0,
-    )
-
-
 def with_fewer_patients(
     result: detl.CrossValidationResult, patients: np.ndarray, share: float, seed: int
 ) -> detl.CrossValidationResult:
@@ -154,12 +113,7 @@ def judged(
     result: detl.CrossValidationResult, columns: Columns, target: material.Part
 ) -> dict[str, str]:
     """Return how good the features are, and the best of the rivals beside them."""
-    ours = detl.average_results(
-        [
-            fitted(CLASSIFIERS[of["classifier"]], columns[f"{of['layers']} {of['grid']}"], result)
-            for of in MEMBERS.values()
-        ]
-    )
+    ours = averaged(columns, result)
     rivals = {name: fitted(model, columns["thumbnail"], result) for name, model in RIVALS.items()}
     best = max(rivals, key=lambda name: rivals[name].accuracy)
     more = experiment.worth(ours, rivals[best], target.patients)
@@ -174,25 +128,6 @@ def judged(
         "points more": "{:+.1f} ({:+.1f} to {:+.1f})".format(*(100 * v for v in more.values())),
         "AUC, normal against the NIH's others": f"{auc:.3f}",
     }
-
-
-def fitted(
-    model: ClassifierMixin, values: np.ndarray, result: detl.CrossValidationResult
-) -> detl.CrossValidationResult:
-    """Fit a classifier on each fold; one without probabilities is sure of what it says."""
-    folds = []
-    for fold in result.folds:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            one = make_pipeline(StandardScaler(), clone(model))
-            one.fit(values[fold.train], result.labels[fold.train])
-        said = (
-            one.predict_proba(values[fold.test])
-            if hasattr(one, "predict_proba")
-            else np.equal.outer(one.predict(values[fold.test]), result.classes).astype("float64")
-        )
-        folds.append(dataclasses.replace(fold, probabilities=said))
-    return dataclasses.replace(result, folds=tuple(folds))
 
 
 if __name__ == "__main__":

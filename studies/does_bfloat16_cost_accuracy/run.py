@@ -8,12 +8,12 @@ Run: ``python -m studies.does_bfloat16_cost_accuracy.run --data FOLDER --source 
 from __future__ import annotations
 
 import argparse
-import csv
 from pathlib import Path
 from typing import Any
 
 import detl
 from studies.shared import radiographs
+from studies.shared.tables import write_csv
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -53,10 +53,7 @@ def main() -> None:
         )
         rows.append(row_of(seed, comparison))
         print(rows[-1], flush=True)
-        with parsed.output.open("w", newline="") as file:
-            writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
+        write_csv(parsed.output, rows)
 
 
 def row_of(seed: int, comparison: detl.Comparison) -> dict[str, Any]:

@@ -14,7 +14,6 @@ a later run goes on.
 from __future__ import annotations
 
 import argparse
-import csv
 import dataclasses
 import hashlib
 import json
@@ -24,21 +23,21 @@ from typing import Any
 
 import keras
 import numpy as np
-from sklearn.calibration import CalibratedClassifierCV
-from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 import detl
-from examples.covid_chest_xray import experiment, material
-from studies.is_the_imagenet_network_exact.run import efficientnet_lite0
+from examples.covid_chest_xray import material
 from studies.shared import radiographs
+from studies.shared.efficientnet_lite import efficientnet_lite0
+from studies.shared.features import CLASSIFIERS, FEATURES, N_FOLDS
+from studies.shared.tables import cell, points, write_csv
 
 RESULTS = Path(__file__).parent / "results"
 
-SIZE, WIDTH, N_FOLDS = 128, 0.25, 5
+SIZE, WIDTH = 128, 0.25
 BASE = {"epochs": 30, "learning_rate": 1e-3, "class_weight": "balanced", "precision": "auto"}
 ENSEMBLE = 3  # models trained from other seeds, whose probabilities are averaged
 PAPER = "the paper's rate, 1e-4, for 200 epochs"
@@ -98,29 +97,6 @@ ENLARGED_TO = 224
 # Added for a GPU, when seed 2 had been seen: all of the ImageNet network trained.
 LEVERS["ImageNet, everything"] = {"source": "ImageNet", "trainable_from": "input"}
 LEVERS["ImageNet, everything, views"] = LEVERS["ImageNet, everything"] | {"augmented_views": 4}
-CLASSIFIERS = {
-    "SVM": CalibratedClassifierCV(SVC(C=1), ensemble=False),
-    "regression": LogisticRegression(C=0.01, max_iter=2000),
-}
-# Nothing of the network trained: a support vector machine or a logistic regression learns from what
-# a block gives, averaged in a grid. Added when inner splits of seed 1 (and none of its test folds)
-# had shown that this is better than training the last block; fixed before any of seed 2 ran.
-FEATURES: dict[str, dict[str, Any]] = {
-    f"{source}: {classifier} on {block}, grid {grid}": {
-        "source": "given" if source == "AlexNet" else source,
-        "layers": block,
-        "grid": grid,
-        "classifier": classifier,
-    }
-    for source, blocks, grids, classifier in (
-        ("ImageNet", (3, 4, 5, 6), (1, 2, 4), "SVM"),
-        ("ImageNet", (4, 5, 6), (1,), "regression"),
-        ("AlexNet", (2, 3, 4), (1, 2), "SVM"),
-        ("ImageNet, then NIH", (4, 5, 6), (2,), "SVM"),
-    )
-    for block in (f"block{number}" for number in blocks)
-    for grid in grids
-}
 LEVERS |= FEATURES
 # Of levers above, their probabilities averaged: networks that learned from other images err
 # differently. Added with the last ones.
@@ -492,27 +468,6 @@ def write(
         "versions": base.versions,
     }
     (folder / "settings.json").write_text(json.dumps(record, indent=2) + "\n")
-
-
-def cell(result: detl.CrossValidationResult) -> str:
-    """Return accuracy and interval."""
-    return f"{result.accuracy:.3f} ({result.interval.low:.3f} to {result.interval.high:.3f})"
-
-
-def points(
-    better: detl.CrossValidationResult, other: detl.CrossValidationResult, target: material.Part
-) -> str:
-    """Return a difference in points of accuracy with its paired interval over patients."""
-    more = experiment.worth(better, other, target.patients)
-    return "{:+.1f} ({:+.1f} to {:+.1f})".format(*(100 * value for value in more.values()))
-
-
-def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Write a table."""
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ Run: ``python -m studies.how_many_augmented_views.run --data FOLDER --source SOU
 from __future__ import annotations
 
 import argparse
-import csv
 import time
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import numpy as np
 
 import detl
 from studies.shared import radiographs
+from studies.shared.tables import write_csv
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -76,10 +76,7 @@ def main() -> None:
                 "seconds, median": f"{np.median(seconds):.0f}",
             }
         )
-        with parsed.output.open("w", newline="") as file:
-            writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
+        write_csv(parsed.output, rows)
 
 
 if __name__ == "__main__":

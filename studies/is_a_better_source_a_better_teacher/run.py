@@ -23,9 +23,8 @@ from scipy.stats import spearmanr
 
 import detl
 from examples.covid_chest_xray import experiment
-from studies.do_more_or_other_images_help import run as target_draws
-from studies.how_high_without_leaks.run import CLASSIFIERS, cell, points, write_csv
-from studies.shared import radiographs
+from studies.shared import features, radiographs
+from studies.shared.tables import cell, points, write_csv
 from studies.what_limits_the_source.run import baseline_of
 from studies.which_source_settings.run import VARIANTS, Variant, equalised, standardised, stem
 
@@ -60,27 +59,20 @@ def main() -> None:
         raise SystemExit("patients of the target are among the source's")
     with Path("studies/which_source_settings/results/runs.csv").open(newline="") as file:
         runs = list(csv.DictReader(file))
-    folds = target_draws.folds_of(target, SEED)
+    folds = features.folds_of(target, SEED)
 
     taught: Results = {}
     for run in runs:
         source = detl.load_source(parsed.models / f"{stem(run['run'])}.keras")
         taught[run["run"]] = teach(source, VARIANTS[run["run"]], target.images, folds)
         print(run["run"], cell(taught[run["run"]]), flush=True)
-    columns = target_draws.features(keras.saving.load_model(parsed.imagenet), target.images)
+    columns = features.features(keras.saving.load_model(parsed.imagenet), target.images)
     rivals = {
-        name: target_draws.fitted(model, columns["thumbnail"], folds)
-        for name, model in target_draws.RIVALS.items()
+        name: features.fitted(model, columns["thumbnail"], folds)
+        for name, model in features.RIVALS.items()
     }
     rival = max(rivals.values(), key=lambda result: result.accuracy)
-    of_imagenet = detl.average_results(
-        [
-            target_draws.fitted(
-                CLASSIFIERS[of["classifier"]], columns[f"{of['layers']} {of['grid']}"], folds
-            )
-            for of in target_draws.MEMBERS.values()
-        ]
-    )
+    of_imagenet = features.averaged(columns, folds)
     of_all = detl.average_results(list(taught.values()))
     together = {
         f"mean of these {len(runs)}": of_all,
@@ -124,8 +116,8 @@ def teach(
     images = images if change is None else change(images)
     return detl.average_results(
         [
-            target_draws.fitted(
-                CLASSIFIERS["SVM"],
+            features.fitted(
+                features.CLASSIFIERS["SVM"],
                 detl.FeatureExtractor(source, layers=block, grid=grid).fit_transform(images),
                 folds,
             )

@@ -25,6 +25,7 @@ import detl
 from detl.validation import comparison
 from examples.covid_chest_xray import experiment, material, phantoms
 from studies.shared import radiographs
+from studies.shared.tables import write_csv
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -273,10 +274,7 @@ def write(
                 "points of each seed": of_seeds,
             }
         )
-    with (folder / "claim.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_csv(folder / "claim.csv", rows)
     if figure := draw(curves, len(target.labels)):
         figure.savefig(folder / "curves.png", dpi=110)
     for seed in seeds:

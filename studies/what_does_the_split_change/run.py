@@ -12,7 +12,6 @@ The ImageNet network is EfficientNet-Lite0; ``is_the_imagenet_network_exact`` wr
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,6 +25,7 @@ from sklearn.model_selection import StratifiedKFold
 import detl
 from examples.covid_chest_xray import material
 from studies.shared import radiographs
+from studies.shared.tables import write_csv
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -151,10 +151,7 @@ def write(path: Path, results: Mapping[tuple[str, str], detl.CrossValidationResu
             row[f"sensitivity {label}"] = cell(scores["sensitivity"])
         row["seconds"] = round(sum(fold.seconds for fold in result.folds))
         rows.append(row)
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_csv(path, rows)
 
 
 def draw(path: Path, results: Mapping[tuple[str, str], detl.CrossValidationResult]) -> None:

@@ -9,7 +9,6 @@ alike, whatever their class. Only the target images are changed; the source mode
 from __future__ import annotations
 
 import argparse
-import csv
 import dataclasses
 import io
 import json
@@ -25,6 +24,7 @@ from skimage.exposure import equalize_adapthist, match_histograms
 import detl
 from examples.covid_chest_xray import material
 from studies.shared import radiographs
+from studies.shared.tables import write_csv
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -224,10 +224,7 @@ def write(path: Path, record: dict[str, Any]) -> None:
         for test in TESTS:
             row[test] = worst(found["tests"].get(test))
         rows.append(row)
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_csv(path, rows)
 
 
 def worst(test: dict[str, Any] | None) -> str:

@@ -21,12 +21,14 @@ from sklearn.preprocessing import StandardScaler
 
 import detl
 from examples.covid_chest_xray import material, tables
+from studies.shared.auc import drawn_aucs, interval
+from studies.shared.draws import DRAWS, draw_nih, has_disease
+from studies.shared.features import thumbnails
+from studies.shared.tables import write_csv
 from studies.which_source_settings.run import (
     RULES,
     VARIANTS,
     changes,
-    drawn_aucs,
-    interval,
     is_diseased,
     joined,
     read,
@@ -51,7 +53,6 @@ CEILING = {
     "random_state": 0,
 }
 
-DRAWS = ("at random", "fewest diseased images first")
 
 Rows = list[dict[str, str]]
 Predictions = dict[str, np.ndarray]
@@ -198,42 +199,6 @@ def draws(nih: tables.Records) -> Rows:
     return rows
 
 
-def draw_nih(nih: tables.Records, rule: str, rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """Return which rows of the NIH's table each class of Data-B gets by a rule of ``DRAWS``.
-
-    As the experiment has it, images with pneumonia alone come before those with other findings too.
-    """
-    labels, order = nih.labels, rng.random(len(nih))
-    if rule != "at random":
-        patients, place = np.unique(nih.patients, return_inverse=True)
-        order += np.bincount(place, has_disease(nih), minlength=len(patients))[place]
-
-    def first(candidates: np.ndarray, n: int) -> np.ndarray:
-        return np.array(sorted(np.flatnonzero(candidates), key=order.__getitem__)[:n], int)
-
-    wanted = tables.PAPER_TARGET[tables.PNEUMONIA]
-    pneumonia = first(labels == "Pneumonia", wanted)
-    also = has_pneumonia(nih) & (labels != "Pneumonia")
-    others = [
-        first(labels == name, tables.PAPER_PER_OTHER_DISEASE) for name in tables.OTHER_DISEASES
-    ]
-    return {
-        tables.NORMAL: first(labels == tables.NO_FINDING, tables.PAPER_TARGET[tables.NORMAL]),
-        tables.PNEUMONIA: np.concatenate([pneumonia, first(also, wanted - len(pneumonia))]),
-        tables.OTHER: np.concatenate(others),
-    }
-
-
-def has_pneumonia(nih: tables.Records) -> np.ndarray:
-    """Return whether pneumonia is among the findings of each image, ``(n,)``."""
-    return np.char.find(nih.labels.astype(str), "Pneumonia") >= 0
-
-
-def has_disease(nih: tables.Records) -> np.ndarray:
-    """Return whether an image would be a diseased one of Data-A, ``(n,)``."""
-    return (nih.labels != tables.NO_FINDING) & ~has_pneumonia(nih)
-
-
 def facts(
     part: material.Part, known: dict[str, dict[str, str]], names: tuple[str, ...]
 ) -> np.ndarray:
@@ -246,13 +211,6 @@ def facts(
     }
     rows = [known[Path(name).stem] for name in part.names]
     return np.array([[read_as[name](row) for name in names] for row in rows], "float64")
-
-
-def thumbnails(images: np.ndarray) -> np.ndarray:
-    """Return images ``(n, height, width, 1)`` as means over 32 x 32 tiles, ``(n, 1024)``."""
-    n, height, width, _ = images.shape
-    tiles = images.reshape(n, 32, height // 32, 32, width // 32).astype("float32")
-    return tiles.mean(axis=(2, 4)).reshape(n, -1)
 
 
 def thumbnail_rival(train: material.Part, data: dict[str, material.Part]) -> Predictions:
@@ -375,10 +333,7 @@ def write(path: Path, rows: Rows) -> None:
     """Write rows of equal columns."""
     for row in rows:
         print(row, flush=True)
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_csv(path, rows)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,6 @@ The second command halves the source epochs and takes ResNet-50 too:
 from __future__ import annotations
 
 import argparse
-import csv
 import itertools
 import json
 import time
@@ -30,6 +29,7 @@ import numpy as np
 import detl
 from examples.covid_chest_xray import experiment, material, tables
 from examples.covid_chest_xray.profiles import PROFILES, Profile
+from studies.shared.tables import write_csv
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -63,10 +63,7 @@ def main() -> None:
             for key, ratio in maps_of(backbone, seed, profile, parsed.runs).items():
                 found.setdefault(key, {})[seed] = ratio
         rows += [row_of(backbone, *key, by_seed) for key, by_seed in found.items()]
-        with parsed.output.open("w", newline="") as file:
-            writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
+        write_csv(parsed.output, rows)
 
 
 def maps_of(backbone: str, seed: int, profile: Profile, runs: Path) -> dict[Key, dict[str, float]]:

@@ -16,7 +16,6 @@ in the first folder, ``metadata.csv`` and ``images_128`` in the second.
 from __future__ import annotations
 
 import argparse
-import csv
 import io
 import time
 from collections.abc import Callable
@@ -32,6 +31,7 @@ from PIL import Image
 from detl import backbones, images, load_source
 from detl.folds.copies import THRESHOLD, copies_within, sketch
 from examples.covid_chest_xray.tables import Records, read_covid, read_nih
+from studies.shared.tables import write_csv
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -332,10 +332,7 @@ def main() -> None:
     print(table[-1], flush=True)
 
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    with arguments.output.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(table[0]))
-        writer.writeheader()
-        writer.writerows(table)
+    write_csv(arguments.output, table)
 
 
 if __name__ == "__main__":

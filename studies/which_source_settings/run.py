@@ -31,6 +31,7 @@ from detl.pretraining.training import _adam
 from detl.seeds import integer_seed, seed_sequence
 from examples.covid_chest_xray import material, tables
 from studies.shared import radiographs
+from studies.shared.auc import interval
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -208,33 +209,6 @@ def rows_of(part: material.Part, share: float, seed: np.random.SeedSequence) -> 
     """Return the rows of a share of the patients, drawn at random."""
     patients = np.random.default_rng(seed).permutation(np.unique(part.patients))
     return np.flatnonzero(np.isin(part.patients, patients[: round(share * len(patients))]))
-
-
-def interval(
-    diseased: np.ndarray, p: np.ndarray, patients: np.ndarray, n: int = 1000
-) -> tuple[float, float]:
-    """Return the 95 % bootstrap interval of the AUC, patients drawn and not images."""
-    low, high = np.quantile(drawn_aucs(diseased, p, patients, n), [0.025, 0.975])
-    return float(low), float(high)
-
-
-def drawn_aucs(diseased: np.ndarray, p: np.ndarray, patients: np.ndarray, n: int) -> np.ndarray:
-    """Return the AUC in each of n draws of patients, ``(n,)``: the same draws for every ``p``."""
-    generator = np.random.default_rng(0)
-    _, group = np.unique(patients, return_inverse=True)
-    values, place = np.unique(p, return_inverse=True)
-    n_patients = group.max() + 1
-    found = []
-    for _ in range(n):
-        times = np.bincount(generator.integers(n_patients, size=n_patients), minlength=n_patients)
-        above, below = (
-            np.bincount(place, times[group] * which, minlength=len(values))
-            for which in (diseased, ~diseased)
-        )
-        # Pairs in the right order, and half of the ties.
-        won = above @ (np.cumsum(below) - below / 2)
-        found.append(won / (above.sum() * below.sum()))
-    return np.array(found)
 
 
 def read(folder: Path) -> dict[str, material.Part]:

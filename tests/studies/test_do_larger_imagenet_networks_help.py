@@ -9,9 +9,9 @@ from sklearn.linear_model import LogisticRegression
 import detl
 from examples.covid_chest_xray import material
 from studies.do_larger_imagenet_networks_help import run as larger_imagenet
-from studies.do_more_or_other_images_help.run import fitted, folds_of
-from studies.how_high_without_leaks.run import CLASSIFIERS, cell, points
-from studies.is_the_imagenet_network_exact.run import BLOCKS, scaled
+from studies.shared import features
+from studies.shared.features import CLASSIFIERS, fitted, folds_of
+from studies.shared.tables import cell, points
 
 CLASSES = ("covid-19", "normal", "other", "pneumonia")
 
@@ -38,7 +38,7 @@ def test_each_network_and_their_mean_stand_beside_the_best_rival(monkeypatch):
         lambda network, _: {"block 1": seen[network.name], "thumbnail": thumbnail},
     )
     member = {"layers": "block", "grid": 1, "classifier": "regression"}
-    monkeypatch.setattr(larger_imagenet, "MEMBERS", {"one": member, "again": member})
+    monkeypatch.setattr(features, "MEMBERS", {"one": member, "again": member})
     rivals = {"blind": DummyClassifier(), "seeing": LogisticRegression()}
     monkeypatch.setattr(larger_imagenet, "RIVALS", rivals)
 
@@ -61,17 +61,3 @@ def test_each_network_and_their_mean_stand_beside_the_best_rival(monkeypatch):
         more = "" if result is first else points(result, first, target)
         assert row["points more than the first"] == more
         assert (row["images"], row["patients"], row["seed"]) == ("60", "60", "0")
-
-
-def test_versions_grow_as_published():
-    assert scaled(0) == BLOCKS
-    assert [block[-1] for block in scaled(1)] == [1, 3, 3, 4, 4, 5, 1]
-    assert [block[-2:] for block in scaled(2)] == [
-        (16, 1),
-        (24, 3),
-        (48, 3),
-        (88, 4),
-        (120, 4),
-        (208, 5),
-        (352, 1),
-    ]

@@ -7,6 +7,7 @@ from sklearn.linear_model import LogisticRegression
 
 from examples.covid_chest_xray import material, tables
 from studies.do_more_or_other_images_help import run as target_draws
+from studies.shared.features import MEMBERS, RIVALS, fitted, folds_of
 
 
 def records(labels, patients):
@@ -72,7 +73,7 @@ def target():
 
 
 def test_fewer_patients_are_whole_ones_of_every_class_and_never_of_the_test_fold(target):
-    whole = target_draws.folds_of(target, 0)
+    whole = folds_of(target, 0)
     half = target_draws.with_fewer_patients(whole, target.patients, 0.5, 0)
     for few, all_ in zip(half.folds, whole.folds, strict=True):
         assert few.test.tolist() == all_.test.tolist()
@@ -90,23 +91,21 @@ def test_fewer_patients_are_whole_ones_of_every_class_and_never_of_the_test_fold
 
 
 def test_classifiers_are_fitted_on_each_fold_with_or_without_probabilities(target):
-    result = target_draws.folds_of(target, 0)
+    result = folds_of(target, 0)
     brightness = target.images.mean(axis=(1, 2))
-    for model in (LogisticRegression(), target_draws.RIVALS["SVM, C=1"]):
-        assert target_draws.fitted(model, brightness, result).accuracy == 1
-    assert target_draws.fitted(DummyClassifier(), brightness, result).accuracy < 0.5
+    for model in (LogisticRegression(), RIVALS["SVM, C=1"]):
+        assert fitted(model, brightness, result).accuracy == 1
+    assert fitted(DummyClassifier(), brightness, result).accuracy < 0.5
 
 
 def test_the_difference_is_to_the_best_of_the_rivals(target):
-    result = target_draws.folds_of(target, 0)
+    result = folds_of(target, 0)
     noise = np.random.default_rng(1).normal(size=(120, 3))
     knows = target.images.mean(axis=(1, 2))
-    columns = {f"{of['layers']} {of['grid']}": knows for of in target_draws.MEMBERS.values()}
+    columns = {f"{of['layers']} {of['grid']}": knows for of in MEMBERS.values()}
     row = target_draws.judged(result, {**columns, "thumbnail": noise}, target)
     best = float(row["best rival"].split(",")[0])
-    accuracies = [
-        target_draws.fitted(model, noise, result).accuracy for model in target_draws.RIVALS.values()
-    ]
+    accuracies = [fitted(model, noise, result).accuracy for model in RIVALS.values()]
     assert best == pytest.approx(max(accuracies), abs=6e-4)
     assert row["features of ImageNet"].startswith("1.000")
     assert row["points more"].startswith(f"{100 * (1 - max(accuracies)):+.1f}")

@@ -5,6 +5,7 @@ from sklearn.metrics import roc_auc_score
 
 import detl
 from examples.covid_chest_xray import material, tables
+from studies.shared.features import thumbnails
 from studies.what_limits_the_source import run as source_limits
 
 FINDINGS = {"a": "No Finding", "b": "Effusion", "c": "Mass|Effusion", "d": "Mass"}
@@ -37,7 +38,7 @@ def test_facts_are_read_from_the_table_by_the_images_name():
 
 def test_a_thumbnail_is_the_mean_of_tiles():
     images = part("ab").images
-    found = source_limits.thumbnails(images)
+    found = thumbnails(images)
     assert found.shape == (2, 1024)
     assert found[1, 33] == images[1, 2:4, 2:4].mean()
 

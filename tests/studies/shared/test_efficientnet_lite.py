@@ -4,20 +4,20 @@ import pytest
 
 from detl import DomainExtensionTransfer, backbones
 from detl.backbones.blocks import entrance_of
-from studies.is_the_imagenet_network_exact import run as efficientnet_lite0
+from studies.shared import efficientnet_lite
 
 SHAPE = (32, 32, 1)
 
 
 @pytest.fixture(scope="module")
 def network():
-    return efficientnet_lite0.efficientnet_lite0(SHAPE)
+    return efficientnet_lite.efficientnet_lite0(SHAPE)
 
 
 def as_published(network):
     """Return the network's own weights by PyTorch's names and with PyTorch's axes."""
     arrays = {}
-    names = efficientnet_lite0.pytorch_names(network)
+    names = efficientnet_lite.pytorch_names(network)
     for layer in network.layers:
         weights = [np.asarray(weight) for weight in layer.get_weights()]
         if len(weights) == 4:
@@ -59,7 +59,7 @@ def test_grey_is_repeated_and_rescaled_as_the_published_weights_expect(network):
 
 
 def test_images_can_be_enlarged_inside():
-    network = efficientnet_lite0.efficientnet_lite0((16, 16, 1), enlarged_to=32)
+    network = efficientnet_lite.efficientnet_lite0((16, 16, 1), enlarged_to=32)
     images = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 1)).astype("float32")
     seen = keras.Model(network.input, network.get_layer("rescaling").output)
     enlarged = keras.ops.convert_to_numpy(keras.ops.image.resize(images, (32, 32)))
@@ -68,13 +68,13 @@ def test_images_can_be_enlarged_inside():
 
 
 def test_every_weight_finds_its_place():
-    network = efficientnet_lite0.efficientnet_lite0(SHAPE)
+    network = efficientnet_lite.efficientnet_lite0(SHAPE)
     generator = np.random.default_rng(0)
     arrays = {
         name: generator.random(array.shape, "float32")
         for name, array in as_published(network).items()
     }
-    efficientnet_lite0.load_weights(network, arrays)
+    efficientnet_lite.load_weights(network, arrays)
     loaded = as_published(network)
     assert loaded.keys() == arrays.keys()
     for name, array in arrays.items():
@@ -84,7 +84,7 @@ def test_every_weight_finds_its_place():
 def test_a_weight_that_no_layer_takes_is_reported(network):
     arrays = as_published(network) | {"_se_reduce.weight": np.zeros(1)}
     with pytest.raises(ValueError, match="_se_reduce"):
-        efficientnet_lite0.load_weights(network, arrays)
+        efficientnet_lite.load_weights(network, arrays)
 
 
 def test_a_transfer_trains_its_last_block_and_leaves_the_rest_alone(network):
@@ -107,3 +107,17 @@ def test_a_transfer_trains_its_last_block_and_leaves_the_rest_alone(network):
     }
     assert changed
     assert {name.split("_")[0] for name in changed} == {"block7a", "top"}
+
+
+def test_versions_grow_as_published():
+    assert efficientnet_lite.scaled(0) == efficientnet_lite.BLOCKS
+    assert [block[-1] for block in efficientnet_lite.scaled(1)] == [1, 3, 3, 4, 4, 5, 1]
+    assert [block[-2:] for block in efficientnet_lite.scaled(2)] == [
+        (16, 1),
+        (24, 3),
+        (48, 3),
+        (88, 4),
+        (120, 4),
+        (208, 5),
+        (352, 1),
+    ]
