@@ -29,6 +29,8 @@ autodoc_typehints = "none"
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
 autosummary_ignore_module_all = False
+autosummary_imported_members = True  # a room lists what its modules define
+autosummary_context = {"listed_above": ["FeatureExtractor"]}  # beside the other names of detl
 # Some file systems do not tell detl.folds.audit from detl.folds.Audit.
 autosummary_filename_map = {"detl.folds.audit": "detl.folds.audit_function"}
 numpydoc_show_class_members = False
