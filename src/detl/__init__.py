@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from detl import backbones, faithfulness, features, folds, images, metrics, plots, shortcuts
     from detl.features.extraction import FeatureExtractor
-    from detl.gradcam.explaining import GradCAM
+    from detl.gradcam.explanation import GradCAM
     from detl.pretraining.augmentation import Augmentation
     from detl.pretraining.source import SourceModel, load_source
     from detl.pretraining.training import pretrain

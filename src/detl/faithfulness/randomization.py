@@ -15,7 +15,7 @@ from detl.checks import check_count
 from detl.faithfulness.baselines import centre_maps, random_maps
 from detl.faithfulness.estimates import Array, Estimate, estimates, table
 from detl.faithfulness.inputs import check_heatmaps, classified
-from detl.gradcam.explaining import GradCAM
+from detl.gradcam.explanation import GradCAM
 from detl.seeds import seed_sequence
 
 _CHUNK = 32  # images ranked at once: bounds the memory

@@ -8,7 +8,7 @@ Selvaraju et al. 2017, "Grad-CAM: Visual Explanations from Deep Networks via Gra
 Localization", ICCV.
 """
 
-from detl.gradcam.explaining import Explanation, GradCAM
+from detl.gradcam.explanation import Explanation, GradCAM
 
 __all__ = [
     "Explanation",

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from detl import faithfulness
-from detl.gradcam.explaining import GradCAM
+from detl.gradcam.explanation import GradCAM
 from detl.progress import progress_bar
 from detl.shortcuts.examination import Examination
 from detl.shortcuts.regions import Array, Region, region_masks

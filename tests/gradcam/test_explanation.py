@@ -1065,7 +1065,7 @@ AGREEMENT = """
 import sys
 import numpy as np
 sys.path.insert(0, {tests!r})
-import test_gradcam as t
+import test_explanation as t
 np.savez({path!r}, **t.on_this_backend())
 """
 
