@@ -19,11 +19,9 @@ import keras
 import numpy as np
 
 from detl.checks import check_choice, check_count
+from detl.gradcam.layers import check_layer_names
 from detl.gradcam.methods import METHODS, Evidence, heatmaps_of, masks_of, over_maximum, resized
-from detl.gradcam.tapped_calls import TappedCalls
-from detl.gradcam.tapped_graphs import TappedGraph, shows_all_convolutions
-from detl.gradcam.taps import TappedNetwork, check_layer_names
-from detl.networks import graphs
+from detl.gradcam.taps import TappedNetwork
 from detl.networks.classifiers import check_class_index, class_names_of, network_of
 from detl.networks.gradients import with_gradient
 
@@ -182,7 +180,7 @@ class GradCAM:
         check_count("batch_size", batch_size)
         check_choice("method", method, tuple(METHODS))
         names = check_layer_names(layer)
-        self._network = _tapped(network_of(model), names)
+        self._network = TappedNetwork(network_of(model), names)
         paths = self._network.paths
         self.layer = paths[0] if layer is None or isinstance(layer, str) else tuple(paths)
         self.method = method
@@ -324,17 +322,6 @@ class GradCAM:
             parts[inputs.images] = inputs.masked(parts[inputs.images], masks)
             *_, scores[numbers], _ = run(*parts, classes[rows])
         return sign * scores.reshape(n, channels)
-
-
-def _tapped(network: keras.Model, layers: Sequence[str] | None) -> TappedNetwork:
-    """Return the network with taps at the layers named, or at its last maps."""
-    if isinstance(network, keras.Sequential) and not graphs.is_graph(network):
-        raise TypeError(
-            f"model is the Sequential {network.name!r}, which is not built; begin it with "
-            "keras.layers.Input, or call it on a batch."
-        )
-    follow = TappedGraph if shows_all_convolutions(network) else TappedCalls
-    return follow(network, layers)
 
 
 # ---------------------------------------------------------------------------------- the formula

@@ -1,169 +1,178 @@
-"""What a network with tapped layers is, whether it is run along its graph or by its calls.
+"""A classifier that hands the maps of some of its layers to a tap while it runs.
 
-A *tap* is a function that is handed the maps of a layer while the network runs, and gives back what
-the network goes on with: see :mod:`detl.networks.gradients`.
+A *tap* is a function that is handed the maps of a layer, and gives back what the network goes on
+with: see :mod:`detl.networks.gradients`.
 """
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 import keras
-import numpy as np
 
-from detl.checks import check_images
+from detl.gradcam.calls import Call, Compute, following, in_inference_mode, record
+from detl.gradcam.inputs import Array, Inputs, input_structure
+from detl.gradcam.layers import (
+    channels_first,
+    images_are_channels_first,
+    images_of,
+    last_maps,
+    named,
+)
+from detl.networks import graphs
+from detl.networks.heads import ends_in_output_function, is_output_function
 
-Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 Tensor = Any  # of the backend
 Tap: TypeAlias = Callable[[Tensor], Tensor]
 
+_log = logging.getLogger("detl")
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Inputs:
-    """What a model reads, and which of it are the images."""
 
-    structure: Any  # of symbolic tensors: one, a list or tuple, or a dictionary
-    images: int  # place of the images among the flattened structure
-    has_channels: bool  # grey images may come without that axis
-    channels_first: bool
+class TappedNetwork:
+    """A classifier of any form: functional, Sequential or subclassed, nested as it may be.
 
-    @property
-    def tensors(self) -> list[Any]:
-        """The symbolic tensors in the order of :meth:`arrays_of`."""
-        return keras.tree.flatten(self.structure)
+    Parameters
+    ----------
+    network : keras.Model
+        Left as it is; a subclassed one has been called on images, or built for them.
+    layers : sequence of str, optional
+        Names or paths of the layers to tap; by default one, that of the last maps.
 
-    def arrays_of(self, given: Any) -> list[Array]:
-        """Return what a caller gave as one array per tensor, refusing what does not fit."""
-        parts = self._parts_of(given)
-        arrays = [
-            _checked(part, tensor, is_image=index == self.images)
-            for index, (part, tensor) in enumerate(zip(parts, self.tensors, strict=True))
-        ]
-        n = len(arrays[self.images])
-        for array, tensor in zip(arrays, self.tensors, strict=True):
-            if len(array) != n:
-                raise ValueError(
-                    f"input {tensor.name!r} has {len(array)} rows for {n} images; "
-                    "expected one per image."
-                )
-        return arrays
+    Attributes
+    ----------
+    paths : list of str
+        The layers, in the order in which they run.
+    channels_first : list of bool
+        Whether the maps of each are ``(n, channels, ...)``.
+    inputs : Inputs
+        What the network reads.
+    n_outputs : int
+        Columns of the logits.
+    variables : list of keras.Variable
+        All that the network reads.
+    """
 
-    def size_of(self, images: Array) -> tuple[int, ...]:
-        """Return the lengths of the spatial axes: (height, width) of ordinary images."""
-        shape = images.shape[1:]
-        if not self.has_channels:
-            return shape
-        return shape[1:] if self.channels_first else shape[:-1]
-
-    def masked(self, images: Array, masks: Array) -> Array:
-        """Multiply images by masks ``(n, *size)`` of their spatial axes."""
-        if self.has_channels:
-            masks = np.expand_dims(masks, 1 if self.channels_first else -1)
-        return images * masks
-
-    def _parts_of(self, given: Any) -> list[Any]:
-        names = [tensor.name for tensor in self.tensors]
-        if isinstance(given, Mapping):
-            # A dictionary is flattened in the order of its keys.
-            keys = sorted(self.structure) if isinstance(self.structure, Mapping) else names
-            if set(given) != set(keys):
-                raise ValueError(
-                    f"images has the keys {sorted(map(str, given))}; the model takes {keys}."
-                )
-            return [given[key] for key in keys]
-        if len(names) == 1 and not isinstance(self.structure, (Mapping, list, tuple)):
-            return [given]
-        if not isinstance(given, (list, tuple)) or len(given) != len(names):
+    def __init__(self, network: keras.Model, layers: Sequence[str] | None) -> None:
+        self._network = network
+        structure = input_structure(network)
+        tensors = keras.tree.flatten(structure)
+        calls, shapes = record(network, structure)
+        ranks = {i: len(t.shape) for i, t in enumerate(tensors) if len(t.shape) >= 3}
+        if len(shapes) != 1 or len(shapes[0]) != 2 or not ranks:
             raise ValueError(
-                f"images is {type(given).__name__} for a model of the {len(names)} inputs {names}; "
-                "expected a list of one array per input, or a dictionary."
+                f"{network.name!r} takes {[tensor.shape for tensor in tensors]} and gives "
+                f"{[('n', *shape[1:]) for shape in shapes]}; expected images "
+                "(n, height, width, channels) and one output (n, classes)."
             )
-        return list(given)
-
-
-class TappedNetwork(Protocol):
-    """A classifier that hands the maps of some of its layers to a tap."""
-
-    paths: list[str]  # the layers, in the order in which they run
-    channels_first: list[bool]  # whether the maps of each are (n, channels, ...)
-    inputs: Inputs
-    n_outputs: int
-    variables: list[Any]
+        self._passed_over, logits = _output_functions(calls, network)
+        flow = _needed(calls, logits)
+        if layers is None:
+            images, call = last_maps(flow, ranks, network)
+            tapped = [call]
+            _log.info("Grad-CAM of %r explains %r.", network.name, call.path)
+        else:
+            reached = {number for call in flow for number in call.outputs}
+            nested = [c for c in calls if c.is_nested and reached.issuperset(c.outputs)]
+            found = [named([*flow, *nested], name, network) for name in layers]
+            tapped = [call for call in calls if call in found]  # in the order of their running
+            images = images_of(tapped, flow, ranks)
+        self._taps = {call.key for call in tapped}
+        self.paths = [call.path for call in tapped]
+        formats = channels_first(flow)
+        self.channels_first = [formats[call.outputs[0]] for call in tapped]
+        inputs = Inputs(
+            structure=structure,
+            images=images,
+            has_channels=ranks[images] == len(tapped[0].shape) + 1,
+            channels_first=images_are_channels_first(flow, images),
+        )
+        self.inputs = inputs if graphs.is_graph(network) else inputs.with_any_size()
+        self.n_outputs: int = shapes[0][-1]
+        self.variables: list[Any] = network.variables
 
     def tensors_for(self, arrays: Sequence[Array]) -> list[Any]:
         """Return shape and dtype, as symbolic tensors, in which the arrays are read."""
+        if graphs.is_graph(self._network):
+            return self.inputs.tensors
+        return [
+            keras.KerasTensor(
+                # A subclassed model may ask for the shape while it runs. It converts nothing:
+                # integers stay for layers that look them up.
+                (None, *array.shape[1:]),
+                dtype="float32"
+                if index == self.inputs.images or array.dtype.kind == "f"
+                else "int32",
+            )
+            for index, array in enumerate(arrays)
+        ]
 
     def logits(self, tap: Tap, *tensors: Tensor) -> Tensor:
         """Run to the logits ``(n, n_outputs)``, in inference mode."""
 
+        def follow(operation: Any, ordinal: int, compute: Compute, args: Any, kwargs: Any) -> Any:
+            key = id(operation), ordinal
+            operation = self._passed_over.get(key, operation)
+            if operation is None:
+                return args[0]
+            if (*key, True) in self._taps:
+                args = (tap(args[0]), *args[1:])
+            outputs = compute(operation, *args, **in_inference_mode(operation, kwargs))
+            return tap(outputs) if (*key, False) in self._taps else outputs
 
-def _checked(given: Any, tensor: Any, *, is_image: bool) -> Array:
-    """Return one input as an array that fits its symbolic tensor."""
-    if is_image and len(tensor.shape) == 4:
-        return check_images(given, shape=tensor.shape[1:], any_scale=True)
-    name = "images" if is_image else f"input {tensor.name!r}"
-    array = np.asarray(given)
-    wanted = ", ".join("any" if length is None else str(length) for length in tensor.shape[1:])
-    if array.dtype.kind not in "uifb":
-        raise TypeError(f"{name} has dtype {array.dtype}; expected numbers of shape (n, {wanted}).")
-    fits = array.ndim == len(tensor.shape) and all(
-        length in (None, got) for length, got in zip(tensor.shape[1:], array.shape[1:])
-    )
-    if not fits or len(array) == 0:
-        raise ValueError(f"{name} has shape {array.shape}, but the model takes (n, {wanted}).")
-    if not np.isfinite(array).all():
-        raise ValueError(f"{name} contains NaN or infinity; drop or repair such rows.")
-    return array
+        with following(follow):
+            structure = keras.tree.pack_sequence_as(self.inputs.structure, list(tensors))
+            return self._network(structure, training=False)
 
 
-def without_activation(layer: Any) -> Any:
+def _output_functions(
+    calls: Sequence[Call], network: keras.Model
+) -> tuple[dict[tuple[int, int], Any], int]:
+    """Return what takes the place of the calls that squash the logits, and the logits' number.
+
+    None stands for nothing: such a call gives what it reads.
+    """
+    producers = {number: call for call in calls if not call.is_nested for number in call.outputs}
+    passed_over: dict[tuple[int, int], Any] = {}
+    (output,) = calls[-1].outputs
+    if producers[output].operation is network:
+        _log.info(
+            "%r ends in no layer but in what its call computes; Grad-CAM explains that output, as "
+            "no softmax or sigmoid in it can be seen.",
+            network.name,
+        )
+        return passed_over, output
+    while is_output_function(producers[output].operation):
+        passed_over[producers[output].key[:2]] = None
+        output = producers[output].inputs[0]
+    call = producers[output]
+    if ends_in_output_function(call.operation):
+        passed_over[call.key[:2]] = _without_activation(call.operation)
+    return passed_over, output
+
+
+def _needed(calls: Sequence[Call], logits: int) -> list[Call]:
+    """Return the calls that the logits need, each after those whose outputs it reads.
+
+    Of branches, the one that is read first comes first, whatever the order in which Keras runs.
+    """
+    producers = {number: call for call in calls if not call.is_nested for number in call.outputs}
+    done: dict[Call, None] = {}
+    waiting = [producers[logits]]
+    while waiting:
+        before = (producers.get(number) for number in waiting[-1].inputs)
+        missing = next((call for call in before if call and call not in done), None)
+        if missing:
+            waiting.append(missing)
+        else:
+            done[waiting.pop()] = None
+    return list(done)
+
+
+def _without_activation(layer: Any) -> Any:
     """Return a layer that shares everything with the given one but its activation."""
     # Not copy.copy: Keras pickles a layer by saving it, weights and all.
     linear = object.__new__(type(layer))
     linear.__dict__.update(layer.__dict__, activation=keras.activations.linear)
     return linear
-
-
-def is_single_pixel(shape: Sequence[Any], *, channels_first: bool) -> bool:
-    """Whether the spatial axes of maps of that shape, images' axis left out, are of length 1."""
-    return all(length == 1 for length in (shape[1:] if channels_first else shape[:-1]))
-
-
-def is_pooling(operation: Any) -> bool:
-    """Whether maps are still to be read before this: it pools them, or adds nothing to them."""
-    kinds = ("Pool", "Dropout", "Padding")
-    return any(kind in base.__name__ for base in type(operation).__mro__ for kind in kinds)
-
-
-def check_layer_names(layer: Any) -> list[str] | None:
-    """Return the names of layers that a caller gave, or None where he gave none."""
-    if layer is None:
-        return None
-    names = [layer] if isinstance(layer, str) else layer
-    if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
-        raise TypeError(
-            f"layer is {type(layer).__name__} {layer!r}; expected the name of a layer, or a list "
-            "of names."
-        )
-    if not names:
-        raise ValueError("layer is empty; expected the name of a layer, or None for the last maps.")
-    return list(names)
-
-
-def nearest(name: str, paths: Iterable[str]) -> str:
-    """Name what a caller may have meant, by its path or by the end of it."""
-    paths = list(dict.fromkeys(paths))
-    ends = {path.rpartition("/")[2]: path for path in paths}
-    near = difflib.get_close_matches(name, [*paths, *ends], n=3, cutoff=0.4)
-    meant = list(dict.fromkeys(ends.get(match, match) for match in near)) or paths[-3:]
-    return ", ".join(map(repr, meant))
-
-
-def refuse_unknown(name: str, known: Iterable[str], model: Any) -> ValueError:
-    """Return the error for a layer that is not there."""
-    return ValueError(
-        f"layer={name!r} is no layer of {model.name!r}; the nearest are {nearest(name, known)}."
-    )
