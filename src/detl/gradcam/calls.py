@@ -254,19 +254,23 @@ def _shape_of(tensors: list[Any]) -> tuple[int, ...]:
     return tuple(tensors[0].shape[1:]) if tensors else ()
 
 
+def convolves(operation: Any) -> bool:
+    """Whether an operation is a convolution, or a layer that has one inside."""
+    if not isinstance(operation, keras.Layer):
+        return False
+    return any(map(is_convolution, operation._flatten_layers()))
+
+
 def _is_opened(operation: Any) -> bool:
     """Whether calls inside a call matter.
 
     A layer of Keras is one piece, its activation included, unless it wraps a convolution.
     """
-    if not isinstance(operation, keras.Layer):
-        return False
     if isinstance(operation, keras.Model):
         return True
-    if is_convolution(operation):
+    if not isinstance(operation, keras.Layer) or is_convolution(operation):
         return False
-    is_own = not type(operation).__module__.startswith("keras.")
-    return is_own or any(map(is_convolution, operation._flatten_layers()))
+    return convolves(operation) or not type(operation).__module__.startswith("keras.")
 
 
 def _paths(network: keras.Model) -> dict[int, str]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from detl.backbones.blocks import is_convolution
-from detl.gradcam.calls import Call
+from detl.gradcam.calls import Call, convolves
 
 
 def check_layer_names(layer: Any) -> list[str] | None:
@@ -34,7 +34,7 @@ def last_maps(calls: Sequence[Call], ranks: dict[int, int], network: Any) -> tup
 
     ``ranks`` has the number of axes of each input that could be the images.
     """
-    if not any(is_convolution(call.operation) for call in calls):
+    if not any(convolves(call.operation) for call in calls):
         raise ValueError(
             f"{network.name!r} has no convolution, and so no maps for Grad-CAM to weigh; "
             "expected a convolutional classifier."
@@ -62,7 +62,7 @@ def _candidates(calls: Sequence[Call], images: int, rank: int) -> list[Call]:
     convolved: set[int] = set()
     candidates = []
     for call in _downstream(calls, images)[0]:
-        if is_convolution(call.operation) or convolved.intersection(call.inputs):
+        if convolves(call.operation) or convolved.intersection(call.inputs):
             convolved.update(call.outputs)
             if _gives_maps(call, rank) and not _is_pooling(call.operation):
                 space = call.shape[1:] if formats[call.outputs[0]] else call.shape[:-1]
