@@ -1,0 +1,137 @@
+"""A model is followed call by call, and nobody notices."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from detl import GradCAM
+from tests.gradcam.classifiers import (
+    Plain,
+    Residual,
+    called,
+    convolutional,
+    last_kernel,
+    nested,
+    pixels,
+    randomize,
+    residual,
+    state_of,
+)
+
+
+def test_a_model_nested_twice_computes_two_different_things():
+    base = keras.Sequential(
+        [layers.Input((8, 8, 1)), layers.Conv2D(1, 3, padding="same", name="conv")], name="base"
+    )
+    images = keras.Input((8, 8, 1))
+    x = layers.GlobalAveragePooling2D()(base(base(layers.Rescaling(1 / 255)(images))))
+    model = randomize(keras.Model(images, layers.Dense(2)(x)))
+    found = GradCAM(model).explain(pixels(), class_index=0)
+    twice = base(base(pixels() / 255))
+    expected = keras.ops.convert_to_numpy(twice)[..., 0] * last_kernel(model)[0, 0] / 64
+    np.testing.assert_allclose(found.raw, expected, rtol=1e-4, atol=1e-6)
+    with pytest.raises(ValueError, match=r"'conv' is called 2 times.*'base/conv', 'base/conv'"):
+        GradCAM(model, layer="conv")
+
+
+def test_a_layer_called_twice_counts_where_it_is_called_last_and_is_refused_by_name():
+    class Twice(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.conv = layers.Conv2D(1, 3, padding="same")
+            self.head = layers.Dense(2)
+
+        def call(self, images):
+            maps = self.conv(self.conv(images / 255))
+            return self.head(keras.ops.mean(maps, axis=(1, 2)))
+
+    model = randomize(called(Twice()))
+    maps = keras.ops.convert_to_numpy(model.conv(model.conv(pixels() / 255)))[..., 0]
+    expected = maps * model.head.get_weights()[0][0, 0] / 64
+    found = GradCAM(model).explain(pixels(), class_index=0)
+    np.testing.assert_allclose(found.raw, expected, rtol=1e-4, atol=1e-6)
+    with pytest.raises(ValueError, match="layer='conv' is called 2 times"):
+        GradCAM(model, layer="conv")
+
+
+def test_maps_that_a_subclassed_model_adds_up_itself_are_what_the_next_layer_reads(caplog):
+    network, images = residual(), pixels()
+    with caplog.at_level("INFO", logger="detl"):
+        cam = GradCAM(called(Residual(network)))
+    assert "explains that output, as no softmax or sigmoid in it can be seen" in caplog.text
+    assert cam.layer.endswith("/pool (input)")
+    # A softmax before the last operation stays: the score is a probability.
+    probabilities = keras.ops.convert_to_numpy(network(images))
+    found = cam.explain(images, class_index=1)
+    np.testing.assert_allclose(found.scores, probabilities[:, 1], rtol=1e-5)
+    logits = GradCAM(network, layer="unit").explain(
+        images, class_index=lambda logits: keras.ops.softmax(logits)[:, 1]
+    )
+    np.testing.assert_allclose(found.raw, logits.raw, rtol=1e-4, atol=1e-7)
+
+
+def test_the_model_is_left_as_it_was():
+    model = nested()
+    model.get_layer("base").trainable = False
+    before = state_of(model)
+    probabilities = keras.ops.convert_to_numpy(model(pixels()))
+    GradCAM(model).explain(pixels())
+    GradCAM(model, layer="conv").explain(pixels(), class_index=1)
+    after = state_of(model)
+    np.testing.assert_equal(after, before)
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(model(pixels())), probabilities)
+
+
+def test_the_model_is_left_as_it_was_after_an_exception():
+    class Breaks(layers.Layer):
+        broken = True
+
+        def call(self, inputs):
+            if self.broken and not isinstance(inputs, keras.KerasTensor) and len(steps) == 1:
+                raise RuntimeError("in the middle")
+            return inputs
+
+    steps = []
+    model = convolutional(Breaks(name="breaks"), layers.Flatten(), layers.Dense(2, "softmax"))
+    before = state_of(model)
+    cam = GradCAM(model)
+    steps.append("explaining")
+    with pytest.raises(RuntimeError, match="in the middle"):
+        cam(pixels())
+    np.testing.assert_equal(state_of(model), before)
+    Breaks.broken = False
+    assert cam(pixels()).max() == 1
+
+
+def test_a_subclassed_model_is_left_as_it_was_also_after_an_exception():
+    class Breaks(layers.Layer):
+        broken = False
+
+        def call(self, inputs):
+            if Breaks.broken:
+                raise RuntimeError("in the middle")
+            return inputs
+
+    network = convolutional(Breaks(), layers.GlobalAveragePooling2D(), layers.Dense(2, "softmax"))
+    model = called(Plain(network.layers))
+    before = state_of(model)
+    attributes = [set(vars(layer)) for layer in model._flatten_layers()]
+    cam = GradCAM(model)
+    Breaks.broken = True
+    with pytest.raises(RuntimeError, match="in the middle"):
+        cam(pixels())
+    Breaks.broken = False
+    assert cam(pixels()).max() == 1
+    np.testing.assert_equal(state_of(model), before)
+    assert [set(vars(layer)) for layer in model._flatten_layers()] == attributes
+    assert not any("call" in vars(layer) for layer in model._flatten_layers())
+
+
+def test_dropout_is_off_even_where_the_model_asks_for_it():
+    images = keras.Input((8, 8, 1))
+    x = layers.Conv2D(4, 3)(images)
+    x = layers.GlobalAveragePooling2D()(layers.Dropout(0.9)(x, training=True))
+    model = randomize(keras.Model(images, layers.Dense(2)(x)))
+    cam = GradCAM(model)
+    np.testing.assert_array_equal(cam(pixels()), cam(pixels()))

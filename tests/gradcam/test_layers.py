@@ -1,0 +1,139 @@
+"""The layer is found by itself, or by its name."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from detl import GradCAM, backbones
+from detl.networks import copying, graphs
+from tests.gradcam.classifiers import (
+    Residual,
+    called,
+    convolutional,
+    nested,
+    pixels,
+    pooled,
+    residual,
+)
+
+
+@pytest.mark.parametrize(
+    ("build", "layer"),
+    [
+        (lambda: backbones.alexnet((64, 64, 1), width=0.05), "block5_conv_relu"),
+        (lambda: backbones.vgg16((64, 64, 1), width=0.05), "block5_conv3_relu"),
+        (lambda: backbones.resnet50((64, 64, 1), width=0.05), "block5_unit3_relu3"),
+        # Block 5 has a single pixel here; what is left of its first unit is only a branch.
+        (lambda: backbones.resnet50((32, 32, 1), width=0.05), "block4_unit6_relu3"),
+    ],
+    ids=["alexnet", "vgg16", "resnet50", "resnet50 at its smallest"],
+)
+def test_the_last_maps_before_pooling_are_found_by_themselves(build, layer):
+    assert GradCAM(build()).layer == layer
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("DenseNet121", marks=pytest.mark.slow),
+        pytest.param("EfficientNetV2B0", marks=pytest.mark.slow),
+        "MobileNetV3Small",
+        pytest.param("NASNetMobile", marks=pytest.mark.slow),
+        pytest.param("ResNet50V2", marks=pytest.mark.slow),
+        pytest.param("ConvNeXtTiny", marks=pytest.mark.slow),
+    ],
+)
+def test_in_published_networks_it_is_what_the_global_pooling_reads(name):
+    network = backbones.from_application(name, (96, 96, 3))
+    *_, pooling = (
+        node
+        for node in graphs.model_nodes(network)
+        if isinstance(node.operation, layers.GlobalAveragePooling2D) and not node.operation.keepdims
+    )
+    assert GradCAM(network).layer == graphs.layer_of(pooling.input_tensors[0]).name
+
+
+def test_pooling_dropout_and_padding_at_the_end_are_passed_over():
+    model = convolutional(
+        layers.BatchNormalization(),
+        layers.ReLU(name="activated"),
+        layers.SpatialDropout2D(0.5),
+        layers.ZeroPadding2D(),
+        layers.AveragePooling2D(2),
+        layers.Dropout(0.5),
+        layers.Flatten(),
+        layers.Dense(2),
+    )
+    assert GradCAM(model).layer == "activated"
+
+
+def test_branches_that_never_meet_as_maps_leave_the_last():
+    images = keras.Input((8, 8, 1))
+    towers = [layers.Conv2D(2, size, name=f"tower{size}")(images) for size in (3, 5)]
+    features = layers.Concatenate()([layers.GlobalAveragePooling2D()(x) for x in towers])
+    assert GradCAM(keras.Model(images, layers.Dense(2)(features))).layer == "tower5"
+
+
+def test_an_output_of_a_nested_model_that_nothing_uses_is_no_candidate():
+    images = keras.Input((8, 8, 1))
+    early = layers.Conv2D(2, 3, name="early")(images)
+    base = keras.Model(images, [early, layers.Conv2D(2, 3, name="late")(early)], name="base")
+    outer = keras.Input((8, 8, 1))
+    x = layers.GlobalAveragePooling2D()(base(outer)[0])
+    assert GradCAM(keras.Model(outer, layers.Dense(2)(x))).layer == "base/early"
+
+
+@pytest.mark.parametrize("name", ["base/conv", "conv"])
+def test_a_layer_of_a_nested_model_is_named_with_or_without_its_path(name):
+    model, images = nested(), pixels()
+    cam = GradCAM(model, layer=name)
+    assert cam.layer == "base/conv"
+    flat = GradCAM(copying.copy_model(model), layer="conv")
+    np.testing.assert_allclose(cam.explain(images).raw, flat.explain(images).raw, rtol=1e-5)
+
+
+def test_the_layers_of_a_subclassed_model_are_named_by_name_attribute_or_path():
+    network = residual()
+    model = called(Residual(network))
+    for name in ("norm", "network_layers/norm", "network_layers.norm"):
+        assert GradCAM(model, layer=name).layer == "network_layers/norm"
+    with pytest.raises(ValueError, match=r"layer='brunch' is no layer of .*network_layers/branch"):
+        GradCAM(model, layer="brunch")
+
+
+@pytest.mark.parametrize("layer", [[], ["conv", 3], 5])
+def test_layers_that_are_no_names_are_refused(layer):
+    with pytest.raises((TypeError, ValueError), match=r"layer is (empty|list|int).*expected the"):
+        GradCAM(pooled(), layer=layer)
+
+
+def test_a_model_without_a_convolution_is_refused():
+    model = keras.Sequential(
+        [layers.Input((4, 4, 1)), layers.Rescaling(1 / 255), layers.Flatten(), layers.Dense(2)]
+    )
+    with pytest.raises(ValueError, match="has no convolution, and so no maps"):
+        GradCAM(model)
+
+
+def test_maps_of_a_single_pixel_are_refused():
+    model = keras.Sequential(
+        [layers.Input((3, 3, 1)), layers.Conv2D(2, 3), layers.Flatten(), layers.Dense(2)]
+    )
+    with pytest.raises(ValueError, match=r"maps .* of more than one pixel; use larger images"):
+        GradCAM(model)
+
+
+def test_a_wrong_layer_name_is_answered_by_the_nearest():
+    with pytest.raises(ValueError, match=r"layer='brunch' is no layer of .* are 'branch'"):
+        GradCAM(residual(), layer="brunch")
+    with pytest.raises(ValueError, match=r"layer='\?' is no layer of .* are 'sum', 'unit', 'pool'"):
+        GradCAM(residual(), layer="?")
+    with pytest.raises(TypeError, match="layer is int -1; expected the name of a layer"):
+        GradCAM(residual(), layer=-1)
+
+
+def test_a_layer_without_maps_is_refused():
+    model = convolutional(layers.Flatten(name="flat"), layers.Dense(2))
+    with pytest.raises(ValueError, match=r"layer='flat' gives \('n', 36\); Grad-CAM weighs maps"):
+        GradCAM(model, layer="flat")
