@@ -1,11 +1,15 @@
 """A model is followed call by call, and nobody notices."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import keras
 import numpy as np
 import pytest
 from keras import layers
 
 from detl import GradCAM
+from detl.gradcam.calls import following, record
+from detl.gradcam.inputs import input_structure
 from tests.gradcam.classifiers import (
     Plain,
     Residual,
@@ -135,3 +139,79 @@ def test_dropout_is_off_even_where_the_model_asks_for_it():
     model = randomize(keras.Model(images, layers.Dense(2)(x)))
     cam = GradCAM(model)
     np.testing.assert_array_equal(cam(pixels()), cam(pixels()))
+
+
+def test_threads_that_explain_and_predict_with_one_subclassed_model_do_not_meet():
+    network = convolutional(
+        layers.Conv2D(3, 3, activation="gelu", name="second"),
+        layers.GlobalAveragePooling2D(),
+        layers.Dense(2, activation="softmax"),
+    )
+    model, images = called(Plain(network.layers)), pixels()
+    names = ("conv", "second")
+    expected = [GradCAM(model, layer=name).explain(images, 0).raw for name in names]
+    probabilities = keras.ops.convert_to_numpy(model(images))
+
+    def explain_or_predict(number):
+        if number >= len(names):
+            return [keras.ops.convert_to_numpy(model(images)) for _ in range(20)]
+        return GradCAM(model, layer=names[number]).explain(images, 0).raw
+
+    with ThreadPoolExecutor(4) as threads:
+        *found, first, second = threads.map(explain_or_predict, range(4))
+    for raw, wanted in zip(found, expected, strict=True):
+        np.testing.assert_allclose(raw, wanted, rtol=1e-5, atol=1e-7)
+    for predicted in (*first, *second):
+        np.testing.assert_allclose(predicted, probabilities, rtol=1e-5)
+
+
+def test_calls_are_followed_in_one_thread_and_no_longer_than_asked():
+    layer, seen = layers.ReLU(), []
+
+    def follower(operation, ordinal, compute, args, kwargs):
+        seen.append((operation, ordinal))
+        return compute(operation, *args, **kwargs)
+
+    with following(follower), ThreadPoolExecutor(1) as threads:
+        layer(np.zeros(1))
+        threads.submit(layer, np.zeros(1)).result()
+        layer(np.zeros(1))
+    layer(np.zeros(1))
+    assert seen == [(layer, 0), (layer, 1)]
+
+
+def record_of(model):
+    return {call.path: call for call in record(model, input_structure(model))[0]}
+
+
+def test_what_a_graph_converts_and_what_it_holds_come_from_no_code_between_its_layers():
+    images = keras.Input((8, 8, 1))
+    inner = keras.Input((6, 6, 2))  # float32, so that what comes in half precision is converted
+    x = keras.ops.add(layers.ReLU(name="relu")(inner), np.ones((1, 6, 6, 2), "float32"))
+    x = layers.GlobalAveragePooling2D(name="pool")(x)
+    head = keras.Model(inner, x, name="head")
+    convolved = layers.Conv2D(2, 3, dtype="mixed_bfloat16", name="conv")(images)
+    calls = record_of(keras.Model(images, head(convolved)))
+    assert not any(call.operation is None for call in calls.values())
+    assert calls["head/relu"].inputs == calls["conv"].outputs
+    assert calls["head"].is_nested
+    assert calls["head"].outputs == calls["head/pool"].outputs
+
+
+def test_what_code_between_layers_computes_comes_from_all_that_was_not_read():
+    class Merges(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.left, self.right = layers.Conv2D(2, 3), layers.Conv2D(2, 3)
+            self.add, self.head = layers.Add(), layers.Dense(2)
+
+        def call(self, images):
+            left, right = self.left(images / 255), self.right(images / 127)
+            total = self.add([keras.ops.relu(left), keras.ops.relu(right)])
+            return self.head(keras.ops.mean(total, axis=(1, 2)))
+
+    calls = record_of(called(Merges()))
+    branches = {*calls["left"].outputs, *calls["right"].outputs}
+    assert set(calls["add"].inputs) == branches
+    assert calls["head (input)"].inputs == calls["add"].outputs
+    assert calls["head"].inputs == calls["head (input)"].outputs

@@ -30,6 +30,13 @@ from tests.gradcam.classifiers import (
 OTHER_BACKENDS = sorted({"tensorflow", "jax", "torch"} - {keras.backend.backend()})
 
 
+@pytest.fixture(scope="module")
+def explained_residual():
+    """Return a residual network, whose weights stay, and its Grad-CAM, compiled once."""
+    model = residual()
+    return model, GradCAM(model)
+
+
 def test_a_linear_head_on_pooled_features_has_its_closed_form():
     model, images = pooled(), pixels()
     found = GradCAM(model).explain(images, class_index=1)
@@ -106,26 +113,27 @@ def test_heatmaps_agree_with_the_bilinear_resizing_of_keras(shape):
     np.testing.assert_allclose(found.heatmaps, expected, rtol=1e-5, atol=1e-6)
 
 
-def test_heatmaps_are_float32_between_zero_and_one_and_reach_one():
-    heatmaps = GradCAM(residual())(pixels(8))
+def test_heatmaps_are_float32_between_zero_and_one_and_reach_one(explained_residual):
+    heatmaps = explained_residual[1](pixels(8))
     assert heatmaps.dtype == np.float32
     assert heatmaps.min() >= 0
     np.testing.assert_array_equal(heatmaps.max(axis=(1, 2)), 1)
 
 
-def test_calling_gives_the_heatmaps_of_explain():
-    cam, images = GradCAM(residual()), pixels()
+def test_calling_gives_the_heatmaps_of_explain(explained_residual):
+    cam, images = explained_residual[1], pixels()
     np.testing.assert_array_equal(cam(images, 2), cam.explain(images, class_index=2).heatmaps)
 
 
-@pytest.mark.parametrize("factor", [1e-35, 1e-10, 1e10])
-def test_the_scale_of_the_maps_does_not_matter(factor):
+def test_the_scale_of_the_maps_does_not_matter():
     model, images = pooled(), pixels()
-    before = GradCAM(model).explain(images, class_index=1)
-    model.layers[-1].kernel.assign(last_kernel(model) * factor)
-    after = GradCAM(model).explain(images, class_index=1)
-    np.testing.assert_allclose(after.raw, before.raw * factor, rtol=1e-4)
-    np.testing.assert_allclose(after.heatmaps, before.heatmaps, rtol=1e-4, atol=1e-6)
+    cam, kernel = GradCAM(model), last_kernel(model)
+    before = cam.explain(images, class_index=1)
+    for factor in (1e-35, 1e-10, 1e10):
+        model.layers[-1].kernel.assign(kernel * factor)
+        after = cam.explain(images, class_index=1)
+        np.testing.assert_allclose(after.raw, before.raw * factor, rtol=1e-4)
+        np.testing.assert_allclose(after.heatmaps, before.heatmaps, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("activation", ["sigmoid", None])
@@ -150,14 +158,15 @@ def test_without_a_class_the_predicted_one_of_each_image_is_explained():
     model.layers[-1].bias.assign(np.zeros(3))
     predicted = keras.ops.convert_to_numpy(model(images)).argmax(axis=1)
     assert len(set(predicted)) > 1
-    found = GradCAM(model).explain(images)
+    cam = GradCAM(model)
+    found = cam.explain(images)
     np.testing.assert_array_equal(found.class_indices, predicted)
-    expected = GradCAM(model).explain(images, class_index=predicted)
+    expected = cam.explain(images, class_index=predicted)
     np.testing.assert_array_equal(found.raw, expected.raw)
 
 
-def test_one_class_for_all_and_one_per_image_agree():
-    cam, images = GradCAM(residual()), pixels(3)
+def test_one_class_for_all_and_one_per_image_agree(explained_residual):
+    cam, images = explained_residual[1], pixels(3)
     each = cam.explain(images, class_index=[2, 0, 2])
     np.testing.assert_array_equal(each.raw[[0, 2]], cam.explain(images, 2).raw[[0, 2]])
     np.testing.assert_array_equal(each.raw[1], cam.explain(images, np.uint8(0)).raw[1])
@@ -182,15 +191,15 @@ def test_where_nothing_speaks_for_the_class_the_heatmap_is_blank_and_zero():
     np.testing.assert_allclose(found.raw[:3, 0, 0], [7 / 16, -7 / 16, 0])  # signs stay
 
 
-def test_a_heatmap_does_not_depend_on_what_else_is_in_the_batch():
-    model, images = residual(), pixels(7)
-    together = GradCAM(model).explain(images)
-    for batch_size in (1, 3):
-        apart = GradCAM(model, batch_size=batch_size).explain(images)
-        np.testing.assert_allclose(apart.raw, together.raw, rtol=1e-4, atol=1e-7)
-        np.testing.assert_allclose(apart.scores, together.scores, rtol=1e-5)
-        np.testing.assert_array_equal(apart.class_indices, together.class_indices)
-    backwards = GradCAM(model).explain(images[::-1])
+def test_a_heatmap_does_not_depend_on_what_else_is_in_the_batch(explained_residual):
+    model, cam = explained_residual
+    images = pixels(7)
+    together = cam.explain(images)
+    apart = GradCAM(model, batch_size=3).explain(images)
+    np.testing.assert_allclose(apart.raw, together.raw, rtol=1e-4, atol=1e-7)
+    np.testing.assert_allclose(apart.scores, together.scores, rtol=1e-5)
+    np.testing.assert_array_equal(apart.class_indices, together.class_indices)
+    backwards = cam.explain(images[::-1])
     np.testing.assert_allclose(backwards.raw[::-1], together.raw, rtol=1e-4, atol=1e-7)
 
 
@@ -264,20 +273,19 @@ def test_score_cam_agrees_with_a_slow_loop():
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_gives_heatmaps_whatever_the_batch(method):
-    model, images = residual(), pixels(5)
-    whole = GradCAM(model, method=method).explain(images, class_index=1)
-    assert whole.heatmaps.dtype == whole.raw.dtype == np.float32
-    assert whole.heatmaps.min() >= 0
-    assert whole.heatmaps.max() <= 1
-    assert (whole.heatmaps[~whole.blank].max(axis=(1, 2)) == 1).all()
-    for size in (1, 2):
-        parts = GradCAM(model, method=method, batch_size=size).explain(images, class_index=1)
-        np.testing.assert_allclose(parts.raw, whole.raw, rtol=1e-4, atol=1e-6)
+    model, images = pooled(), pixels(3)
+    cam = GradCAM(model, method=method, batch_size=2)
+    found = cam.explain(images, class_index=1)
+    assert found.heatmaps.dtype == found.raw.dtype == np.float32
+    assert found.heatmaps.min() >= 0
+    assert found.heatmaps.max() <= 1
+    assert (found.heatmaps[~found.blank].max(axis=(1, 2)) == 1).all()
+    alone = cam.explain(images[2:], class_index=1)
+    np.testing.assert_allclose(alone.raw, found.raw[2:], rtol=1e-4, atol=1e-6)
 
 
-def test_the_counterfactual_is_the_negated_map():
-    model, images = residual(), pixels()
-    cam = GradCAM(model)
+def test_the_counterfactual_is_the_negated_map(explained_residual):
+    (model, cam), images = explained_residual, pixels()
     found = cam.explain(images, class_index=1, counterfactual=True)
     usual = cam.explain(images, class_index=1)
     np.testing.assert_array_equal(found.raw, -usual.raw)
@@ -323,12 +331,13 @@ def test_a_method_that_is_none_is_answered_by_those_there_are():
         GradCAM(pooled(), method="gradcam2")
 
 
-def test_several_layers_are_averaged():
-    model, images = residual(), pixels()
+def test_several_layers_are_averaged(explained_residual):
+    (model, cam), images = explained_residual, pixels()
     both = GradCAM(model, layer=["unit", "stem"])
     assert both.layer == ("stem", "unit")  # in the order in which they run
     found = both.explain(images, class_index=1)
-    single = [GradCAM(model, layer=name).explain(images, class_index=1) for name in both.layer]
+    stem = GradCAM(model, layer="stem")
+    single = [part.explain(images, class_index=1) for part in (stem, cam)]
     mean = np.mean([part.heatmaps for part in single], axis=0)
     np.testing.assert_allclose(
         found.heatmaps, mean / mean.max(axis=(1, 2), keepdims=True), rtol=1e-4, atol=1e-6
@@ -362,11 +371,12 @@ def test_a_class_may_be_named_where_the_model_carries_names():
 
 def test_a_callable_of_the_logits_is_explained():
     model, images = pooled(activation="softmax"), pixels()
-    found = GradCAM(model).explain(images, lambda logits: logits[:, 2] - logits[:, 0])
+    cam = GradCAM(model)
+    found = cam.explain(images, lambda logits: logits[:, 2] - logits[:, 0])
     kernel = last_kernel(model)
     expected = maps_of(model, "conv", images) @ (kernel[:, 2] - kernel[:, 0]) / 9
     np.testing.assert_allclose(found.raw, expected, rtol=1e-4, atol=1e-6)
-    each = [GradCAM(model).explain(images, index).scores for index in (2, 0)]
+    each = [cam.explain(images, index).scores for index in (2, 0)]
     np.testing.assert_allclose(found.scores, each[0] - each[1], rtol=1e-4, atol=1e-6)
     assert found.class_indices.tolist() == [-1, -1, -1]
 

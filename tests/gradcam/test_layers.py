@@ -84,10 +84,10 @@ def test_an_output_of_a_nested_model_that_nothing_uses_is_no_candidate():
     assert GradCAM(keras.Model(outer, layers.Dense(2)(x))).layer == "base/early"
 
 
-@pytest.mark.parametrize("name", ["base/conv", "conv"])
-def test_a_layer_of_a_nested_model_is_named_with_or_without_its_path(name):
+def test_a_layer_of_a_nested_model_is_named_with_or_without_its_path():
     model, images = nested(), pixels()
-    cam = GradCAM(model, layer=name)
+    assert GradCAM(model, layer="base/conv").layer == "base/conv"
+    cam = GradCAM(model, layer="conv")
     assert cam.layer == "base/conv"
     flat = GradCAM(copying.copy_model(model), layer="conv")
     np.testing.assert_allclose(cam.explain(images).raw, flat.explain(images).raw, rtol=1e-5)
@@ -137,3 +137,73 @@ def test_a_layer_without_maps_is_refused():
     model = convolutional(layers.Flatten(name="flat"), layers.Dense(2))
     with pytest.raises(ValueError, match=r"layer='flat' gives \('n', 36\); Grad-CAM weighs maps"):
         GradCAM(model, layer="flat")
+
+
+class Block(layers.Layer):
+    """A block as people write it: a convolution, and code."""
+
+    def __init__(self, **settings):
+        super().__init__(**settings)
+        self.conv = layers.Conv2D(3, 3)
+
+    def call(self, images):
+        return keras.ops.relu(self.conv(images))
+
+
+def test_convolutions_inside_other_layers_are_found():
+    wrapped = layers.SpectralNormalization(layers.Conv2D(3, 3), name="wrapped")
+    head = (layers.GlobalAveragePooling2D(), layers.Dense(2))
+    for last, path in ((Block(name="block"), "block"), (wrapped, "wrapped/layer")):
+        assert GradCAM(keras.Sequential([layers.Input((8, 8, 1)), last, *head])).layer == path
+    frames = keras.Input((3, 8, 8, 1))
+    x = layers.TimeDistributed(layers.Conv2D(3, 3), name="each")(frames)
+    x = layers.Dense(2)(layers.GlobalAveragePooling3D()(x))
+    assert GradCAM(keras.Model(frames, x)).layer == "each"
+
+
+def test_maps_of_attention_heads_are_no_maps_of_the_image():
+    images = keras.Input((8, 8, 1))
+    x = layers.Reshape((36, 3))(layers.Conv2D(3, 3, name="conv")(images))
+    x = layers.MultiHeadAttention(2, 4)(x, x)
+    x = layers.Dense(2)(layers.GlobalAveragePooling1D()(x))
+    assert GradCAM(keras.Model(images, x)).layer == "conv"
+
+
+def test_a_layer_called_once_per_crop_is_not_taken_for_maps_of_the_image():
+    images = keras.Input((8, 8, 1))
+    conv, pool = layers.Conv2D(3, 3, name="conv"), layers.GlobalAveragePooling2D()
+    crops = [layers.Cropping2D(((0, 0), sides))(images) for sides in ((0, 4), (4, 0))]
+    x = layers.Dense(2)(layers.Concatenate()([pool(conv(crop)) for crop in crops]))
+    with pytest.raises(ValueError, match=r"calls 'conv' 2 times side by side, such as once per cr"):
+        GradCAM(keras.Model(images, x))
+
+
+def test_every_path_that_is_printed_is_understood():
+    outer = keras.Input((8, 8, 1))
+    x = nested_base()(layers.Conv2D(2, 3, padding="same", name="conv")(outer))
+    model = keras.Model(outer, layers.Dense(2)(layers.GlobalAveragePooling2D()(x)))
+    for path in ("conv", "base/conv"):  # the first is also the end of the second
+        assert GradCAM(model, layer=path).layer == path
+    assert GradCAM(model, layer="base").layer == "base"  # what the nested model gives
+    subclassed = called(Residual(residual()))
+    printed = GradCAM(subclassed).layer
+    assert printed.endswith("/pool (input)")
+    assert GradCAM(subclassed, layer=printed).layer == printed
+
+
+def nested_base():
+    return keras.Sequential(
+        [layers.Input((8, 8, 2)), layers.Conv2D(3, 3, name="conv")], name="base"
+    )
+
+
+def test_the_path_of_a_layer_in_a_subclassed_model_is_its_attribute():
+    class ByAttribute(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.head = layers.Conv2D(2, 3), layers.Dense(2)
+
+        def call(self, images):
+            return self.head(keras.ops.mean(self.conv(images / 255), axis=(1, 2)))
+
+    assert GradCAM(called(ByAttribute())).layer == "conv"
