@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from detl.pretraining.training import pretrain
     from detl.transfer.classifier import DomainExtensionTransfer
     from detl.validation.averaging import average_results
-    from detl.validation.comparison import Comparison, compare, compare_results
-    from detl.validation.cross_validation import FoldError, cross_validate
+    from detl.validation.comparison import compare
+    from detl.validation.cross_validation import cross_validate
+    from detl.validation.differences import Comparison, compare_results
+    from detl.validation.fold_training import FoldError
     from detl.validation.results import CrossValidationResult
 
     __version__: str

@@ -22,7 +22,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import detl
-from detl.validation import comparison
+from detl import compare_results
 from examples.covid_chest_xray import experiment, material, phantoms
 from studies.shared import radiographs
 from studies.shared.tables import write_csv
@@ -280,7 +280,7 @@ def write(
     for seed in seeds:
         same = {name: found[name, n, of] for name, n, of in found if (n, of) == (ALL, seed)}
         if len(same) > 1:
-            compared = comparison.compare_results(same)
+            compared = compare_results(same)
             (folder / f"comparison_{seed}.txt").write_text(f"{compared}\n")
     any_result = next(iter(found.values()))
     record = {

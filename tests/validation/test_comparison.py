@@ -11,8 +11,9 @@ from sklearn.base import clone
 from sklearn.model_selection import StratifiedKFold
 
 from detl import Comparison, DomainExtensionTransfer, FoldError, compare, cross_validate, folds
-from detl.validation.comparison import _holm, compare_results, corrected_t_test
+from detl.validation.differences import compare_results
 from detl.validation.results import CrossValidationResult, FoldResult
+from detl.validation.significance import corrected_t_test, holm
 
 N = 600
 LABELS = np.array(["bone", "heart", "lung"] * (N // 3))
@@ -93,9 +94,9 @@ def test_equal_differences_have_no_spread_to_test_against():
 
 def test_the_correction_of_holm_is_that_of_the_definition():
     # Sorted p-values times the number of hypotheses not yet rejected, never falling, at most 1.
-    assert _holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
-    assert _holm([0.5, 0.9]) == [1.0, 1.0]
-    assert _holm([0.2]) == [0.2]
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.5, 0.9]) == [1.0, 1.0]
+    assert holm([0.2]) == [0.2]
 
 
 # ----------------------------------------------------------------------------------- the comparison
@@ -173,7 +174,7 @@ def test_three_make_three_pairs_and_the_table_says_it_all():
         ("ImageNet", "from scratch"),
     ]
     p_values = [d.p_value for d in comparison.differences]
-    assert [d.p_adjusted for d in comparison.differences] == pytest.approx(_holm(p_values))
+    assert [d.p_adjusted for d in comparison.differences] == pytest.approx(holm(p_values))
     text = str(comparison)
     for name, found in results.items():
         assert f"{name:<16}  {found.accuracy:.3f} ± {found.accuracy_std:.3f}" in text
@@ -221,7 +222,7 @@ def test_folds_that_lack_the_score_are_left_out_of_both():
 
 
 def test_p_values_that_are_unknown_do_not_spoil_the_correction():
-    np.testing.assert_allclose(_holm([np.nan, 0.01, 0.5]), [np.nan, 0.03, 1.0])
+    np.testing.assert_allclose(holm([np.nan, 0.01, 0.5]), [np.nan, 0.03, 1.0])
 
 
 @pytest.mark.parametrize("names", ["", "a"])

@@ -12,7 +12,7 @@ from detl.shortcuts.rival_classifiers import LINEAR, Predict, fitted, on_the_fol
 from detl.shortcuts.shares import shares, units_per_class
 from detl.shortcuts.verdicts import Figure, ShortcutReport, ShortcutTest, listed, verdict_of
 from detl.storage.digests import array_digest
-from detl.validation.comparison import compare_results
+from detl.validation.differences import compare_results
 from detl.validation.results import CrossValidationResult
 
 # Finds a marker in half of the images of a class, see studies/are_planted_shortcuts_found.

@@ -18,13 +18,10 @@ from detl.storage.digests import names_digest
 from detl.storage.run_directory import differences
 from detl.transfer.classifier import DomainExtensionTransfer
 from detl.validation import estimators
-from detl.validation.cross_validation import (
-    Prepared,
-    cross_validate,
-    described_transfer,
-    train_folds,
-)
+from detl.validation.cross_validation import cross_validate
 from detl.validation.estimators import check_classifier
+from detl.validation.fold_training import described_transfer, train_folds
+from detl.validation.preparation import Prepared
 from detl.validation.results import CrossValidationResult
 
 

@@ -7,15 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from detl.validation.averaging import average_results
-    from detl.validation.comparison import (
-        Comparison,
-        Difference,
-        compare,
-        compare_results,
-        corrected_t_test,
-    )
-    from detl.validation.cross_validation import FoldError, cross_validate
+    from detl.validation.comparison import compare
+    from detl.validation.cross_validation import cross_validate
+    from detl.validation.differences import Comparison, Difference, compare_results
+    from detl.validation.fold_training import FoldError
     from detl.validation.results import CrossValidationResult, FoldResult
+    from detl.validation.significance import corrected_t_test
 
 __all__ = [
     "Comparison",
@@ -32,15 +29,15 @@ __all__ = [
 
 # A worker reads its number of threads before Keras is imported, and a result needs no Keras.
 _DEFINED_IN = {
-    "Comparison": "comparison",
+    "Comparison": "differences",
     "CrossValidationResult": "results",
-    "Difference": "comparison",
-    "FoldError": "cross_validation",
+    "Difference": "differences",
+    "FoldError": "fold_training",
     "FoldResult": "results",
     "average_results": "averaging",
     "compare": "comparison",
-    "compare_results": "comparison",
-    "corrected_t_test": "comparison",
+    "compare_results": "differences",
+    "corrected_t_test": "significance",
     "cross_validate": "cross_validation",
 }
 

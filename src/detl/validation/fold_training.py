@@ -1,0 +1,293 @@
+"""Train the folds that are not finished yet, here or in processes of their own."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Protocol
+
+import keras
+import numpy as np
+
+from detl.checks import check_classes
+from detl.networks.digests import graph_digest, weights_digest
+from detl.networks.precision import dtype_policy
+from detl.networks.probe import output_on_noise
+from detl.progress import progress_bar
+from detl.storage.digests import array_digest, names_digest
+from detl.storage.run_directory import versions
+from detl.transfer.classifier import DomainExtensionTransfer
+from detl.validation.checkpoints import FoldStore, Plan
+from detl.validation.estimators import (
+    described,
+    fit_fold,
+)
+from detl.validation.parallel import Outcome, n_workers_of, train_in_workers
+from detl.validation.preparation import Prepared
+from detl.validation.results import CrossValidationResult, FoldResult
+from detl.validation.workers import train_fold
+
+
+class FoldError(RuntimeError):
+    """Some folds failed; the others were finished first.
+
+    Attributes
+    ----------
+    errors : dict of int to Exception
+        What went wrong in each fold that failed.
+    finished : dict of int to FoldResult
+        The folds that did not. With ``checkpoint_dir`` they are on disk too, and the next run
+        goes on from there.
+    """
+
+    def __init__(self, errors: dict[int, Exception], finished: dict[int, FoldResult]) -> None:
+        first = min(errors)
+        super().__init__(
+            f"Fold {first} failed with {type(errors[first]).__name__}: {errors[first]} "
+            f"(failed: {sorted(errors)}; finished and kept in `finished`: {sorted(finished)})"
+        )
+        self.errors = errors
+        self.finished = finished
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel between processes: a whole cross-validation may be a worker's job."""
+        return type(self), (self.errors, self.finished)
+
+
+def train_folds(
+    prepared: Prepared, *, checkpoint_dir: str | Path | None, n_jobs: int | None, verbose: int
+) -> CrossValidationResult:
+    """Train every fold that is not finished yet, and collect."""
+    started = time.perf_counter() - prepared.seconds
+    transfer, images, labels = prepared.transfer, prepared.images, prepared.labels
+    indices, seeds = prepared.indices, prepared.fold_seeds
+    classes, targets = check_classes(labels)
+    training: _Training = (
+        _NetworkTraining(prepared, classes, targets, n_jobs, checkpoint_dir)
+        if isinstance(transfer, DomainExtensionTransfer)
+        else _ClassifierTraining(prepared, classes)
+    )
+    settings = {
+        **training.settings,
+        "images": array_digest(images),
+        "labels": names_digest(labels),
+        "groups": None if prepared.groups is None else names_digest(prepared.groups),
+        "folds": array_digest(np.concatenate([np.r_[-1, a, -2, b] for a, b in indices])),
+        "fold_seeds": seeds,
+        "interval_seed": prepared.interval_seed,
+    }
+    plan = {number: (*of_fold, seeds[number]) for number, of_fold in enumerate(indices)}
+    finished: dict[int, FoldResult] = {}
+    seconds = {"features": 0.0}
+    store = None
+    if checkpoint_dir is not None:
+        store = FoldStore(checkpoint_dir, {**settings, "versions": versions()})
+    with store or nullcontext():
+        if store is not None:
+            finished = store.load(plan, len(classes))
+        plan = {number: of_fold for number, of_fold in plan.items() if number not in finished}
+        if plan:
+            if store is not None:
+                store.check_writable()
+            training.prepare(verbose=verbose)
+            seconds["features"] = time.perf_counter() - started
+            finished = _train_open_folds(training, plan, finished, targets, store, verbose=verbose)
+    seconds["total"] = time.perf_counter() - started
+    return CrossValidationResult(
+        classes=classes,
+        labels=labels,
+        groups=prepared.groups,
+        folds=tuple(finished[number] for number in range(len(indices))),
+        audit=prepared.audit,
+        settings=settings,
+        versions=versions(),
+        seconds=seconds,
+    )
+
+
+def _train_open_folds(
+    training: _Training,
+    plan: Plan,
+    finished: Mapping[int, FoldResult],
+    targets: np.ndarray,
+    store: FoldStore | None,
+    *,
+    verbose: int,
+) -> dict[int, FoldResult]:
+    """Return the finished folds and those of the plan, each of which is written at once."""
+    found, errors = dict(finished), {}
+    n_steps = len(plan) * training.steps
+    with progress_bar(n_steps, verbose=verbose, description="folds", unit=training.unit) as bar:
+        for number, outcome in training.outcomes(plan, bar):
+            if isinstance(outcome, Exception):
+                errors[number] = outcome
+                continue
+            found[number] = outcome
+            if store is not None:
+                store.save(number, outcome)
+            bar.set_postfix_str(
+                f"accuracy {_accuracy_so_far(found, targets):.3f} in {len(found)} folds"
+            )
+    if errors:
+        raise FoldError(errors, found) from errors[min(errors)]
+    return found
+
+
+def _accuracy_so_far(finished: dict[int, FoldResult], targets: np.ndarray) -> float:
+    hits = [fold.probabilities.argmax(axis=1) == targets[fold.test] for fold in finished.values()]
+    return float(np.mean([of_fold.mean() for of_fold in hits]))
+
+
+class _Training(Protocol):
+    """How the folds of one kind of classifier are trained.
+
+    Attributes
+    ----------
+    settings : dict
+        What decides the result, beside data, folds and seeds.
+    steps, unit
+        Of the progress bar: steps per fold, and what one is called.
+    """
+
+    settings: dict[str, Any]
+    steps: int
+    unit: str
+
+    def prepare(self, *, verbose: int) -> None:
+        """Do what all folds share."""
+
+    def outcomes(self, plan: Plan, bar: Any) -> Iterator[Outcome]:
+        """Yield each fold's result, or what went wrong."""
+
+
+class _NetworkTraining:
+    """The folds of a transfer: one trunk, one compiled tail, or several processes."""
+
+    unit = "epoch"
+
+    def __init__(
+        self,
+        prepared: Prepared,
+        classes: np.ndarray,
+        targets: np.ndarray,
+        n_jobs: int | None,
+        folder: str | Path | None,
+    ) -> None:
+        self.transfer, self.images = prepared.transfer, prepared.images
+        self.classes, self.targets = classes, targets
+        self.n_jobs, self.folder = n_jobs, folder
+        self.steps = self.transfer.epochs
+        described = described_transfer(self.transfer)
+        # Not by each worker: machines may differ in what "auto" is.
+        self.transfer.set_params(precision=dtype_policy(self.transfer.precision))
+        self.training = self.transfer.training(classes)
+        self.extension = self.transfer.extend(len(classes))
+        network = self.extension.network
+        below_head = keras.Model(network.input, network.layers[-1].input)
+        self.settings = {
+            "transfer": described,
+            "precision": self.transfer.precision,
+            "device": _device(),
+            "source": weights_digest(network, but=network.layers[-1]),
+            "architecture": graph_digest(network),
+            "outputs on noise": output_on_noise(below_head),
+            "views_seed": self.transfer.random_state,
+        }
+
+    def prepare(self, *, verbose: int) -> None:
+        self.features = self.extension.trunk(self.images, verbose=verbose)
+
+    def outcomes(self, plan: Plan, bar: Any) -> Iterator[Outcome]:
+        n_workers = min(n_workers_of(self.n_jobs), len(plan))
+        if n_workers == 1:
+            yield from _train_here(
+                self.extension, self.training, self.features, self.targets, plan, bar
+            )
+            return
+        for outcome in train_in_workers(
+            self.transfer,
+            self.classes,
+            self.features,
+            self.targets,
+            plan,
+            n_workers,
+            self.n_jobs,
+            self.folder,
+        ):
+            bar.update(self.steps)
+            yield outcome
+
+
+class _ClassifierTraining:
+    """The folds of any other classifier of scikit-learn, one after another."""
+
+    unit = "fold"
+    steps = 1
+
+    def __init__(self, prepared: Prepared, classes: np.ndarray) -> None:
+        self.prepared, self.classes = prepared, classes
+        self.settings = {"transfer": described(prepared.transfer), "device": _device()}
+
+    def prepare(self, *, verbose: int) -> None:
+        """Nothing is shared; a feature extractor finds again what it has seen."""
+
+    def outcomes(self, plan: Plan, bar: Any) -> Iterator[Outcome]:
+        subject = self.prepared
+        for number, fold in plan.items():
+            outcome: FoldResult | Exception
+            try:
+                outcome = fit_fold(
+                    subject.transfer,
+                    subject.images,
+                    subject.labels,
+                    subject.groups,
+                    self.classes,
+                    *fold,
+                )
+            except Exception as error:
+                outcome = error
+            bar.update()
+            yield number, outcome
+
+
+def _train_here(
+    extension: Any,
+    training: dict[str, Any],
+    features: np.ndarray,
+    targets: np.ndarray,
+    plan: Plan,
+    bar: Any,
+) -> Iterator[Outcome]:
+    for number, (train, test, seed) in plan.items():
+        outcome: FoldResult | Exception
+        try:
+            outcome = train_fold(
+                extension, training, features, targets, train, test, seed, bar.update
+            )
+        except Exception as error:
+            outcome = error
+        yield number, outcome
+
+
+def described_transfer(transfer: DomainExtensionTransfer) -> dict[str, Any]:
+    """Return the parameters that decide the result, in JSON's terms."""
+    parameters = transfer.get_params(deep=False)
+    for name in ("source", "random_state", "verbose", "cache_dir"):
+        del parameters[name]
+    if parameters["augmentation"] is not None:
+        parameters["augmentation"] = asdict(parameters["augmentation"])
+    weights = parameters["class_weight"]
+    if isinstance(weights, dict):
+        parameters["class_weight"] = {str(name): float(w) for name, w in weights.items()}
+    # A grid search sets numpy's numbers, which JSON does not know.
+    return {k: v.item() if isinstance(v, np.generic) else v for k, v in parameters.items()}
+
+
+def _device() -> str:
+    """Return the kind of device that Keras computes on: ``"cpu"``, ``"gpu"`` or ``"tpu"``."""
+    name = str(keras.ops.zeros(1).device).lower()
+    kinds = {"gpu": "gpu", "cuda": "gpu", "rocm": "gpu", "mps": "gpu", "metal": "gpu", "tpu": "tpu"}
+    return next((kind for part, kind in kinds.items() if part in name), "cpu")

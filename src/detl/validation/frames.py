@@ -1,0 +1,88 @@
+"""A result as data frames of pandas."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+    from detl.validation.results import CrossValidationResult
+
+
+def scores_frame(result: CrossValidationResult) -> DataFrame:
+    """Return all scores as a pandas data frame, one row per score and class.
+
+    Columns: ``score``, ``class`` (None for scores over all classes), ``mean``, ``std``,
+    ``low``, ``high``, ``method``, ``folds_without``, and ``fold_0``, ``fold_1``, ...
+
+    Raises
+    ------
+    ImportError
+        If pandas, an extra, is not installed.
+    """
+    rows = [(name, None, score) for name, score in result.scores.items()]
+    rows += [
+        (name, label, score)
+        for label, scores in result.class_scores.items()
+        for name, score in scores.items()
+    ]
+    pandas = _pandas()
+    frame = pandas.DataFrame(
+        [
+            {
+                "score": name,
+                "class": label,
+                "mean": score.mean,
+                "std": score.std,
+                "low": score.interval.low,
+                "high": score.interval.high,
+                "method": score.interval.method,
+                "folds_without": score.n_missing,
+                **{f"fold_{number}": value for number, value in enumerate(score.folds)},
+            }
+            for name, label, score in rows
+        ]
+    )
+    # pandas would turn whole numbers beside None into floats.
+    frame["class"] = pandas.Series([label for _, label, _ in rows], dtype=object)
+    return frame
+
+
+def predictions_frame(result: CrossValidationResult) -> DataFrame:
+    """Return every out-of-fold prediction as a pandas data frame, one row per fold and image.
+
+    Columns: ``fold``, ``image`` (row index), ``group`` where groups were given, ``label``,
+    ``prediction``, and ``probability_<class>`` for each class.
+
+    Raises
+    ------
+    ImportError
+        If pandas, an extra, is not installed.
+    """
+    test = np.concatenate([fold.test for fold in result.folds])
+    probabilities = np.concatenate([fold.probabilities for fold in result.folds])
+    columns: dict[str, Any] = {
+        "fold": np.repeat(np.arange(len(result.folds)), [len(fold.test) for fold in result.folds]),
+        "image": test,
+    }
+    if result.groups is not None:
+        columns["group"] = result.groups[test]
+    columns["label"] = result.labels[test]
+    columns["prediction"] = result.classes[probabilities.argmax(axis=1)]
+    for name, column in zip(result.classes, probabilities.T, strict=True):
+        columns[f"probability_{name}"] = column
+    return _pandas().DataFrame(columns)
+
+
+def _pandas() -> Any:
+    try:
+        import pandas
+    except ImportError as error:
+        raise ImportError(
+            "Data frames need pandas, which is an extra: run `pip install '.[frames]'` in the "
+            "folder of detl, or `pip install pandas`. to_dict() gives the same without it."
+        ) from error
+    return pandas

@@ -1,0 +1,165 @@
+"""What comes before the training: arguments are checked, folds are drawn and audited."""
+
+from __future__ import annotations
+
+import copy
+import time
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.base import clone
+
+from detl import folds
+from detl.checks import check_classes, check_images, check_labels
+from detl.pretraining.source import load_source
+from detl.seeds import integer_seed, seed_sequence
+from detl.storage.digests import names_digest
+from detl.storage.run_directory import check_repeatable
+from detl.transfer.classifier import DomainExtensionTransfer
+from detl.validation.estimators import (
+    check_classifier,
+    check_decisions,
+    check_groups,
+    check_picklable,
+)
+from detl.validation.parallel import n_workers_of
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Prepared:
+    """A cross-validation whose arguments are checked and whose folds are drawn and audited."""
+
+    transfer: Any
+    images: np.ndarray
+    labels: np.ndarray
+    groups: np.ndarray | None
+    indices: list[folds.Indices]
+    fold_seeds: list[int]
+    interval_seed: int
+    audit: folds.Audit
+    seconds: float
+
+
+def prepare(
+    transfer: Any,
+    images: Any,
+    labels: Any,
+    *,
+    groups: Any,
+    n_splits: int | None,
+    n_repeats: int | None,
+    cv: Any,
+    source_groups: Any,
+    checkpoint_dir: str | Path | None,
+    n_jobs: int | None,
+    random_state: Any,
+    audits: dict[str | None, folds.Audit],
+) -> Prepared:
+    """Do all of :func:`cross_validate` that comes before the training.
+
+    ``audits`` keeps what was found for each ``source_groups``: copies of images take a while to
+    find, and another transfer on the same folds has the same.
+    """
+    check_classifier(transfer, name="transfer")
+    check_repeatable(checkpoint_dir, random_state)
+    n_workers_of(n_jobs)
+    started = time.perf_counter()
+    transfer = clone(transfer)
+    if isinstance(transfer, DomainExtensionTransfer):
+        transfer.set_params(verbose=0)
+        if isinstance(transfer.source, (str, Path)):
+            # Read once: workers may not see the file, or see another one by then.
+            transfer.set_params(source=load_source(transfer.source))
+        images, labels = transfer.check_data(images, labels, names=("images", "labels"))
+    else:
+        images = check_images(images)
+        labels = check_labels(labels, len(images))
+        check_decisions(transfer, len(check_classes(labels)[0]), name="transfer")
+        if checkpoint_dir is not None:
+            check_picklable(transfer, name="transfer")
+    check_classes(labels)
+    labels = labels.copy()  # the result is read long after the caller may have changed his
+    if groups is not None:
+        groups = check_labels(groups, len(images), name="groups").copy()
+    check_groups(transfer, groups, name="transfer")
+    split_seed, interval_seed, fold_seed = seed_sequence(random_state).spawn(3)
+    indices = _indices(labels, groups, n_splits, n_repeats, cv, integer_seed(split_seed))
+    *seeds, views_seed = (integer_seed(seed) for seed in fold_seed.spawn(len(indices) + 1))
+    if isinstance(transfer, DomainExtensionTransfer):
+        transfer.set_params(random_state=views_seed)
+    source = None if source_groups is None else names_digest(np.asarray(source_groups))
+    if source not in audits:
+        audits[source] = folds.audit(
+            indices, labels, groups=groups, images=images, source_groups=source_groups
+        )
+    return Prepared(
+        transfer=transfer,
+        images=images,
+        labels=labels,
+        groups=groups,
+        indices=indices,
+        fold_seeds=seeds,
+        interval_seed=integer_seed(interval_seed),
+        audit=audits[source],
+        seconds=time.perf_counter() - started,
+    )
+
+
+def _indices(
+    labels: np.ndarray,
+    groups: np.ndarray | None,
+    n_splits: int | None,
+    n_repeats: int | None,
+    cv: Any,
+    seed: int,
+) -> list[folds.Indices]:
+    if cv is None:
+        return folds.stratified_folds(
+            labels,
+            groups=groups,
+            n_splits=5 if n_splits is None else n_splits,
+            n_repeats=1 if n_repeats is None else n_repeats,
+            random_state=seed,
+        )
+    for name, value in (("n_splits", n_splits), ("n_repeats", n_repeats)):
+        if value is not None:
+            raise ValueError(f"{name}={value!r} is given together with cv; leave one of them out.")
+    if getattr(cv, "random_state", seed) is None:
+        cv = copy.copy(cv)  # the caller's own is not to be seeded
+        cv.random_state = seed
+    return folds.from_splitter(cv, labels, groups=groups)
+
+
+def leaks_of(audits: Mapping[str, folds.Audit]) -> list[str]:
+    """Return each leak once; those that not all have, with the transfers that have them."""
+    having: dict[str, list[str]] = {}
+    for name, audit in audits.items():
+        for leak in audit.leaks:
+            having.setdefault(leak, []).append(name)
+    return [
+        leak if len(names) == len(audits) else f"{leak} (The source of {', '.join(names)}.)"
+        for leak, names in having.items()
+    ]
+
+
+def react_to_leaks(audits: Mapping[str, folds.Audit], on_leak: str) -> None:
+    """Warn of leaks or refuse them, before anything is trained."""
+    leaks = leaks_of(audits)
+    if not leaks or on_leak == "ignore":
+        return
+    message = "The folds leak: " + " ".join(leaks)
+    if on_leak == "raise":
+        advice = []
+        if any(audit.leaks_across for audit in audits.values()):
+            advice.append("Give groups, and remove copies, before anything is trained.")
+        if any(audit.leaks_from_source for audit in audits.values()):
+            advice.append(
+                "Train the source without the groups of the target, or leave their images out of "
+                "the target."
+            )
+        raise ValueError(" ".join([message, *advice]))
+    warnings.warn(message, UserWarning, stacklevel=3)

@@ -1,0 +1,105 @@
+"""A result as what JSON can hold, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from detl.folds.audit_report import Audit
+
+if TYPE_CHECKING:
+    from detl import metrics
+    from detl.validation.results import CrossValidationResult
+
+_FIELDS = ("classes", "labels", "groups", "folds", "audit", "settings", "versions", "seconds")
+
+
+def record_of(result: CrossValidationResult) -> dict[str, Any]:
+    """Return everything in lists, strings and numbers that JSON can hold."""
+    return {
+        "classes": result.classes.tolist(),
+        "labels": result.labels.tolist(),
+        "groups": None if result.groups is None else _group_names(result.groups),
+        "folds": [
+            {
+                "train": fold.train.tolist(),
+                "test": fold.test.tolist(),
+                "probabilities": fold.probabilities.tolist(),
+                "history": {k: list(map(_to_json, v)) for k, v in fold.history.items()},
+                "seed": fold.seed,
+                "start": fold.start,
+                "seconds": fold.seconds,
+            }
+            for fold in result.folds
+        ],
+        "audit": result.audit.to_dict(),
+        "settings": result.settings,
+        "versions": result.versions,
+        "seconds": result.seconds,
+        "scores": _scores_to_dict(result.scores),
+        "class_scores": [
+            {"class": name, **_scores_to_dict(scores)}
+            for name, scores in result.class_scores.items()
+        ],
+    }
+
+
+def fields_of(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of the result that was written down; each of its folds as a dict."""
+    missing = set(_FIELDS) - set(record)
+    if missing:
+        raise ValueError(
+            f"The record has no {', '.join(sorted(missing))}; expected what "
+            "CrossValidationResult.to_dict returns."
+        )
+    groups = record["groups"]
+    return {
+        "classes": np.asarray(record["classes"]),
+        "labels": np.asarray(record["labels"]),
+        "groups": None if groups is None else np.asarray(groups),
+        "folds": [
+            {
+                "train": np.asarray(fold["train"]),
+                "test": np.asarray(fold["test"]),
+                "probabilities": np.asarray(fold["probabilities"], dtype="float32"),
+                "history": {k: list(map(float, v)) for k, v in fold["history"].items()},
+                "seed": fold["seed"],
+                "start": fold["start"],
+                "seconds": fold["seconds"],
+            }
+            for fold in record["folds"]
+        ],
+        "audit": Audit.from_dict(record["audit"]),
+        "settings": dict(record["settings"]),
+        "versions": dict(record["versions"]),
+        "seconds": dict(record["seconds"]),
+    }
+
+
+def _to_json(value: float) -> float | str:
+    """Return the number, or its name where JSON has none for it (``float`` reads both)."""
+    return float(value) if np.isfinite(value) else str(float(value))
+
+
+def _group_names(groups: np.ndarray) -> list[Any]:
+    names = np.asarray(groups.tolist())  # objects of one type get that type
+    return names.tolist() if names.dtype.kind in "biufU" else [str(name) for name in groups]
+
+
+def _scores_to_dict(scores: Mapping[str, metrics.Score]) -> dict[str, Any]:
+    def known(value: float) -> float | None:
+        return None if np.isnan(value) else value
+
+    return {
+        name: {
+            "mean": known(score.mean),
+            "std": known(score.std),
+            "low": known(score.interval.low),
+            "high": known(score.interval.high),
+            "method": score.interval.method,
+            "folds": list(map(known, score.folds)),
+        }
+        for name, score in scores.items()
+    }

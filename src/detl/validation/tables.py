@@ -1,0 +1,149 @@
+"""The table of a result, as text."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from detl import metrics
+from detl.metrics.intervals import FEW_UNITS
+
+if TYPE_CHECKING:
+    from detl.validation.results import CrossValidationResult
+
+_WIDTH = 110  # of the table, where class names are short
+_LABELS = {
+    "balanced_accuracy": "balanced accuracy",
+    "macro_f1": "macro F1",
+    "roc_auc": "ROC AUC",
+    "calibration_error": "calibration error",
+    "brier_score": "Brier score",
+}
+
+
+def table_of(result: CrossValidationResult) -> str:
+    """Return scores with intervals, the confusion matrix, and what to know about both, as text."""
+    accuracy = result.scores["accuracy"]
+    folds = "  ".join(f"{value:.3f}" for value in accuracy.folds)
+    lines = [
+        f"accuracy {_number(accuracy.mean)} ± {_number(accuracy.std)} (share of images; mean ± "
+        f"standard deviation over {len(result.folds)} folds, {_protocol(result)})",
+        f"95 % interval {accuracy.interval.low:.3f} to {accuracy.interval.high:.3f} "
+        f"({accuracy.interval.method})",
+        *textwrap.wrap(f"folds {folds}", _WIDTH, subsequent_indent=" " * len("folds ")),
+        "",
+        *_overall_lines(result),
+        "",
+        *_class_lines(result),
+        "",
+        *_matrix_lines(result),
+    ]
+    notes = _notes(result)
+    if notes:
+        lines += ["", *notes]
+    if result.audit.leaks:
+        lines += ["", "LEAKS: the scores above flatter"]
+        for sentence in result.audit.leaks:
+            lines += textwrap.wrap(f"- {sentence}", _WIDTH, subsequent_indent="  ")
+    return "\n".join(lines)
+
+
+def _protocol(result: CrossValidationResult) -> str:
+    if result.groups is None:
+        return "split without groups"
+    if any(
+        np.isin(result.groups[fold.test], result.groups[fold.train]).any() for fold in result.folds
+    ):
+        return "groups on both sides"
+    return "groups kept together"
+
+
+def _overall_lines(result: CrossValidationResult) -> list[str]:
+    lines = [f"{'score':<18}  {'mean ± std':<13}  95 % interval"]
+    for name, score in result.scores.items():
+        if name != "accuracy":
+            mark = "*" if score.n_missing else " "
+            lines.append(
+                f"{_LABELS[name]:<18}  {_number(score.mean)} ± {_number(score.std)}{mark} "
+                f"{_number(score.interval.low)} to {_number(score.interval.high)}".rstrip()
+            )
+    return lines
+
+
+def _class_lines(result: CrossValidationResult) -> list[str]:
+    names = [str(name) for name in result.class_scores]
+    width = max(len("class"), *map(len, names))
+    counts = result.confusion_matrix.sum(axis=1)
+    headers = [_LABELS.get(name, name) for name in metrics.PER_CLASS]
+    lines = [f"{'class':<{width}} {'images':>6}  " + "  ".join(f"{h:<20}" for h in headers)]
+    for name, count, scores in zip(names, counts, result.class_scores.values(), strict=True):
+        cells = []
+        for score in scores.values():
+            mark = "*" if score.n_missing else ""
+            interval = f"({_number(score.interval.low)}–{_number(score.interval.high)})"
+            if np.isnan(score.mean):
+                interval = " " * len(interval)
+            cells.append(f"{_number(score.mean)} {interval}{mark}")
+        lines.append(f"{name:<{width}} {count:>6d}  " + "  ".join(f"{c:<20}" for c in cells))
+    return [line.rstrip() for line in lines]
+
+
+def _matrix_lines(result: CrossValidationResult) -> list[str]:
+    names = [str(name) for name in result.classes]
+    width = max(len("class"), *map(len, names))
+    cell = max(7, *(len(name) + 2 for name in names))
+    return [
+        "confusion matrix, summed over folds (rows: true, columns: predicted)",
+        " " * width + "".join(f"{name:>{cell}}" for name in names),
+        *(
+            f"{name:<{width}}" + "".join(f"{count:>{cell}d}" for count in counts)
+            for name, counts in zip(names, result.confusion_matrix, strict=True)
+        ),
+    ]
+
+
+def _notes(result: CrossValidationResult) -> list[str]:
+    lines = []
+    if any(score.n_missing for score in _every_score(result)):
+        lines.append(
+            "* mean over the folds that have the score: others lack a class, or never predict it."
+        )
+    untrained = [
+        str(name)
+        for number, name in enumerate(result.classes)
+        if ((result.audit.train_counts == 0) & (result.audit.test_counts > 0))[:, number].any()
+    ]
+    if untrained:
+        lines.append(
+            f"Not trained on in every fold that tests it, and there counted as wrong: "
+            f"{', '.join(untrained)}."
+        )
+    if (result.times_tested > 1).any():
+        lines.append("An image counts as often as it was tested, in several folds here.")
+    if any(score.interval.low == score.interval.high for score in _every_score(result)):
+        # Hanley & Lippman-Hand 1983, "If Nothing Goes Wrong, Is Everything All Right?"
+        lines.append(
+            "An interval of no width is not certainty: where none of n is wrong, up to 3/n may "
+            f"be (n: {result.unit})."
+        )
+    n_units = len(np.unique(np.concatenate([fold.units for fold in result.fold_predictions])))
+    if 1 < n_units < FEW_UNITS:
+        lines.append(
+            f"Over {n_units} {result.unit} the intervals are too narrow: they hold the true "
+            "value less often than 95 times in 100."
+        )
+    untested = int((result.times_tested == 0).sum())
+    if untested:
+        lines.append(f"{untested} of {len(result.labels)} images were tested by no fold.")
+    return lines
+
+
+def _every_score(result: CrossValidationResult) -> list[metrics.Score]:
+    per_class = [score for scores in result.class_scores.values() for score in scores.values()]
+    return [*result.scores.values(), *per_class]
+
+
+def _number(value: float) -> str:
+    return "  -  " if np.isnan(value) else f"{value:.3f}"
