@@ -1,6 +1,8 @@
 """A finished fold is one file, whole or not there, and of the run that it is read for."""
 
+import io
 import shutil
+import time
 import warnings
 
 import numpy as np
@@ -161,3 +163,31 @@ def test_a_full_disk_is_warned_of_and_the_folds_before_it_stay(tmp_path, store, 
     store.save(1, fold_of(1))  # there is room again
     assert list(load(store)) == [0, 1]
     assert sorted(p.name for p in tmp_path.glob("*.npz")) == ["fold_000.npz", "fold_001.npz"]
+
+
+# Killed, never asked to stop: nothing is written but what is on disk at that moment.
+KEPT = """
+    print("ready", flush=True)
+    np.save(sys.stdout.buffer, run(checkpoint_dir={folder!r}))
+"""
+
+
+def test_a_run_killed_at_random_moments_ends_like_one_that_was_not(here, start, tmp_path):
+    rng = np.random.default_rng()  # other moments in every run of this test
+    body = KEPT.format(folder=str(tmp_path))
+    for fold in range(2):  # killed soon after that fold is finished, or just before
+        run = start(body)
+        assert run.stdout.readline() == b"ready\n"
+        while run.poll() is None and not (tmp_path / f"fold_{fold:03d}.npz").exists():
+            time.sleep(0.005)
+        time.sleep(rng.uniform(0, 0.2))
+        run.kill()
+        run.communicate()
+    kept = sorted(tmp_path.glob("fold_*.npz"))
+    assert len(kept) >= 2
+    kept[0].unlink()  # there is to be work left
+    run = start(body)
+    run.stdout.readline()
+    resumed = np.load(io.BytesIO(run.communicate()[0]))
+    np.testing.assert_array_equal(resumed, here)
+    assert len(list(tmp_path.glob("fold_*.npz"))) == 5

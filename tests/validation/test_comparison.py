@@ -8,6 +8,7 @@ import pytest
 from keras import layers
 from scipy import stats
 from sklearn.base import clone
+from sklearn.dummy import DummyClassifier
 from sklearn.model_selection import StratifiedKFold
 
 from detl import Comparison, DomainExtensionTransfer, FoldError, compare, cross_validate, folds
@@ -139,9 +140,9 @@ def test_equal_classifiers_are_rarely_told_apart():
         .differences[0]
         .better
         is not None
-        for k in range(20)
+        for k in range(8)
     )
-    assert told_apart <= 2  # one in 20 at most is expected, and the rule asks for two proofs
+    assert told_apart <= 1  # one in 20 at most is expected, and the rule asks for two proofs
 
 
 def test_a_classifier_compared_with_itself_is_no_better():
@@ -259,6 +260,11 @@ def transfers():
     }
 
 
+@pytest.fixture(scope="module")
+def quick():
+    return {"trained": DummyClassifier(), "from scratch!": DummyClassifier(strategy="uniform")}
+
+
 def test_each_transfer_is_cross_validated_on_the_same_folds_and_seeds(
     transfers, tiny_images, tiny_labels, tmp_path
 ):
@@ -275,14 +281,11 @@ def test_each_transfer_is_cross_validated_on_the_same_folds_and_seeds(
     assert str(again) == str(found)
 
 
-@pytest.mark.parametrize("random_state", [0, np.random.default_rng])
-def test_a_transfer_compared_is_the_transfer_cross_validated(
-    transfers, tiny_images, tiny_labels, random_state
-):
+def test_a_transfer_compared_is_the_transfer_cross_validated(transfers, tiny_images, tiny_labels):
     def seed():
-        return random_state(3) if callable(random_state) else random_state
+        return np.random.default_rng(3)
 
-    settings = {"groups": np.arange(40) // 2, "n_splits": 2, "n_repeats": 2}
+    settings = {"groups": np.arange(40) // 2, "n_splits": 2}
     found = compare(transfers, tiny_images, tiny_labels, random_state=seed(), **settings)
     for name, estimator in transfers.items():
         alone = cross_validate(estimator, tiny_images, tiny_labels, random_state=seed(), **settings)
@@ -292,9 +295,9 @@ def test_a_transfer_compared_is_the_transfer_cross_validated(
         assert alone.interval == found.results[name].interval
 
 
-def test_a_generator_of_folds_serves_every_transfer(transfers, tiny_images, tiny_labels):
+def test_a_generator_of_folds_serves_every_transfer(quick, tiny_images, tiny_labels):
     generator = StratifiedKFold(2).split(tiny_images, tiny_labels)
-    found = compare(transfers, tiny_images, tiny_labels, cv=generator, random_state=0)
+    found = compare(quick, tiny_images, tiny_labels, cv=generator, random_state=0)
     assert {len(result.folds) for result in found.results.values()} == {2}
 
 
@@ -310,25 +313,25 @@ class DrawsAnew:
 
 
 @pytest.mark.parametrize("splitter", [DrawsAnew, lambda: StratifiedKFold(2, shuffle=True)])
-def test_a_splitter_that_draws_anew_is_asked_once(transfers, tiny_images, tiny_labels, splitter):
-    found = compare(transfers, tiny_images, tiny_labels, cv=splitter(), random_state=0)
+def test_a_splitter_that_draws_anew_is_asked_once(quick, tiny_images, tiny_labels, splitter):
+    found = compare(quick, tiny_images, tiny_labels, cv=splitter(), random_state=0)
     trained, scratch = found.results.values()
     assert trained.fold_of.tolist() == scratch.fold_of.tolist()
 
 
-def test_leaks_are_said_once_and_stand_below_the_table(transfers, tiny_images, tiny_labels):
+def test_leaks_are_said_once_and_stand_below_the_table(quick, tiny_images, tiny_labels):
     with pytest.warns(UserWarning, match="The folds leak") as warned:
         found = compare(
-            transfers, tiny_images, tiny_labels, groups=np.arange(40) // 20,
+            quick, tiny_images, tiny_labels, groups=np.arange(40) // 20,
             cv=StratifiedKFold(2, shuffle=True, random_state=0), random_state=0,
         )  # fmt: skip
     assert len([w for w in warned if "leak" in str(w.message)]) == 1
     assert "LEAKS" in str(found)
 
 
-def test_each_source_may_have_groups_of_its_own(transfers, tiny_images, tiny_labels):
+def test_each_source_may_have_groups_of_its_own(quick, tiny_images, tiny_labels):
     settings = {"groups": np.arange(40) // 2, "n_splits": 2, "random_state": 0}
-    data = {"transfers": transfers, "images": tiny_images, "labels": tiny_labels}
+    data = {"transfers": quick, "images": tiny_images, "labels": tiny_labels}
     own = {"trained": np.array([3, 4, 99])}
     said = r"The source has 2 groups of the target too, .* \(The source of trained\.\)"
     with pytest.warns(UserWarning, match=said):
@@ -346,19 +349,19 @@ def test_each_source_may_have_groups_of_its_own(transfers, tiny_images, tiny_lab
 
 
 def test_a_leak_of_any_source_is_refused_before_the_first_is_trained(
-    transfers, tiny_images, tiny_labels, tmp_path
+    quick, tiny_images, tiny_labels, tmp_path
 ):
     with pytest.raises(ValueError, match=r"The source of from scratch!"):
         compare(
-            transfers, tiny_images, tiny_labels, groups=np.arange(40) // 2, n_splits=2,
+            quick, tiny_images, tiny_labels, groups=np.arange(40) // 2, n_splits=2,
             source_groups={"from scratch!": [0]}, on_leak="raise", random_state=0,
             checkpoint_dir=tmp_path / "folds",
         )  # fmt: skip
     assert not (tmp_path / "folds").exists()
 
 
-def test_copies_are_looked_for_once_for_all_transfers(transfers, tiny_images, tiny_labels):
-    found = compare(transfers, tiny_images, tiny_labels, n_splits=2, random_state=0)
+def test_copies_are_looked_for_once_for_all_transfers(quick, tiny_images, tiny_labels):
+    found = compare(quick, tiny_images, tiny_labels, n_splits=2, random_state=0)
     one, other = (result.audit for result in found.results.values())
     assert one is other
 

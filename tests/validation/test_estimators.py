@@ -283,12 +283,12 @@ def test_a_search_inside_gets_the_groups_of_its_training_images(images, where):
         "in a pipeline": on_pixels(penalty_searched(inside)),
         "of a transfer": GridSearchCV(
             DomainExtensionTransfer(network(), epochs=1),
-            {"learning_rate": [1e-4, 1e-3]},
+            {"learning_rate": [1e-3]},
             cv=inside,
         ),
     }[where]
-    result = cross_validate(classifier, images, LABELS, groups=PATIENTS, n_splits=3, random_state=0)
-    assert len(Noticing.seen) == 3
+    result = cross_validate(classifier, images, LABELS, groups=PATIENTS, n_splits=2, random_state=0)
+    assert len(Noticing.seen) == 2
     for groups, fold in zip(Noticing.seen, result.folds, strict=True):
         np.testing.assert_array_equal(groups, PATIENTS[fold.train])
 
@@ -348,7 +348,7 @@ def test_an_error_in_the_routing_of_a_classifier_is_not_hidden(images):
 def test_a_stack_with_the_classifier_that_it_brings_is_taken(images, inner):
     inside = DomainExtensionTransfer(network(), epochs=1) if inner == "transfer" else None
     classifier = stacked(cv=2, inner=inside)
-    result = cross_validate(classifier, images, LABELS, groups=PATIENTS, n_splits=3, random_state=0)
+    result = cross_validate(classifier, images, LABELS, groups=PATIENTS, n_splits=2, random_state=0)
     np.testing.assert_allclose(result.probabilities.sum(axis=1), 1, rtol=1e-5)
     if inner == "pixels":
         fold = result.folds[0]

@@ -4,8 +4,6 @@ import importlib.util
 import io
 import os
 import pickle
-import subprocess
-import sys
 import warnings
 
 import joblib
@@ -15,33 +13,11 @@ import pytest
 from detl.validation import workers
 from detl.validation.workers import Work, train_in_worker
 
-# Dropout, class weights and a shuffled order: whatever is random has its part in the result.
-RUN = """
-import sys
-import joblib
-import keras
-import numpy as np
-from detl import DomainExtensionTransfer, backbones, cross_validate
-
-def run(**settings):
-    rng = np.random.default_rng(0)
-    labels = np.array(["a", "b", "c", "a"] * 15)
-    images = rng.integers(0, 200, (60, 32, 32, 1)) + 50 * (labels == "a")[:, None, None, None]
-    keras.utils.set_random_seed(0)
-    source = backbones.vgg16((32, 32, 1), width=0.125)
-    transfer = DomainExtensionTransfer(
-        source, epochs=3, learning_rate=0.01, class_weight="balanced"
-    )
-    keras.utils.set_random_seed(int(sys.argv[1]))  # it must not matter
-    return cross_validate(
-        transfer, images.astype("uint8"), labels, groups=np.arange(60) // 2, random_state=0,
-        **settings,
-    ).probabilities
-
-if __name__ == "__main__":
+HAS_DASK = importlib.util.find_spec("distributed") is not None
+ELSEWHERE = """
+    np.save(sys.stdout.buffer, run())
+    np.save(sys.stdout.buffer, run(n_jobs=2))
 """
-HERE = "    np.save(sys.stdout.buffer, run())"
-PROCESSES = "    np.save(sys.stdout.buffer, run(n_jobs=3))"
 DASK = """
     from dask.distributed import Client, LocalCluster
     with (
@@ -53,46 +29,13 @@ DASK = """
 """
 
 
-def probabilities(where, *, global_seed=0, tmp_path, **environment):
-    script = tmp_path / "script.py"
-    script.write_text(RUN + where)
-    found = subprocess.run(
-        [sys.executable, str(script), str(global_seed)],
-        stdout=subprocess.PIPE,
-        check=True,
-        env={**os.environ, **environment},
-    )
-    return np.load(io.BytesIO(found.stdout))
-
-
-@pytest.fixture(scope="module")
-def one_thread():
-    """Pin the threads: their number decides the order of sums, and so the last bits."""
-    return {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "OMP_NUM_THREADS": "1"}
-
-
-@pytest.fixture(scope="module")
-def here(one_thread, tmp_path_factory):
-    return probabilities(HERE, tmp_path=tmp_path_factory.mktemp("here"), **one_thread)
-
-
-def test_a_fresh_process_with_another_global_seed_gives_the_same_to_the_bit(
-    here, one_thread, tmp_path
-):
-    environment = {**one_thread, "PYTHONHASHSEED": "7"}
-    again = probabilities(HERE, global_seed=123, tmp_path=tmp_path, **environment)
-    np.testing.assert_array_equal(again, here)
-
-
-def test_processes_of_joblib_give_the_same_to_the_bit_with_as_many_threads(
-    here, one_thread, tmp_path
-):
-    np.testing.assert_array_equal(probabilities(PROCESSES, tmp_path=tmp_path, **one_thread), here)
-
-
-@pytest.mark.skipif(not importlib.util.find_spec("distributed"), reason="Dask is not installed")
-def test_a_dask_cluster_gives_the_same_to_the_bit_with_as_many_threads(here, one_thread, tmp_path):
-    np.testing.assert_array_equal(probabilities(DASK, tmp_path=tmp_path, **one_thread), here)
+def test_every_process_gives_the_same_to_the_bit_with_as_many_threads(here, start):
+    # A fresh process with another global seed, two workers of joblib, and two of Dask.
+    body = ELSEWHERE + (DASK if HAS_DASK else "")
+    process = start(body, global_seed=123, PYTHONHASHSEED="7")
+    said = io.BytesIO(process.communicate()[0])
+    for _ in range(2 + HAS_DASK):
+        np.testing.assert_array_equal(np.load(said), here)
 
 
 @pytest.mark.filterwarnings("always:look here")
@@ -128,7 +71,7 @@ def test_what_a_worker_found_is_kept_even_if_it_never_arrives(tmp_path):
     Work(folder=tmp_path / "full disk", n_workers=1).keep(kept)  # it has arrived by now
 
 
-@pytest.mark.skipif(not importlib.util.find_spec("distributed"), reason="Dask is not installed")
+@pytest.mark.skipif(not HAS_DASK, reason="Dask is not installed")
 def test_a_worker_of_dask_has_the_threads_that_dask_gives_it():
     from dask.distributed import Client, LocalCluster
 
