@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import keras
 import numpy as np
@@ -62,18 +62,17 @@ def train_folds(
 ) -> CrossValidationResult:
     """Train every fold that is not finished yet, and collect."""
     started = time.perf_counter() - prepared.seconds
-    transfer, images, labels = prepared.transfer, prepared.images, prepared.labels
     indices, seeds = prepared.indices, prepared.fold_seeds
-    classes, targets = check_classes(labels)
-    training: _Training = (
-        _NetworkTraining(prepared, classes, targets, n_jobs, checkpoint_dir)
-        if isinstance(transfer, DomainExtensionTransfer)
-        else _ClassifierTraining(prepared, classes)
+    classes, targets = check_classes(prepared.labels)
+    training = (
+        _NetworkTraining(prepared, n_jobs, checkpoint_dir)
+        if isinstance(prepared.transfer, DomainExtensionTransfer)
+        else _ClassifierTraining(prepared)
     )
     settings = {
         **training.settings,
-        "images": array_digest(images),
-        "labels": names_digest(labels),
+        "images": array_digest(prepared.images),
+        "labels": names_digest(prepared.labels),
         "groups": None if prepared.groups is None else names_digest(prepared.groups),
         "folds": array_digest(np.concatenate([np.r_[-1, a, -2, b] for a, b in indices])),
         "fold_seeds": seeds,
@@ -92,13 +91,13 @@ def train_folds(
         if plan:
             if store is not None:
                 store.check_writable()
-            training.prepare(verbose=verbose)
+            training.run_trunk(verbose=verbose)
             seconds["features"] = time.perf_counter() - started
             finished = _train_open_folds(training, plan, finished, targets, store, verbose=verbose)
     seconds["total"] = time.perf_counter() - started
     return CrossValidationResult(
         classes=classes,
-        labels=labels,
+        labels=prepared.labels,
         groups=prepared.groups,
         folds=tuple(finished[number] for number in range(len(indices))),
         audit=prepared.audit,
@@ -109,7 +108,7 @@ def train_folds(
 
 
 def _train_open_folds(
-    training: _Training,
+    training: _NetworkTraining | _ClassifierTraining,
     plan: Plan,
     finished: Mapping[int, FoldResult],
     targets: np.ndarray,
@@ -141,50 +140,21 @@ def _accuracy_so_far(finished: dict[int, FoldResult], targets: np.ndarray) -> fl
     return float(np.mean([of_fold.mean() for of_fold in hits]))
 
 
-class _Training(Protocol):
-    """How the folds of one kind of classifier are trained.
-
-    Attributes
-    ----------
-    settings : dict
-        What decides the result, beside data, folds and seeds.
-    steps, unit
-        Of the progress bar: steps per fold, and what one is called.
-    """
-
-    settings: dict[str, Any]
-    steps: int
-    unit: str
-
-    def prepare(self, *, verbose: int) -> None:
-        """Do what all folds share."""
-
-    def outcomes(self, plan: Plan, bar: Any) -> Iterator[Outcome]:
-        """Yield each fold's result, or what went wrong."""
-
-
 class _NetworkTraining:
     """The folds of a transfer: one trunk, one compiled tail, or several processes."""
 
     unit = "epoch"
 
-    def __init__(
-        self,
-        prepared: Prepared,
-        classes: np.ndarray,
-        targets: np.ndarray,
-        n_jobs: int | None,
-        folder: str | Path | None,
-    ) -> None:
+    def __init__(self, prepared: Prepared, n_jobs: int | None, folder: str | Path | None) -> None:
         self.transfer, self.images = prepared.transfer, prepared.images
-        self.classes, self.targets = classes, targets
+        self.classes, self.targets = check_classes(prepared.labels)
         self.n_jobs, self.folder = n_jobs, folder
         self.steps = self.transfer.epochs
         described = described_transfer(self.transfer)
         # Not by each worker: machines may differ in what "auto" is.
         self.transfer.set_params(precision=dtype_policy(self.transfer.precision))
-        self.training = self.transfer.training(classes)
-        self.extension = self.transfer.extend(len(classes))
+        self.training = self.transfer.training(self.classes)
+        self.extension = self.transfer.extend(len(self.classes))
         network = self.extension.network
         below_head = keras.Model(network.input, network.layers[-1].input)
         self.settings = {
@@ -197,26 +167,21 @@ class _NetworkTraining:
             "views_seed": self.transfer.random_state,
         }
 
-    def prepare(self, *, verbose: int) -> None:
+    def run_trunk(self, *, verbose: int) -> None:
+        """Compute the features, which all folds share."""
         self.features = self.extension.trunk(self.images, verbose=verbose)
 
     def outcomes(self, plan: Plan, bar: Any) -> Iterator[Outcome]:
+        """Yield each fold's result, or what went wrong."""
         n_workers = min(n_workers_of(self.n_jobs), len(plan))
         if n_workers == 1:
-            yield from _train_here(
-                self.extension, self.training, self.features, self.targets, plan, bar
+            shared = self.extension, self.training, self.features, self.targets
+            yield from _one_by_one(
+                plan, lambda *fold: train_fold(*shared, *fold, on_epoch=bar.update)
             )
             return
-        for outcome in train_in_workers(
-            self.transfer,
-            self.classes,
-            self.features,
-            self.targets,
-            plan,
-            n_workers,
-            self.n_jobs,
-            self.folder,
-        ):
+        work = self.transfer, self.classes, self.features, self.targets
+        for outcome in train_in_workers(work, plan, self.n_jobs, n_workers, self.folder):
             bar.update(self.steps)
             yield outcome
 
@@ -227,46 +192,27 @@ class _ClassifierTraining:
     unit = "fold"
     steps = 1
 
-    def __init__(self, prepared: Prepared, classes: np.ndarray) -> None:
-        self.prepared, self.classes = prepared, classes
+    def __init__(self, prepared: Prepared) -> None:
+        classes, _ = check_classes(prepared.labels)
+        data = prepared.images, prepared.labels, prepared.groups, classes
+        self.fit = lambda *fold: fit_fold(prepared.transfer, *data, *fold)
         self.settings = {"transfer": described(prepared.transfer), "device": _device()}
 
-    def prepare(self, *, verbose: int) -> None:
+    def run_trunk(self, *, verbose: int) -> None:
         """Nothing is shared; a feature extractor finds again what it has seen."""
 
     def outcomes(self, plan: Plan, bar: Any) -> Iterator[Outcome]:
-        subject = self.prepared
-        for number, fold in plan.items():
-            outcome: FoldResult | Exception
-            try:
-                outcome = fit_fold(
-                    subject.transfer,
-                    subject.images,
-                    subject.labels,
-                    subject.groups,
-                    self.classes,
-                    *fold,
-                )
-            except Exception as error:
-                outcome = error
+        """Yield each fold's result, or what went wrong."""
+        for outcome in _one_by_one(plan, self.fit):
             bar.update()
-            yield number, outcome
+            yield outcome
 
 
-def _train_here(
-    extension: Any,
-    training: dict[str, Any],
-    features: np.ndarray,
-    targets: np.ndarray,
-    plan: Plan,
-    bar: Any,
-) -> Iterator[Outcome]:
-    for number, (train, test, seed) in plan.items():
+def _one_by_one(plan: Plan, train: Callable[..., FoldResult]) -> Iterator[Outcome]:
+    for number, fold in plan.items():
         outcome: FoldResult | Exception
         try:
-            outcome = train_fold(
-                extension, training, features, targets, train, test, seed, bar.update
-            )
+            outcome = train(*fold)
         except Exception as error:
             outcome = error
         yield number, outcome

@@ -6,7 +6,6 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import BrokenExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 import joblib
@@ -22,23 +21,25 @@ Outcome = tuple[int, "FoldResult | Exception"]
 
 
 def train_in_workers(
-    transfer: DomainExtensionTransfer,
-    classes: np.ndarray,
-    features: np.ndarray,
-    targets: np.ndarray,
+    shared: tuple[DomainExtensionTransfer, np.ndarray, np.ndarray, np.ndarray],
     plan: Plan,
-    n_workers: int,
     n_jobs: int | None,
+    n_workers: int,
     folder: str | Path | None,
 ) -> Iterator[Outcome]:
-    """Yield what each fold found, as it comes, or what went wrong with it."""
+    """Yield what each fold found, as it comes, or what went wrong with it.
+
+    ``shared`` has the transfer, the classes, the features and the targets.
+    """
     backend = joblib.parallel.get_active_backend()[0]
     # From Ray all folds come at the end.
     return_as = "generator_unordered" if backend.supports_return_generator else "list"
     parallel = joblib.Parallel(n_jobs=n_jobs, return_as=return_as, pre_dispatch="all")
-    with _shared_folder(folder) as shared:
-        work = Work(folder=shared, n_workers=n_workers)
-        work.write(transfer, classes, features, targets)
+    # In checkpoint_dir, which a cluster can share; what a network disk does not let go of at once
+    # must not cost the result.
+    with tempfile.TemporaryDirectory(prefix=WORK, dir=folder, ignore_cleanup_errors=True) as made:
+        work = Work(folder=Path(made).absolute(), n_workers=n_workers)
+        work.write(*shared)
         pending = set(plan)
         try:
             for number, outcome, said in parallel(
@@ -77,14 +78,6 @@ def _say_again(said: Said, number: int, outcome: FoldResult | Exception) -> Fold
     except Warning as error:
         return error
     return outcome
-
-
-@contextmanager
-def _shared_folder(parent: str | Path | None) -> Iterator[Path]:
-    """Make a folder for what workers read; in ``checkpoint_dir``, which a cluster can share."""
-    # What a network disk does not let go of at once must not cost the result.
-    with tempfile.TemporaryDirectory(prefix=WORK, dir=parent, ignore_cleanup_errors=True) as folder:
-        yield Path(folder).absolute()
 
 
 def n_workers_of(n_jobs: int | None) -> int:
