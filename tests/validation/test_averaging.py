@@ -63,6 +63,22 @@ def test_probabilities_are_the_mean_fold_by_fold(one):
         assert not np.array_equal(average.probabilities, part.probabilities)
 
 
+def test_where_all_parts_decide_alike_so_does_the_average(one):
+    def decided(seed, decisions):
+        part = one(seed)
+        folds = tuple(
+            dataclasses.replace(fold, decisions=np.full(len(fold.test), decisions))
+            for fold in part.folds
+        )
+        return dataclasses.replace(part, folds=folds)
+
+    alike = average_results([decided(0, 2), decided(1, 2)])
+    assert set(alike.predictions) == {"other"}
+    unlike = average_results([decided(0, 2), decided(1, 1)])
+    expected = unlike.classes[unlike.probabilities.argmax(axis=1)]
+    np.testing.assert_array_equal(unlike.predictions, expected)
+
+
 def test_a_result_given_twice_counts_twice(one):
     a, b = one(0), one(1)
     expected = (2 * a.probabilities + b.probabilities) / 3

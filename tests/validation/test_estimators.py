@@ -12,6 +12,7 @@ from sklearn.ensemble import AdaBoostClassifier, StackingClassifier, VotingClass
 from sklearn.linear_model import LogisticRegression, RidgeClassifierCV, SGDClassifier
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import (
+    FixedThresholdClassifier,
     GridSearchCV,
     GroupKFold,
     StratifiedGroupKFold,
@@ -29,7 +30,9 @@ from detl import (
     FoldError,
     GradCAM,
     SourceModel,
+    average_results,
     compare,
+    compare_results,
     cross_validate,
     plots,
     shortcuts,
@@ -241,6 +244,32 @@ def test_decisions_on_each_class_are_taken(images, classifier, labels):
     np.testing.assert_array_equal(
         result.classes[fold.probabilities.argmax(axis=1)], fitted.predict(images[fold.test])
     )
+
+
+def test_what_the_classifier_decides_is_kept_beside_the_probabilities(images, tmp_path):
+    labels = np.where(np.arange(N) % 4 == 0, "ill", "well")
+    inner = on_pixels(LogisticRegression(max_iter=500))
+    careful = FixedThresholdClassifier(inner, threshold=0.01, pos_label="ill")
+    settings = {"n_splits": 3, "on_leak": "ignore", "random_state": 0}
+    result = cross_validate(careful, images, labels, checkpoint_dir=tmp_path / "folds", **settings)
+    for fold in result.folds:
+        fitted = clone(careful).fit(images[fold.train], labels[fold.train])
+        decided = fitted.predict(images[fold.test])
+        np.testing.assert_array_equal(result.predictions[fold.test], decided)
+        assert (decided != result.classes[fold.probabilities.argmax(axis=1)]).any()
+    hits = [np.mean(result.predictions[test] == labels[test]) for _, test in result.indices]
+    assert result.accuracies.tolist() == hits
+    called = (result.predictions == "ill").sum()
+    assert result.confusion_matrix[:, 0].sum() == called
+    again = cross_validate(careful, images, labels, checkpoint_dir=tmp_path / "folds", **settings)
+    back = CrossValidationResult.load(result.save(tmp_path / "result.json"))
+    for other in (again, back, average_results([result, back])):
+        np.testing.assert_array_equal(other.predictions, result.predictions)
+        assert str(other) == str(result)
+    plain = cross_validate(inner, images, labels, **settings)
+    assert {fold.decisions for fold in plain.folds} == {None}
+    found = compare_results({"careful": result, "plain": plain}).differences[0]
+    assert found.mean == pytest.approx(result.accuracy - plain.accuracy)
 
 
 def test_another_number_of_decisions_than_classes_is_refused(images):

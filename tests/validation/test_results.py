@@ -57,6 +57,22 @@ def test_repeats_are_averaged_and_the_first_fold_is_named(partly_repeated):
     assert partly_repeated.fold_of.tolist() == [0] * 4 + [1] * 4 + [-1] * 2
 
 
+def test_of_repeats_that_decide_most_count_and_then_the_probability(partly_repeated):
+    first, second, third = partly_repeated.folds
+    decided = [
+        dataclasses.replace(first, decisions=np.array([0, 1, 1, 0])),
+        second,
+        dataclasses.replace(third, decisions=np.array([1, 0, 1, 0])),
+    ]
+    found = dataclasses.replace(partly_repeated, folds=tuple(decided))
+    by_probability = partly_repeated.predictions
+    # Rows 0 and 3 have two votes for one class; of rows 1 and 2 the votes are even.
+    assert found.predictions[[0, 3]].tolist() == [1, 0]
+    assert found.predictions[1:3].tolist() == by_probability[1:3].tolist()
+    assert found.predictions[4:].tolist() == by_probability[4:].tolist()
+    assert found.predictions_frame()["prediction"].tolist()[:4] == [0, 1, 1, 0]
+
+
 def test_an_image_that_no_fold_tested_has_no_prediction(partly_repeated):
     assert np.isnan(partly_repeated.probabilities[8:]).all()
     assert np.isfinite(partly_repeated.probabilities[:8]).all()

@@ -31,11 +31,21 @@ class Predictions:
         Predicted probability of each class.
     units : numpy.ndarray of int, shape (n,)
         Number of the group of each image, or of the image itself: what is redrawn as a whole.
+    decisions : numpy.ndarray of int, shape (n,), optional
+        Index of the class that was decided for; by default the most probable.
     """
 
     targets: np.ndarray
     probabilities: np.ndarray
     units: np.ndarray
+    decisions: np.ndarray | None = None
+
+    @property
+    def predicted(self) -> np.ndarray:
+        """Index of the class that was decided for, ``(n,)``."""
+        if self.decisions is None:
+            return np.asarray(self.probabilities.argmax(axis=1))
+        return self.decisions
 
 
 def weighted_scores(fold: Predictions, weights: np.ndarray | None = None) -> np.ndarray:
@@ -47,7 +57,7 @@ def weighted_scores(fold: Predictions, weights: np.ndarray | None = None) -> np.
     targets, probabilities = fold.targets, fold.probabilities.astype(np.float64)
     n, n_classes = probabilities.shape
     weights = np.ones((1, n)) if weights is None else weights
-    predicted = probabilities.argmax(axis=1)
+    predicted = fold.predicted
     is_true, is_called = np.eye(n_classes)[targets], np.eye(n_classes)[predicted]
     true, called, hits = (weights @ share for share in (is_true, is_called, is_true * is_called))
     total = weights.sum(axis=1)
@@ -68,7 +78,7 @@ def weighted_scores(fold: Predictions, weights: np.ndarray | None = None) -> np.
             sensitivity.mean(axis=1),
             f1.mean(axis=1),
             area.mean(axis=1),
-            calibration_error(probabilities, predicted == targets, weights),
+            calibration_error(probabilities, probabilities.argmax(axis=1) == targets, weights),
             weights @ ((probabilities - is_true) ** 2).sum(axis=1) / total,
         ]
     per_class = np.stack([sensitivity, specificity, precision, area], axis=2)

@@ -72,9 +72,9 @@ def scores(
     overall : dict of str to Score
         ``accuracy``; ``balanced_accuracy``, the mean sensitivity; ``macro_f1``; ``roc_auc``, the
         mean over classes of the area under the curve of one against the rest;
-        ``calibration_error``, the expected calibration error of the predicted class in 15 bins of
-        equal width; ``brier_score``, the mean squared distance of the probabilities from the truth,
-        summed over classes, in [0, 2], the less the better. All others are in [0, 1].
+        ``calibration_error``, the expected calibration error of the most probable class in 15 bins
+        of equal width; ``brier_score``, the mean squared distance of the probabilities from the
+        truth, summed over classes, in [0, 2], the less the better. All others are in [0, 1].
     per_class : list of dict of str to Score, one per class
         ``sensitivity``, ``specificity``, ``precision``, ``roc_auc``, one class against the rest.
 

@@ -90,9 +90,15 @@ def average_results(results: Sequence[CrossValidationResult]) -> CrossValidation
 def _average(folds: tuple[FoldResult, ...]) -> FoldResult:
     """Average what several classifiers say of the same test images."""
     mean = np.mean([fold.probabilities for fold in folds], axis=0, dtype="float64")
+    decisions = None
+    if any(fold.decisions is not None for fold in folds):
+        # Where all decide alike, so does the average.
+        predicted = np.stack([fold.predicted for fold in folds])
+        decisions = np.where((predicted == predicted[0]).all(axis=0), predicted[0], mean.argmax(1))
     return replace(
         folds[0],
         probabilities=mean.astype("float32"),
+        decisions=decisions,
         history={},
         start="",
         seconds=sum(fold.seconds for fold in folds),

@@ -48,8 +48,9 @@ class FoldStore(RunDirectory):
 
     def save(self, number: int, fold: FoldResult) -> None:
         """Write one finished fold; a full disk is warned of."""
-        rest = {k: v for k, v in asdict(fold).items() if not isinstance(v, np.ndarray)}
-        arrays = {name: getattr(fold, name) for name in ("train", "test", "probabilities")}
+        fields = asdict(fold)
+        arrays = {k: v for k, v in fields.items() if isinstance(v, np.ndarray)}
+        rest = {k: v for k, v in fields.items() if k not in arrays}
         self.write(_file(number), arrays, rest, lost=f"fold {number} has to be")
 
 

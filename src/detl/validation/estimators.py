@@ -211,10 +211,14 @@ def fit_fold(
     probabilities = probabilities_by_class(fitted, images, classes, train=train, test=test)
     if not np.isfinite(probabilities).all():
         raise ValueError(f"{type(classifier).__name__} gives NaN or infinity.")
+    # A tuned threshold, and what SVC fits for its probabilities, decide for another class.
+    decisions = np.searchsorted(classes, fitted.predict(images[test]))
+    follow = np.array_equal(decisions, probabilities.astype("float32").argmax(axis=1))
     return FoldResult(
         train=train,
         test=test,
         probabilities=probabilities.astype("float32"),
+        decisions=None if follow else decisions,
         history={},
         seed=seed,
         start="",

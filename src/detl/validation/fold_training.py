@@ -136,7 +136,7 @@ def _train_open_folds(
 
 
 def _accuracy_so_far(finished: dict[int, FoldResult], targets: np.ndarray) -> float:
-    hits = [fold.probabilities.argmax(axis=1) == targets[fold.test] for fold in finished.values()]
+    hits = [fold.predicted == targets[fold.test] for fold in finished.values()]
     return float(np.mean([of_fold.mean() for of_fold in hits]))
 
 
@@ -177,7 +177,10 @@ class _NetworkTraining:
         if n_workers == 1:
             shared = self.extension, self.training, self.features, self.targets
             yield from _one_by_one(
-                plan, lambda *fold: train_fold(*shared, *fold, on_epoch=bar.update)
+                plan,
+                lambda train, test, seed: train_fold(
+                    *shared, train, test, seed, on_epoch=bar.update
+                ),
             )
             return
         work = self.transfer, self.classes, self.features, self.targets

@@ -71,7 +71,7 @@ def predictions_frame(result: CrossValidationResult) -> DataFrame:
     if result.groups is not None:
         columns["group"] = result.groups[test]
     columns["label"] = result.labels[test]
-    columns["prediction"] = result.classes[probabilities.argmax(axis=1)]
+    columns["prediction"] = result.classes[np.concatenate([f.predicted for f in result.folds])]
     for name, column in zip(result.classes, probabilities.T, strict=True):
         columns[f"probability_{name}"] = column
     return _pandas().DataFrame(columns)

@@ -31,6 +31,7 @@ def record_of(result: CrossValidationResult) -> dict[str, Any]:
                 "seed": fold.seed,
                 "start": fold.start,
                 "seconds": fold.seconds,
+                **({} if fold.decisions is None else {"decisions": fold.decisions.tolist()}),
             }
             for fold in result.folds
         ],
@@ -68,6 +69,7 @@ def fields_of(record: Mapping[str, Any]) -> dict[str, Any]:
                 "seed": fold["seed"],
                 "start": fold["start"],
                 "seconds": fold["seconds"],
+                "decisions": _decisions(fold.get("decisions")),
             }
             for fold in record["folds"]
         ],
@@ -76,6 +78,10 @@ def fields_of(record: Mapping[str, Any]) -> dict[str, Any]:
         "versions": dict(record["versions"]),
         "seconds": dict(record["seconds"]),
     }
+
+
+def _decisions(found: Any) -> np.ndarray | None:
+    return None if found is None else np.asarray(found)
 
 
 def _to_json(value: float) -> float | str:

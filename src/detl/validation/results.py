@@ -35,6 +35,9 @@ class FoldResult:
         Row indices of the images.
     probabilities : numpy.ndarray of shape (n_test, n_classes)
         Predicted probabilities of the test images, float32, in the order of ``test``.
+    decisions : numpy.ndarray of int, shape (n_test,), or None
+        Index of the class that the classifier decided for, where that is not always the most
+        probable: a threshold was tuned, or a machine decides by other numbers.
     history : dict of str to list of float
         Course of the training, one entry per epoch.
     seed : int
@@ -54,6 +57,14 @@ class FoldResult:
     seed: int
     start: str
     seconds: float
+    decisions: np.ndarray | None = None
+
+    @property
+    def predicted(self) -> np.ndarray:
+        """Index of the class that was decided for, ``(n_test,)``."""
+        if self.decisions is None:
+            return np.asarray(self.probabilities.argmax(axis=1))
+        return self.decisions
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -109,9 +120,17 @@ class CrossValidationResult:
 
     @cached_property
     def predictions(self) -> np.ndarray:
-        """Most probable class of each image, ``(n,)``; None where no fold tested it."""
+        """Class that was decided for, ``(n,)``; None where no fold tested the image.
+
+        The most probable one, unless the classifier decides otherwise. Where several folds with
+        decisions of their own tested an image, most of them decide, and of ties the probability.
+        """
         tested = self.times_tested > 0
-        found = self.classes[np.where(tested[:, None], self.probabilities, 0).argmax(axis=1)]
+        votes = np.where(tested[:, None], self.probabilities, 0)
+        if any(fold.decisions is not None for fold in self.folds):
+            for fold in self.folds:
+                votes[fold.test, fold.predicted] += 2  # more than a probability can turn
+        found = self.classes[votes.argmax(axis=1)]
         if not tested.all():
             found = found.astype(object)
             found[~tested] = None
@@ -187,6 +206,7 @@ class CrossValidationResult:
                 targets=targets[fold.test],
                 probabilities=fold.probabilities,
                 units=units[fold.test],
+                decisions=fold.decisions,
             )
             for fold in self.folds
         ]
@@ -225,7 +245,7 @@ class CrossValidationResult:
         every = np.arange(len(self.classes))
         return np.stack(
             [
-                confusion_matrix(fold.targets, fold.probabilities.argmax(axis=1), labels=every)
+                confusion_matrix(fold.targets, fold.predicted, labels=every)
                 for fold in self.fold_predictions
             ]
         )
