@@ -265,6 +265,26 @@ def test_an_incomplete_record_is_refused(result, name):
         CrossValidationResult.from_dict(record)
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("probabilities", [[5, -4, 0]] * 12, "probabilities outside \\[0, 1\\]"),
+        ("probabilities", [[float("nan"), 0, 0]] * 12, "probabilities outside"),
+        ("probabilities", [[0.5, 0.5]] * 12, r"shape \(12, 2\) for 12 test images and 3 classes"),
+        ("test", [0, 0, *range(2, 12)], "a test image twice"),
+        ("test", [-1, *range(1, 12)], "rows in test that are not among 0 to 59"),
+        ("train", [60], "rows in train that are not among 0 to 59"),
+        ("decisions", [3] * 12, "decisions that are not one class for each test image"),
+        ("decisions", [0], "decisions that are not one class"),
+    ],
+)
+def test_a_fold_that_no_cross_validation_finds_is_refused(result, name, value, message):
+    record = result.to_dict()
+    record["folds"][1][name] = value
+    with pytest.raises(ValueError, match=f"Fold 1 of the record has .*{message}"):
+        CrossValidationResult.from_dict(record)
+
+
 def test_a_file_that_is_not_there_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"missing\.json"):
         CrossValidationResult.load(tmp_path / "missing.json")

@@ -38,7 +38,8 @@ def cross_validate(
         fitted on the images of each fold anew, such as
         ``make_pipeline(FeatureExtractor(source), StandardScaler(), LogisticRegression())``; the
         softmax of its decisions, scaled down where they are large, stands for probabilities that
-        it does not give, and is not calibrated. If it splits its training images by group, as
+        it does not give, and is not calibrated. Its own ``predict`` decides, so that a tuned
+        threshold counts. If it splits its training images by group, as
         ``GridSearchCV(..., cv=StratifiedGroupKFold())`` does, it is given their ``groups``.
     images : numpy.ndarray of shape (n, height, width, channels)
         Pixels in [0, 255]; may be a memory map.

@@ -211,19 +211,30 @@ def fit_fold(
     probabilities = probabilities_by_class(fitted, images, classes, train=train, test=test)
     if not np.isfinite(probabilities).all():
         raise ValueError(f"{type(classifier).__name__} gives NaN or infinity.")
-    # A tuned threshold, and what SVC fits for its probabilities, decide for another class.
-    decisions = np.searchsorted(classes, fitted.predict(images[test]))
-    follow = np.array_equal(decisions, probabilities.astype("float32").argmax(axis=1))
+    probabilities = probabilities.astype("float32")
     return FoldResult(
         train=train,
         test=test,
-        probabilities=probabilities.astype("float32"),
-        decisions=None if follow else decisions,
+        probabilities=probabilities,
+        decisions=_decisions(fitted, images[test], classes, probabilities),
         history={},
         seed=seed,
         start="",
         seconds=time.perf_counter() - started,
     )
+
+
+def _decisions(
+    fitted: Any, images: np.ndarray, classes: np.ndarray, probabilities: np.ndarray
+) -> np.ndarray | None:
+    """Return the index of the class it decides for, if that is not always the most probable.
+
+    A tuned threshold decides otherwise, and so does an SVC that fits probabilities beside.
+    """
+    if not hasattr(fitted, "predict"):
+        return None
+    found = np.searchsorted(classes, fitted.predict(images))
+    return None if np.array_equal(found, probabilities.argmax(axis=1)) else found
 
 
 def seeded(classifier: Any, seed: int) -> Any:

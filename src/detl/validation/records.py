@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from detl import metrics
     from detl.validation.results import CrossValidationResult
 
+_ROUNDING = 1e-5  # of float32 in a softmax
 _FIELDS = ("classes", "labels", "groups", "folds", "audit", "settings", "versions", "seconds")
 
 
@@ -56,23 +57,20 @@ def fields_of(record: Mapping[str, Any]) -> dict[str, Any]:
             "CrossValidationResult.to_dict returns."
         )
     groups = record["groups"]
+    classes, labels = np.asarray(record["classes"]), np.asarray(record["labels"])
+    found_folds = [_fold(fold) for fold in record["folds"]]
+    for number, fold in enumerate(found_folds):
+        wrong = _wrong(fold, len(labels), len(classes))
+        if wrong:
+            raise ValueError(
+                f"Fold {number} of the record has {wrong}, which no cross-validation finds: the "
+                "record is damaged or was changed; take what CrossValidationResult.save wrote."
+            )
     return {
-        "classes": np.asarray(record["classes"]),
-        "labels": np.asarray(record["labels"]),
+        "classes": classes,
+        "labels": labels,
         "groups": None if groups is None else np.asarray(groups),
-        "folds": [
-            {
-                "train": np.asarray(fold["train"]),
-                "test": np.asarray(fold["test"]),
-                "probabilities": np.asarray(fold["probabilities"], dtype="float32"),
-                "history": {k: list(map(float, v)) for k, v in fold["history"].items()},
-                "seed": fold["seed"],
-                "start": fold["start"],
-                "seconds": fold["seconds"],
-                "decisions": _decisions(fold.get("decisions")),
-            }
-            for fold in record["folds"]
-        ],
+        "folds": found_folds,
         "audit": Audit.from_dict(record["audit"]),
         "settings": dict(record["settings"]),
         "versions": dict(record["versions"]),
@@ -80,8 +78,40 @@ def fields_of(record: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _decisions(found: Any) -> np.ndarray | None:
-    return None if found is None else np.asarray(found)
+def _fold(record: Mapping[str, Any]) -> dict[str, Any]:
+    decisions = record.get("decisions")
+    return {
+        "train": np.asarray(record["train"]),
+        "test": np.asarray(record["test"]),
+        "probabilities": np.asarray(record["probabilities"], dtype="float32"),
+        "decisions": None if decisions is None else np.asarray(decisions),
+        "history": {k: list(map(float, v)) for k, v in record["history"].items()},
+        "seed": record["seed"],
+        "start": record["start"],
+        "seconds": record["seconds"],
+    }
+
+
+def _wrong(fold: Mapping[str, Any], n: int, n_classes: int) -> str | None:
+    """Return what no fold of ``n`` images and so many classes can have."""
+    test, probabilities, decisions = fold["test"], fold["probabilities"], fold["decisions"]
+    for name in ("train", "test"):
+        if not np.isin(fold[name], np.arange(n)).all():
+            return f"rows in {name} that are not among 0 to {n - 1}"
+    if len(np.unique(test)) < len(test):
+        return "a test image twice"
+    if probabilities.shape != (len(test), n_classes):
+        return (
+            f"probabilities of shape {probabilities.shape} for {len(test)} test images and "
+            f"{n_classes} classes"
+        )
+    if not ((probabilities >= 0) & (probabilities <= 1 + _ROUNDING)).all():
+        return "probabilities outside [0, 1]"
+    if decisions is not None and not (
+        decisions.shape == test.shape and np.isin(decisions, np.arange(n_classes)).all()
+    ):
+        return "decisions that are not one class for each test image"
+    return None
 
 
 def _to_json(value: float) -> float | str:
