@@ -127,7 +127,7 @@ def test_a_room_offers_its_public_names_and_nothing_else(room):
 
 
 def test_a_result_is_read_without_keras():
-    loaded = modules_loaded_by("from detl import CrossValidationResult")
+    loaded = modules_loaded_by("from detl import CrossValidationResult, compare_results")
     assert loaded.isdisjoint({"keras", "tensorflow", "matplotlib"})
 
 

@@ -17,7 +17,8 @@ from detl.validation.estimators import (
     check_classifier,
 )
 from detl.validation.fold_training import FoldError, train_folds
-from detl.validation.preparation import Prepared, prepare, react_to_leaks
+from detl.validation.leaks import react_to_leaks
+from detl.validation.preparation import Prepared, prepare
 from detl.validation.results import CrossValidationResult
 
 

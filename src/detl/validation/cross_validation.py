@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 from detl.checks import check_choice
 from detl.validation.fold_training import train_folds
-from detl.validation.preparation import prepare, react_to_leaks
+from detl.validation.leaks import react_to_leaks
+from detl.validation.preparation import prepare
 from detl.validation.results import CrossValidationResult
 
 

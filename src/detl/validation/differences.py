@@ -14,7 +14,7 @@ from detl.metrics import OVERALL, Interval
 from detl.metrics.fold_scores import weighted_scores
 from detl.metrics.intervals import quantiles
 from detl.metrics.scoring import redrawn_scores
-from detl.validation.preparation import leaks_of
+from detl.validation.leaks import leaks_of
 from detl.validation.results import CrossValidationResult
 from detl.validation.significance import corrected_t_test, holm
 

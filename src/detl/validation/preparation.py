@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import copy
 import time
-import warnings
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -132,34 +130,3 @@ def _indices(
         cv = copy.copy(cv)  # the caller's own is not to be seeded
         cv.random_state = seed
     return folds.from_splitter(cv, labels, groups=groups)
-
-
-def leaks_of(audits: Mapping[str, folds.Audit]) -> list[str]:
-    """Return each leak once; those that not all have, with the transfers that have them."""
-    having: dict[str, list[str]] = {}
-    for name, audit in audits.items():
-        for leak in audit.leaks:
-            having.setdefault(leak, []).append(name)
-    return [
-        leak if len(names) == len(audits) else f"{leak} (The source of {', '.join(names)}.)"
-        for leak, names in having.items()
-    ]
-
-
-def react_to_leaks(audits: Mapping[str, folds.Audit], on_leak: str) -> None:
-    """Warn of leaks or refuse them, before anything is trained."""
-    leaks = leaks_of(audits)
-    if not leaks or on_leak == "ignore":
-        return
-    message = "The folds leak: " + " ".join(leaks)
-    if on_leak == "raise":
-        advice = []
-        if any(audit.leaks_across for audit in audits.values()):
-            advice.append("Give groups, and remove copies, before anything is trained.")
-        if any(audit.leaks_from_source for audit in audits.values()):
-            advice.append(
-                "Train the source without the groups of the target, or leave their images out of "
-                "the target."
-            )
-        raise ValueError(" ".join([message, *advice]))
-    warnings.warn(message, UserWarning, stacklevel=3)
