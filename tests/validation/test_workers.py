@@ -4,12 +4,16 @@ import importlib.util
 import io
 import os
 import pickle
+import re
+import subprocess
+import sys
 import warnings
 
 import joblib
 import numpy as np
 import pytest
 
+from detl.storage import DamagedFileError
 from detl.validation import workers
 from detl.validation.workers import Work, train_in_worker
 
@@ -86,6 +90,51 @@ def test_a_folder_without_room_is_named(tmp_path):
     work = Work(folder=tmp_path / "gone", n_workers=1)
     with pytest.raises(OSError, match=r"could not be written to .*gone \(.*use n_jobs=1"):
         work.write(None, np.array(["a"]), np.zeros((2, 3)), np.zeros(2, int))
+
+
+def test_what_another_process_put_into_the_folder_is_not_unpickled(tmp_path):
+    work = Work(folder=tmp_path, n_workers=1)
+    work.write(Recorder(), np.array(["a", "b"]), np.zeros((4, 3), "float32"), np.arange(4) % 2)
+    signed = (tmp_path / "transfer.pickle").read_bytes()
+    (tmp_path / "transfer.pickle").write_bytes(signed[:32] + pickle.dumps(Bomb()))
+    (tmp_path / "4.pickle").write_bytes(pickle.dumps(Bomb()))
+    message = r"pickle is damaged \(no process of this run wrote it\); run it again"
+    _, error, _ = train_in_worker(work, 3, np.arange(2), np.arange(2, 4), 0)
+    assert isinstance(error, DamagedFileError)
+    assert re.search(message, str(error))
+    with pytest.raises(DamagedFileError, match=message):
+        work.kept(4)
+
+
+class Bomb:
+    def __reduce__(self):
+        return pytest.fail, ("a pickle was loaded",)
+
+
+def test_a_folder_that_was_removed_is_named(tmp_path):
+    work = Work(folder=tmp_path / "gone", n_workers=1)
+    _, error, _ = train_in_worker(work, 3, np.arange(2), np.arange(2, 4), 0)
+    assert isinstance(error, FileNotFoundError)
+    assert re.search(r"gone, which the workers share, was removed .*use n_jobs=1", str(error))
+
+
+WORKER = "import os, time; from detl.validation.workers import _end_with; _end_with(os.getppid())"
+PARENT = f"""
+import subprocess, sys, time
+worker = subprocess.Popen(
+    [sys.executable, "-c", {WORKER!r} + "; print(os.getpid(), flush=True); time.sleep(600)"]
+)
+worker.wait()
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows does not say that a parent has died")
+def test_a_worker_ends_when_its_parent_is_killed():
+    parent = subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE)
+    assert int(parent.stdout.readline()) != parent.pid
+    parent.kill()
+    rest, _ = parent.communicate(timeout=60)  # ends when the worker, too, has let go of it
+    assert rest == b""
 
 
 class Recorder:

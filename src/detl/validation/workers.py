@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import hmac
 import os
 import pickle
+import secrets
 import sys
 import threading
 import time
 import traceback
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 _built: dict[str, tuple[Extension, dict[str, Any]]] = {}
 # A Dask worker of several threads runs as many folds at a time; its one network trains but one.
 _one_at_a_time = threading.Lock()
+_watched: set[int] = set()  # the parent with which this process ends
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,10 +45,16 @@ class Work:
         With ``transfer.pickle``, ``features.npy`` and ``targets.npy``.
     n_workers : int
         Processes that train at a time.
+    key : bytes
+        Known to this run's processes alone: what is unpickled from the folder, they have written.
+    parent : int
+        The process that waits for the folds.
     """
 
     folder: Path
     n_workers: int
+    key: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
+    parent: int = field(default_factory=os.getpid)
 
     def write(self, transfer: Any, classes: np.ndarray, features: np.ndarray, targets: Any) -> None:
         """Write the files.
@@ -59,7 +68,7 @@ class Work:
         """
         import numpy as np
 
-        from detl.storage.writing import readable_size
+        from detl.storage.writing import readable_size, write_whole
 
         try:
             pickled = pickle.dumps((transfer, classes))
@@ -68,10 +77,10 @@ class Work:
                 f"The transfer cannot be sent to a worker process ({error}); use n_jobs=1."
             ) from error
         try:
-            (self.folder / "transfer.pickle").write_bytes(pickled)
-            np.save(self.folder / "targets.npy", targets)
+            self._write("transfer.pickle", pickled)
+            write_whole(self.folder / "targets.npy", lambda file: np.save(file, targets))
             # Not by a memory map: one that outgrows its disk ends the process without a word.
-            np.save(self.folder / "features.npy", features)
+            write_whole(self.folder / "features.npy", lambda file: np.save(file, features))
         except OSError as error:
             raise OSError(
                 f"The features ({readable_size(features.nbytes)}) that workers share could not be "
@@ -81,18 +90,38 @@ class Work:
 
     def keep(self, outcome: Outcome) -> None:
         """Write down what a worker found, which is lost on its way if another worker dies."""
-        part = self.folder / f"{outcome[0]}.part"
         with contextlib.suppress(OSError):  # the outcome is on its way too
-            part.write_bytes(pickle.dumps(outcome))
-            part.replace(self.folder / f"{outcome[0]}.pickle")
+            self._write(f"{outcome[0]}.pickle", pickle.dumps(outcome))
 
     def kept(self, number: int) -> Outcome | None:
         """Return what a worker has written down about a fold."""
         try:
-            found: Outcome = pickle.loads((self.folder / f"{number}.pickle").read_bytes())
+            found: Outcome = pickle.loads(self.read(f"{number}.pickle"))
         except FileNotFoundError:
             return None
         return found
+
+    def _write(self, name: str, content: bytes) -> None:
+        from detl.storage.writing import write_whole
+
+        signed = hmac.digest(self.key, content, "sha256") + content
+        write_whole(self.folder / name, lambda file: file.write(signed))
+
+    def read(self, name: str) -> bytes:
+        """Return what a process of this run wrote, refusing what another has.
+
+        Raises
+        ------
+        DamagedFileError
+            If another process wrote it.
+        """
+        from detl.storage.damage import DamagedFileError
+
+        path = self.folder / name
+        signed = path.read_bytes()
+        if not hmac.compare_digest(hmac.digest(self.key, signed[32:], "sha256"), signed[:32]):
+            raise DamagedFileError(path, "no process of this run wrote it", "run it again.")
+        return signed[32:]
 
 
 # What a worker warned of: category and text.
@@ -109,11 +138,28 @@ def train_in_worker(
     An error is returned, so that no other fold is lost, and warnings too, for nobody reads what a
     worker writes.
     """
+    _end_with(work.parent)
     with _one_at_a_time, warnings.catch_warnings(record=True) as caught:
         found = _trained(work, train, test, seed)
     outcome = number, found, [(warning.category, str(warning.message)) for warning in caught]
     work.keep(outcome)
     return outcome
+
+
+def _end_with(parent: int) -> None:
+    """End this process soon after its parent has died, which nobody would tell it.
+
+    A worker that another process has started, as those of a cluster are, is left alone.
+    """
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    if os.getppid() == parent and parent not in _watched:
+        _watched.add(parent)
+        threading.Thread(target=watch, daemon=True).start()
 
 
 def _n_threads(n_workers: int) -> int:
@@ -135,7 +181,7 @@ def _trained(work: Work, train: np.ndarray, test: np.ndarray, seed: int) -> Fold
     try:
         import numpy as np
 
-        pickled = (work.folder / "transfer.pickle").read_bytes()
+        pickled = work.read("transfer.pickle")
         key = hashlib.sha256(pickled).hexdigest()
         if key not in _built:
             _built.clear()
@@ -146,6 +192,11 @@ def _trained(work: Work, train: np.ndarray, test: np.ndarray, seed: int) -> Fold
         targets = np.load(work.folder / "targets.npy")
         return train_fold(extension, training, features, targets, train, test, seed)
     except Exception as error:
+        if not work.folder.exists():
+            return FileNotFoundError(
+                f"{work.folder}, which the workers share, was removed while they trained; leave it "
+                "there until the run has ended, or use n_jobs=1."
+            )
         portable = _portable(error)
         portable.add_note(f"In the worker:\n{traceback.format_exc()}")  # it does not travel
         return portable
