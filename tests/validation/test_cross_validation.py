@@ -348,7 +348,7 @@ def test_every_fold_starts_from_the_same_weights(noisy, images, result):
 
 
 def extended_start(estimator):
-    tail = estimator.extend(3).tail
+    tail = estimator._extend(3).tail
     return weights_digest(tail.model, but=tail.model.layers[-1])
 
 
@@ -373,8 +373,8 @@ class Broken(DomainExtensionTransfer):
 
     how = "raise"
 
-    def extend(self, n_classes):
-        extension = super().extend(n_classes)
+    def _extend(self, n_classes):
+        extension = super()._extend(n_classes)
         fit = extension.tail.fit
 
         def broken_fit(features, targets, *, rows, **settings):

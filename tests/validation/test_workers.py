@@ -142,10 +142,10 @@ class Recorder:
 
     tail = property(lambda self: self)
 
-    def extend(self, n_classes):
+    def _extend(self, n_classes):
         return self
 
-    def training(self, classes):
+    def _fit_settings(self, classes):
         return {"batch_size": 2}
 
     def fit(self, features, targets, **settings):

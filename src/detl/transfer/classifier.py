@@ -199,10 +199,10 @@ class DomainExtensionTransfer(ClassifierMixin, SharesSource):
         ValueError
             If images and labels do not fit each other or the source, or a parameter is wrong.
         """
-        X, y = self.check_data(X, y)
+        X, y = self._check_data(X, y)
         classes, targets = check_classes(y)
-        training = self.training(classes)
-        extension = self.extend(len(classes))
+        training = self._fit_settings(classes)
+        extension = self._extend(len(classes))
         self.history_ = extension.tail.fit(
             extension.trunk(X, verbose=self.verbose),
             targets,
@@ -228,7 +228,7 @@ class DomainExtensionTransfer(ClassifierMixin, SharesSource):
         most_probable = self.predict_proba(X).argmax(axis=1)
         return self.classes_[most_probable]
 
-    def check_data(
+    def _check_data(
         self, X: Any, y: Any, *, names: tuple[str, str] = ("X", "y")
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return images and labels as arrays, refusing what does not fit the source.
@@ -243,7 +243,7 @@ class DomainExtensionTransfer(ClassifierMixin, SharesSource):
         check_classification_targets(y)
         return X, y
 
-    def extend(self, n_classes: int) -> Extension:
+    def _extend(self, n_classes: int) -> Extension:
         """Copy the source, replace its last layer, and cut it where training begins.
 
         What this returns can be trained many times, which is how
@@ -319,7 +319,7 @@ class DomainExtensionTransfer(ClassifierMixin, SharesSource):
 
         return trunk
 
-    def training(self, classes: np.ndarray) -> dict[str, Any]:
+    def _fit_settings(self, classes: np.ndarray) -> dict[str, Any]:
         """Return the parameters that each fit of the tail takes."""
         weights = self.class_weight
         return {

@@ -153,8 +153,8 @@ class _NetworkTraining:
         described = described_transfer(self.transfer)
         # Not by each worker: machines may differ in what "auto" is.
         self.transfer.set_params(precision=dtype_policy(self.transfer.precision))
-        self.training = self.transfer.training(self.classes)
-        self.extension = self.transfer.extend(len(self.classes))
+        self.training = self.transfer._fit_settings(self.classes)
+        self.extension = self.transfer._extend(len(self.classes))
         network = self.extension.network
         below_head = keras.Model(network.input, network.layers[-1].input)
         self.settings = {

@@ -72,7 +72,7 @@ def prepare(
         if isinstance(transfer.source, (str, Path)):
             # Read once: workers may not see the file, or see another one by then.
             transfer.set_params(source=load_source(transfer.source))
-        images, labels = transfer.check_data(images, labels, names=("images", "labels"))
+        images, labels = transfer._check_data(images, labels, names=("images", "labels"))
     else:
         images = check_images(images)
         labels = check_labels(labels, len(images))

@@ -186,7 +186,7 @@ def _trained(work: Work, train: np.ndarray, test: np.ndarray, seed: int) -> Fold
         if key not in _built:
             _built.clear()
             transfer, classes = pickle.loads(pickled)
-            _built[key] = (transfer.extend(len(classes)), transfer.training(classes))
+            _built[key] = (transfer._extend(len(classes)), transfer._fit_settings(classes))
         extension, training = _built[key]
         features = np.load(work.folder / "features.npy", mmap_mode="r")
         targets = np.load(work.folder / "targets.npy")
