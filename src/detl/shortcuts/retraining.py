@@ -114,8 +114,9 @@ def _check_same(transfer: Any, described: dict[str, Any]) -> None:
     given, expected = (json.loads(json.dumps(words)) for words in (of_it, described))
     if expected.keys() - given.keys():  # of an average, of a rival, or of another classifier
         raise ValueError(
-            f"transfer is {transfer!r}, but {described} was cross-validated; give the same "
-            "classifier, and the result that cross_validate returned for it."
+            f"transfer is {transfer!r}, but {described} was cross-validated: the result is not of "
+            "one transfer alone, or of another classifier; give the result that cross_validate "
+            "returned for this one."
         )
     for name, value in expected.items():
         if any(differences(value, given[name])):
