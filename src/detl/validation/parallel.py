@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import BrokenExecutor
@@ -12,6 +11,7 @@ import joblib
 import numpy as np
 
 from detl.checks import check_count
+from detl.storage.shared_folders import shared_folder
 from detl.transfer.classifier import DomainExtensionTransfer
 from detl.validation.checkpoints import WORK, Plan
 from detl.validation.results import FoldResult
@@ -35,10 +35,8 @@ def train_in_workers(
     # From Ray all folds come at the end.
     return_as = "generator_unordered" if backend.supports_return_generator else "list"
     parallel = joblib.Parallel(n_jobs=n_jobs, return_as=return_as, pre_dispatch="all")
-    # In checkpoint_dir, which a cluster can share; what a network disk does not let go of at once
-    # must not cost the result.
-    with tempfile.TemporaryDirectory(prefix=WORK, dir=folder, ignore_cleanup_errors=True) as made:
-        work = Work(folder=Path(made).absolute(), n_workers=n_workers)
+    with shared_folder(folder, WORK) as made:  # in checkpoint_dir, which a cluster can share
+        work = Work(folder=made, n_workers=n_workers)
         work.write(*shared)
         pending = set(plan)
         try:
