@@ -117,14 +117,18 @@ def test_what_is_returned_may_be_written_to(source, images):
     np.testing.assert_array_equal(extractor.transform(images), kept)
 
 
-def test_features_are_found_again_by_a_later_process(source, images, tmp_path):
+def test_features_are_found_again_by_a_later_process(source, images, tmp_path, monkeypatch):
     extractor = FeatureExtractor(source, cache_dir=tmp_path)
     first = extractor.fit_transform(images)
     features.clear_cache()
-    (path,) = tmp_path.glob("*.features.npy")
-    rows = np.load(path)
-    np.save(path, rows + 1)  # what is found there is taken
-    np.testing.assert_array_equal(clone(extractor).fit_transform(images), first + 1)
+
+    def refuse(*args):
+        raise AssertionError("the network is run on images whose features are known")
+
+    monkeypatch.setattr(keras.Model, "predict_on_batch", refuse)
+    np.testing.assert_array_equal(clone(extractor).fit_transform(images), first)
+    with pytest.raises(AssertionError, match="the network is run"):
+        clone(extractor).fit_transform(images[:, ::-1])
 
 
 def test_bfloat16_gives_float32_features_of_its_own(source, images):

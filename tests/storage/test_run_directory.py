@@ -120,7 +120,7 @@ def test_a_directory_that_cannot_be_written_to_is_refused_at_once(tmp_path, subt
     (tmp_path / "file").write_text("")
     message = r"checkpoint_dir=.* cannot be written to \(.*choose a folder that can"
     for path in (tmp_path / "file", "/proc/detl"):
-        with subtests.test(path), pytest.raises(OSError, match=message):
+        with subtests.test(str(path)), pytest.raises(OSError, match=message):
             begin(path)
 
 

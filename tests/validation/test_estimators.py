@@ -500,7 +500,7 @@ def test_a_source_file_is_known_by_its_weights(images, tmp_path):
     for shift in (0, 1):
         model = network()
         model.set_weights([weight + shift for weight in model.get_weights()])
-        SourceModel(model=model, classes=np.array(["a", "b"]), history={}, best_epoch=0).save(path)
+        SourceModel(model=model, classes=np.array([*"abcd"]), history={}, best_epoch=0).save(path)
         classifier = make_pipeline(FeatureExtractor(path, layers="block1"), LogisticRegression())
         found = cross_validate(classifier, images, LABELS, **options)
         digests.append(found.settings["transfer"]["featureextractor__source"])
