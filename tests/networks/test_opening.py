@@ -105,7 +105,7 @@ def with_layer(entry):
         ("keras.activations", "deserialize"),
         ("keras.activations", "get"),
         ("keras.ops", "while_loop"),
-        ("keras.ops", "map"),
+        ("keras.ops", "zeros"),
         ("keras", "config.set_max_epochs"),
         ("keras.src.saving.saving_api", "load_model"),
         ("keras.layers", "TFSMLayer"),
@@ -173,6 +173,19 @@ def test_nothing_is_built_before_all_is_looked_at(tampered):
     with pytest.raises(ValueError, match=r"keras\.config\.set_max_epochs"):
         open_model(tampered(change))
     assert keras.config.max_epochs() == before
+
+
+def test_a_layer_that_is_called_on_numbers_is_refused(tampered):
+    def change(config):
+        config["config"]["layers"].append(
+            {
+                **an("UpSampling2D", size=[10**5, 10**5]),
+                "inbound_nodes": [{"args": [[[[[1.0]]]]], "kwargs": {}}],
+            }
+        )
+
+    with pytest.raises(ValueError, match=f"layer '{EVIL}' is called on no tensor of the network"):
+        open_model(tampered(change))
 
 
 @pytest.mark.parametrize("name", ["../up", "a/b", "..", "a\\b"])

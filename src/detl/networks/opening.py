@@ -64,14 +64,8 @@ _COMPUTING = (
     "keras.src.random.",
     "keras.src.regularizers.",
 )
-_FUNCTIONS = ("activations", "losses", "metrics", "ops")  # public modules of Keras
-# Of these modules, what takes a function or looks one up.
-_ACTING = frozenset(
-    (
-        *("associative_scan", "cond", "fori_loop", "map", "scan", "switch", "vectorize"),
-        *("vectorized_map", "while_loop", "custom_gradient", "deserialize", "get", "serialize"),
-    )
-)
+_FUNCTIONS = ("activations", "losses", "metrics")  # public modules of Keras
+_ACTING = ("deserialize", "get", "serialize")  # of these modules
 _DATA = frozenset(
     ("__bytes__", "__ellipsis__", "__keras_tensor__", "__numpy__", "__slice__", "__tensor__")
 )
@@ -94,6 +88,7 @@ def open_model(path: Path) -> keras.Model:
         raise ValueError(f"{path} is damaged or no .keras file ({error}).") from error
     for layer, entry in _named_things(config):
         _check_allowed(entry, layer, path)
+        _check_calls(entry, layer, path)
     _check_size(config, n_bytes, path)
     model = keras.saving.load_model(path, compile=False, safe_mode=True)
     for weight in model.weights:
@@ -177,6 +172,18 @@ def _check_allowed(entry: Mapping[str, Any], layer: str, path: Path) -> None:
         f"file; {advice}. If you trust the file, load it with keras.saving.load_model(path, "
         "safe_mode=False) and pass that as the source."
     )
+
+
+def _check_calls(entry: Mapping[str, Any], layer: str, path: Path) -> None:
+    """Refuse a call on numbers in the file: Keras would compute it while it reads."""
+    calls = entry.get("inbound_nodes") or []
+    for call in calls if isinstance(calls, list) else [calls]:
+        names = [part.get("class_name") for _, part in _named_things(call)]
+        if "__keras_tensor__" not in names:
+            raise ValueError(
+                f"{path} is not opened: its layer {layer!r} is called on no tensor of the network; "
+                "the file is damaged, or made to compute while it is read."
+            )
 
 
 def _is_registered(name: Any) -> bool:
