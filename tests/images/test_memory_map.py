@@ -227,12 +227,46 @@ def test_an_unfinished_file_of_another_size_is_refused(files, target):
         images.load(files, size=(9, 9), memory_map=target)
 
 
-def test_a_file_of_an_earlier_way_to_read_is_refused(files, target):
-    images.load(files, size=SIZE, memory_map=target)
+def read_by(version, target):
+    """Make a memory map of another version of it, with other pixels."""
     listed = target.with_name("images.npy.files")
     first, rest = listed.read_text().split("\n", maxsplit=1)
-    listed.write_text(json.dumps({**json.loads(first), "format": 1}) + "\n" + rest)
-    with pytest.raises(ValueError, match=r"read with format=1, .*wanted with format=2"):
+    listed.write_text(json.dumps({**json.loads(first), "format": version}) + "\n" + rest)
+    np.lib.format.open_memmap(target, mode="r+")[:] = 7
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_what_an_earlier_version_has_read_is_read_again_with_a_warning(
+    files, target, caplog, finished
+):
+    expected = images.load(files, size=SIZE, memory_map=target).images.copy()
+    read_by(2, target)
+    if not finished:
+        target.rename(target.with_name("images.npy.partial"))
+    with caplog.at_level(logging.WARNING, logger="detl"):
+        loaded = images.load(files, size=SIZE, memory_map=target)
+    np.testing.assert_array_equal(loaded.images, expected)
+    (record,) = caplog.records
+    assert "12 files" in record.getMessage()
+    assert record.getMessage().endswith("read again: an earlier version read them.")
+    np.testing.assert_array_equal(images.load(files, size=SIZE, memory_map=target).images, expected)
+
+
+def test_what_an_earlier_version_has_read_of_other_files_is_refused_and_kept(files, target):
+    images.load(files, size=SIZE, memory_map=target)
+    read_by(2, target)
+    with pytest.raises(ValueError, match="read from 12 files, and is wanted from 11"):
+        images.load(files[1:], size=SIZE, memory_map=target)
+    change(files[3])
+    with pytest.raises(ValueError, match=r"was read before .*03\.png was changed"):
+        images.load(files, size=SIZE, memory_map=target)
+    assert (np.load(target) == 7).all()
+
+
+def test_what_a_later_version_has_read_is_refused(files, target):
+    images.load(files, size=SIZE, memory_map=target)
+    read_by(9, target)
+    with pytest.raises(ValueError, match=r"read with format=9, .*wanted with format=3"):
         images.load(files, size=SIZE, memory_map=target)
 
 

@@ -16,20 +16,16 @@ class CheckedRows(np.memmap):
 
     A file of 100 GB opens at once, and no row is trained on unchecked, since rows are read by
     indexing: ``images[rows]``. What goes around that, such as ``images.sum()``, sees what is there.
-
-    Attributes
-    ----------
-    checksums : numpy.ndarray of uint32, shape (n,)
-        CRC-32 of each row. Slices and results of a computation have none: they were checked.
     """
 
+    # CRC-32 of each row. Slices and results of a computation have none: they were checked.
     checksums: np.ndarray | None = None
     _unchecked: np.ndarray  # whether a row is still to be checked
     _path: Path
 
     @classmethod
     def open(cls, path: Path, checksums: np.ndarray) -> Self:
-        """Open a file that has as many rows as there are checksums, to be read only."""
+        """Open a file to be read only."""
         rows = np.load(path, mmap_mode="r").view(cls)
         rows.checksums, rows._path = checksums, path
         rows._unchecked = np.ones(len(checksums), bool)

@@ -23,12 +23,7 @@ _SAMPLES, _UNSIGNED = 339, 1
 def read_image(path: Path, *, height: int, width: int, channels: int, aspect: str) -> np.ndarray:
     """Return the (height, width, channels) ``uint8`` pixels of a file.
 
-    Raises
-    ------
-    ImportError
-        If it is a DICOM file, and pydicom is not installed.
-    Exception
-        If it cannot be read: on a broken file, decoders raise nearly anything.
+    On a broken file, decoders raise nearly anything.
     """
     if path.stat().st_size == 0:
         raise ValueError("the file is empty")
@@ -61,7 +56,13 @@ def _from_dicom(stream: IO[bytes]) -> Image.Image:
 
 def _from_pillow(stream: IO[bytes]) -> Image.Image:
     with Image.open(stream, formats=_FORMATS) as file:
-        _check_file(file)
+        _check_pixels(file.width * file.height)
+        # An MPO is a JPEG of a camera with a preview or a gain map behind it.
+        if getattr(file, "is_animated", False) and file.format != "MPO":
+            pages = getattr(file, "n_frames", "several")
+            raise ValueError(f"holds {pages} pages or frames; expected one image")
+        if file.format == "TIFF":
+            _check_tiff(file)
         _shorten_transparency(file)
         # No file.draft: it halves the time of large JPEGs, but then the same picture has other
         # pixels as JPEG than as PNG, by which a network can tell two collections apart.
@@ -76,17 +77,6 @@ def _check_pixels(pixels: int) -> None:
         raise Image.DecompressionBombError(
             f"Image size ({pixels} pixels) exceeds limit of {limit} pixels."
         )
-
-
-def _check_file(file: ImageFile.ImageFile) -> None:
-    _check_pixels(file.width * file.height)
-    # An MPO is a JPEG of a camera with a preview or a gain map behind it.
-    if getattr(file, "is_animated", False) and file.format != "MPO":
-        raise ValueError(
-            f"holds {getattr(file, 'n_frames', 'several')} pages or frames; expected one image"
-        )
-    if file.format == "TIFF":
-        _check_tiff(file)
 
 
 def _check_tiff(file: Any) -> None:

@@ -28,15 +28,7 @@ def is_dicom(stream: IO[bytes]) -> bool:
 
 
 def read_header(stream: IO[bytes]) -> Any:
-    """Return the data set of a file that holds one image of 8 to 16 bits.
-
-    Raises
-    ------
-    ImportError
-        If pydicom is not installed.
-    ValueError
-        If the file holds something else, or needs a decompressor that is not installed.
-    """
+    """Return the data set of a file, refusing what is not one image of 8 to 16 bits."""
     try:
         from pydicom import dcmread
         from pydicom.pixels import get_decoder
@@ -68,23 +60,18 @@ def read_header(stream: IO[bytes]) -> Any:
             "`pip install python-gdcm`, or `pip install pylibjpeg pylibjpeg-libjpeg "
             "pylibjpeg-openjpeg`"
         )
-    _bring_forward(dataset)
-    _drop_empty(dataset)
+    _settle(dataset)
     return dataset
 
 
-def _bring_forward(dataset: Any) -> None:
-    """Copy rescaling and window out of the functional groups, the frame's own last."""
+def _settle(dataset: Any) -> None:
+    """Copy rescaling and window out of the functional groups, and remove what has no value."""
     for group in _FUNCTIONAL_GROUPS:
         for macro in _MACROS:
             for found in (dataset.get(group) or [{}])[0].get(macro) or ():
                 for name in _SHOWING:
                     if name in found:
                         dataset[name] = found[name]
-
-
-def _drop_empty(dataset: Any) -> None:
-    """Remove what is there without a value, which is as if it were not there (PS3.5, 7.4)."""
     for name in _SHOWING:
         if name in dataset and dataset[name].is_empty:
             del dataset[name]

@@ -72,35 +72,31 @@ def load(
     paths : iterable of str or path-like
         The files.
     size : tuple of int
-        ``(height, width)`` of the array in pixels. Images are resized with a triangle filter as
-        wide as the reduction (bilinear with antialiasing): it averages fine detail where plain
-        bilinear aliases, and has no overshoot where Lanczos draws halos around bones and markers.
-        An image that has this size already keeps its pixels.
+        ``(height, width)`` of the array in pixels. Images of another size are resized with a
+        triangle filter as wide as the reduction (bilinear with antialiasing), which neither aliases
+        nor draws halos around bones and markers.
     channels : {1, 3}, default=1
         Grey or colour (RGB).
     aspect : {"stretch", "pad"}, default="stretch"
         Where an image has other proportions than ``size``: ``"stretch"`` distorts it, as NIH
-        ChestX-ray was brought to 1024 x 1024; ``"pad"`` keeps its proportions, centred between
-        black bars. Mind that bars tell a network the shape of the original, and with it, often,
-        the collection it comes from.
+        ChestX-ray was brought to 1024 x 1024; ``"pad"`` centres it between black bars. Bars tell a
+        network the shape of the original, and with it, often, its collection.
     memory_map : str or path-like, optional
         A ``.npy`` file to read into, for more images than memory holds; the result is a memory map
-        of it. By default the images are in memory.
+        of it. It is complete or not there. The same call after a run that was killed goes on where
+        that stopped, and after a complete run decodes nothing.
 
-        The file is complete or not there. A run that was killed goes on where it stopped when the
-        same call is made again, at most a second of it lost, and a call after a complete run
-        decodes nothing. Whether files are the same is told by their paths, sizes and times of
-        change, in order. An unfinished file keeps the rows in front of the first difference, and a
-        warning of the logger ``"detl"`` says so; a finished one is never changed: the difference is
-        an error. So are other ``size``, ``channels`` or ``aspect``. Files that could not be read
-        are tried again each time.
+        Files are the same if their paths, sizes and times of change are, in order. An unfinished
+        file keeps the rows in front of the first difference, with a warning of the logger
+        ``"detl"``. A finished one of other files, ``size``, ``channels`` or ``aspect`` is an error,
+        and is not changed. Files that could not be read are tried again each time.
 
         Beside ``images.npy`` lie ``images.npy.files``, which lists what was read, and until the end
         ``images.npy.partial``. To start anew, delete the ``.npy`` or the ``.partial``.
     on_error : {"raise", "skip"}, default="raise"
-        What becomes of missing, empty, truncated and other unreadable files: ``"raise"`` reads all
-        the others first, then lists every such file in one error; ``"skip"`` leaves them out, says
-        so in one warning of the logger ``"detl"``, and returns them in ``skipped``.
+        What becomes of missing, empty, truncated and other unreadable files: ``"raise"`` lists all
+        of them in one error; ``"skip"`` leaves them out, says so in one warning of the logger
+        ``"detl"``, and returns them in ``skipped``.
     verbose : int, default=0
         1 shows a progress bar.
 
@@ -112,14 +108,12 @@ def load(
     Raises
     ------
     ValueError
-        If files cannot be read; with ``on_error="skip"``, if none can.
-        If ``memory_map`` holds other images than these, is none of ours, or is being written.
+        If files cannot be read; with ``on_error="skip"``, if none can. If ``memory_map`` holds
+        other images than these, is none of ours, or is being written.
     OSError
         If ``memory_map`` is on a disk too small for it.
     ImportError
         If there are DICOM files, and pydicom, an extra, is not installed.
-    TypeError
-        If ``paths`` is one path instead of several, or holds something else than paths.
 
     Examples
     --------
@@ -129,11 +123,8 @@ def load(
     >>> from detl import images
     >>> file = Path(tempfile.mkdtemp(), "grey.png")
     >>> Image.new("L", (640, 480), color=128).save(file)
-    >>> loaded = images.load([file], size=(48, 64))
-    >>> loaded
+    >>> images.load([file], size=(48, 64))
     LoadedImages(images=uint8 (1, 48, 64, 1))
-    >>> int(loaded.images.min()), int(loaded.images.max())
-    (128, 128)
     """
     read = _reader(size=size, channels=channels, aspect=aspect)
     check_choice("on_error", on_error, ("raise", "skip"))
@@ -153,32 +144,19 @@ def load_folders(
 ) -> LoadedImages:
     """Read a folder that has one sub-folder of images per class.
 
-    The name of a sub-folder is the label of its images. Classes are read in the order of their
-    names, and the files of a class in the order of theirs, on every machine alike.
+    The name of a sub-folder is the label of its images. Classes and their files are read in the
+    order of their names. All other parameters are those of :func:`load`.
 
-    Every file in a sub-folder counts as an image, whatever its suffix: ``DICOMDIR`` or
-    ``notes.txt`` is reported as unreadable rather than passed over. Only hidden files and folders
-    (``.DS_Store``) and what operating systems leave behind (``Thumbs.db``, ``desktop.ini``,
-    ``__MACOSX``) are ignored. So are files beside the sub-folders, such as a table; a warning of
-    the logger ``"detl"`` says so where they are images.
+    Every file in a sub-folder counts as an image: ``notes.txt`` is reported as unreadable. Only
+    hidden files and folders and what operating systems leave behind (``Thumbs.db``,
+    ``desktop.ini``, ``__MACOSX``) are ignored. So are files beside the sub-folders, such as a
+    table; a warning of the logger ``"detl"`` says so where they are images.
 
     Parameters
     ----------
     folder : str or path-like
         Parent of the class folders. Folders inside a class folder are refused: for a folder per
         patient, collect the files yourself and call :func:`load`.
-    size : tuple of int
-        ``(height, width)`` of the array in pixels, as in :func:`load`.
-    channels : {1, 3}, default=1
-        Grey or colour (RGB).
-    aspect : {"stretch", "pad"}, default="stretch"
-        Whether images of another shape are distorted or padded, as in :func:`load`.
-    memory_map : str or path-like, optional
-        A ``.npy`` file to read into, as in :func:`load`.
-    on_error : {"raise", "skip"}, default="raise"
-        What becomes of unreadable files, as in :func:`load`.
-    verbose : int, default=0
-        1 shows a progress bar.
 
     Returns
     -------
@@ -188,13 +166,8 @@ def load_folders(
     Raises
     ------
     ValueError
-        If files cannot be read; with ``on_error="skip"``, if a class has no other. If the folder
-        has no sub-folders, or one of them is empty or has sub-folders of its own. If ``memory_map``
-        holds other images than these, is none of ours, or is being written.
-    OSError
-        If ``memory_map`` is on a disk too small for it.
-    ImportError
-        If there are DICOM files, and pydicom, an extra, is not installed.
+        As :func:`load` does; with ``on_error="skip"``, if a class loses its last image. If there
+        are no sub-folders, or one of them is empty or has sub-folders of its own.
 
     Examples
     --------

@@ -12,7 +12,8 @@ from typing import TypeVar
 import numpy as np
 
 from detl.images.decoding import reason_of
-from detl.images.memory_map import FinishedImages, Outcome, PartialImages, open_images
+from detl.images.file_list import Outcome
+from detl.images.memory_map import MappedImages
 
 _Result = TypeVar("_Result")
 
@@ -21,7 +22,7 @@ _READ_AHEAD = 64  # images that wait for their turn
 
 def open_rows(
     paths: list[Path], read: partial[np.ndarray], memory_map: Path | None
-) -> _Array | FinishedImages | PartialImages:
+) -> _Array | MappedImages:
     """Return where rows go, in memory or in a file, with what is there already."""
     settings = read.keywords
     shape = (settings["height"], settings["width"], settings["channels"])
@@ -31,7 +32,7 @@ def open_rows(
     def is_readable(path: Path) -> bool:
         return attempt(read, path)[1].reason is None
 
-    return open_images(memory_map, paths, shape=shape, settings=settings, is_readable=is_readable)
+    return MappedImages(memory_map, paths, shape=shape, settings=settings, is_readable=is_readable)
 
 
 class _Array:

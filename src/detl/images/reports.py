@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from detl.images.file_list import Outcome
 from detl.images.listing import first_of
-from detl.images.memory_map import Outcome
 
 Skipped = tuple[tuple[Path, str], ...]
 
