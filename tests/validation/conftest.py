@@ -1,4 +1,4 @@
-"""A script that other processes run, and what it finds where nothing disturbs it."""
+"""Results that are made up, and a script that other processes run."""
 
 import io
 import os
@@ -60,3 +60,20 @@ def here(start):
     """Return the probabilities that a process of its own finds."""
     process = start("    np.save(sys.stdout.buffer, run())")
     return np.load(io.BytesIO(process.communicate()[0]))
+
+
+@pytest.fixture
+def result(make_result):
+    """Five folds of sixty images of three classes, two images a group."""
+    labels = np.array(["covid", "normal", "other"])[np.arange(60) % 3]
+    return make_result(labels, groups=np.arange(60) // 2)
+
+
+@pytest.fixture
+def partly_repeated(make_result):
+    """Three folds of ten images: rows 0 to 3 are tested twice, rows 8 and 9 never."""
+    tests = [np.array([3, 0, 1, 2]), np.array([4, 5, 6, 7]), np.array([0, 1, 2, 3])]
+    indices = [(np.setdiff1d(np.arange(10), test), test) for test in tests]
+    probabilities = np.random.default_rng(0).dirichlet([1, 1], (3, 4)).astype("float32")
+    labels = np.arange(10) % 2
+    return make_result(labels, indices=indices, probabilities=list(probabilities))

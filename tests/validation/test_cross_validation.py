@@ -1,11 +1,7 @@
 """Every fold is a fit of its own, every image is judged by a fold that did not see it."""
 
-import os
-import pickle
-import signal
 from contextlib import redirect_stderr
 
-import joblib
 import keras
 import numpy as np
 import pytest
@@ -13,77 +9,17 @@ import scipy
 from keras import layers
 from sklearn.base import clone
 from sklearn.dummy import DummyClassifier
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import accuracy_score, confusion_matrix
 
-from detl import (
-    DomainExtensionTransfer,
-    FoldError,
-    SourceModel,
-    cross_validate,
-    features,
-)
+from detl import cross_validate
 from detl.networks.digests import weights_digest
 from detl.networks.precision import dtype_policy
 from detl.pretraining.augmentation import Augmentation
+from tests.validation.networks import SHAPE, network, transfer
 
-SHAPE = (16, 16, 1)
 N = 36
 LABELS = np.array(["lung", "heart", "bone"] * (N // 3))
 PATIENTS = np.repeat(np.arange(N // 3), 3)  # all three classes in every patient
-needs_tensorflow = pytest.mark.skipif(
-    keras.backend.backend() != "tensorflow", reason="TensorFlow counts what a layer sees"
-)
-
-
-class Witness(layers.Layer):
-    """Count the images that pass in inference, and how often each kind of graph is traced."""
-
-    @classmethod
-    def forget(cls):
-        cls.images = 0  # of the class: a transfer trains a copy of its source
-        cls.traces = {"training": 0, "inference": 0}
-
-    @classmethod
-    def count(cls, batch):
-        cls.images += len(batch)
-        return batch
-
-    def call(self, batch, training=False):
-        import tensorflow as tf
-
-        if tf.executing_eagerly():  # noise, by which a copy is proved
-            return batch
-        type(self).traces["training" if training else "inference"] += 1
-        if training:
-            return batch
-        seen = tf.numpy_function(self.count, [batch], batch.dtype)
-        seen.set_shape(batch.shape)
-        return seen
-
-
-Witness.forget()
-
-
-def network(*, witness_in=None, dropout=0.0):
-    images = keras.Input(SHAPE)
-    x = layers.Rescaling(1 / 127.5, offset=-1)(images)
-    for seed, block in enumerate(("block1", "block2")):
-        initializer = keras.initializers.HeNormal(seed=seed)
-        x = layers.Conv2D(
-            4, 3, strides=2, padding="same", kernel_initializer=initializer, name=f"{block}_conv"
-        )(x)
-        x = layers.BatchNormalization(name=f"{block}_norm", momentum=0.9)(x)
-        x = layers.ReLU(name=f"{block}_relu")(x)
-        if witness_in == block:
-            x = Witness(name=f"{block}_witness")(x)
-        x = layers.Dropout(dropout, name=f"{block}_dropout")(x)
-    return keras.Model(images, layers.GlobalAveragePooling2D(name="pool")(x))
-
-
-def transfer(source=None, **changes):
-    settings = {"epochs": 3, "learning_rate": 0.05, "batch_size": 8}
-    return DomainExtensionTransfer(source or network(), **{**settings, **changes})
 
 
 @pytest.fixture(scope="module")
@@ -220,19 +156,6 @@ def test_a_class_that_nobody_predicts_keeps_its_row_and_column(images):
 # ---------------------------------------------------------------------------- the work that is done
 
 
-@needs_tensorflow
-def test_each_image_passes_the_trunk_once_whatever_the_number_of_folds(images):
-    features.clear_cache()
-    source = network(witness_in="block1")
-    Witness.forget()
-    cross_validate(transfer(source, epochs=1), images, LABELS, n_splits=2)
-    assert Witness.images == 48  # the 36 in batches of 16, the last filled up
-    cross_validate(transfer(source, trainable_from="logits"), images, LABELS, n_splits=6)
-    Witness.forget()
-    cross_validate(transfer(source, epochs=2), images[::-1], LABELS, n_splits=6)
-    assert Witness.images == 0
-
-
 def test_augmented_views_are_trained_on_and_never_predicted(images):
     still, viewed, again = (
         cross_validate(
@@ -281,21 +204,6 @@ def test_augmented_views_are_part_of_what_a_directory_belongs_to(images, tmp_pat
             LABELS,
             **settings,
         )
-
-
-@needs_tensorflow
-def test_the_tail_is_traced_once_for_all_folds(images):
-    source = network(witness_in="block2")
-    traced = []
-    # Training sets of 18 and 30, whose last batches differ.
-    for n_splits, groups in ((2, PATIENTS), (6, None)):
-        Witness.forget()
-        cross_validate(transfer(source, epochs=1), images, LABELS, groups=groups, n_splits=n_splits)
-        traced.append(Witness.traces)
-        assert Witness.images == N  # every image is predicted once
-    assert traced[0]["training"] == traced[1]["training"] == 1
-    # Keras builds the graph, and traces it for a whole batch, for a smaller one, and for any.
-    assert max(traces["inference"] for traces in traced) <= 4
 
 
 def test_wall_times_are_given_for_the_trunk_and_each_fold(result):
@@ -365,147 +273,7 @@ def test_repeats_split_anew_and_every_image_is_tested_in_each(images):
     assert found.confusion_matrix.sum() == 2 * N
 
 
-# ----------------------------------------------------------------------------------- many processes
-
-
-class Broken(DomainExtensionTransfer):
-    """Fail, or end the process, in the fold that tests image 0."""
-
-    how = "raise"
-
-    def _extend(self, n_classes):
-        extension = super()._extend(n_classes)
-        fit = extension.tail.fit
-
-        def broken_fit(features, targets, *, rows, **settings):
-            if 0 not in rows:
-                if self.how == "kill":
-                    os.kill(os.getpid(), signal.SIGKILL)
-                raise MemoryError("no room for image 0")
-            return fit(features, targets, rows=rows, **settings)
-
-        extension.tail.fit = broken_fit
-        return extension
-
-
-class Killed(Broken):
-    how = "kill"
-
-
-def broken(kind, source=None):
-    return kind(source or network(), epochs=1, batch_size=8)
-
-
-@pytest.mark.parametrize("n_jobs", [None, 2])
-def test_a_fold_that_fails_is_named_and_the_others_are_kept(images, tmp_path, n_jobs):
-    source = network()
-    settings = {"n_splits": 3, "random_state": 0, "checkpoint_dir": tmp_path, "n_jobs": n_jobs}
-    with pytest.raises(FoldError, match=r"Fold \d failed with MemoryError: no room") as caught:
-        cross_validate(broken(Broken, source), images, LABELS, **settings)
-    (failed,) = caught.value.errors
-    assert sorted([failed, *caught.value.finished]) == [0, 1, 2]
-    repaired = cross_validate(broken(DomainExtensionTransfer, source), images, LABELS, **settings)
-    assert 0 in repaired.folds[failed].test
-    for number, fold in caught.value.finished.items():
-        np.testing.assert_array_equal(fold.probabilities, repaired.folds[number].probabilities)
-        assert fold.seconds == repaired.folds[number].seconds  # it was not trained again
-
-
-def test_a_worker_that_dies_takes_no_finished_fold_with_it(images, tmp_path):
-    said = r"failed with ChildProcessError: a worker process died .*fewer than n_jobs=2 folds"
-    with pytest.raises(FoldError, match=said):
-        cross_validate(
-            broken(Killed), images, LABELS, n_splits=3, random_state=0, n_jobs=2,
-            checkpoint_dir=tmp_path,
-        )  # fmt: skip
-    assert not list(tmp_path.glob("*work-*"))
-
-
-def test_a_worker_that_warns_is_heard_and_its_error_says_where(images):
-    with (
-        pytest.warns(ConvergenceWarning, match=r"Fold \d: The loss was nan") as warned,
-        pytest.raises(FoldError, match=r"the training diverged .*a tenth of") as caught,
-    ):
-        cross_validate(transfer(learning_rate=1e38, epochs=1), images, LABELS, n_splits=2, n_jobs=2)
-    said = [str(w.message) for w in warned if w.category is ConvergenceWarning]
-    assert {text[:7] for text in said} <= {"Fold 0:", "Fold 1:"}
-    (note,) = caught.value.errors[0].__notes__
-    assert "in train_fold" in note
-
-
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-def test_a_fold_that_diverged_is_a_failed_fold(images):
-    with pytest.raises(FoldError, match=r"FloatingPointError: the training diverged .*a tenth of"):
-        cross_validate(
-            transfer(learning_rate=1e38, epochs=1), images, LABELS, n_splits=2, random_state=0
-        )
-
-
-def test_the_error_of_folds_travels_between_processes():
-    error = FoldError({1: MemoryError("no room")}, {0: "a fold"})
-    found = pickle.loads(pickle.dumps(error))
-    assert str(found) == str(error)
-    assert found.finished == {0: "a fold"}
-    assert str(found.errors[1]) == "no room"
-
-
-def test_a_wrong_number_of_jobs_is_refused(images):
-    with pytest.raises(ValueError, match="n_jobs=0; expected at least 1"):
-        cross_validate(transfer(), images, LABELS, n_jobs=0)
-    with pytest.raises(TypeError, match=r"n_jobs is float 0.5; expected a whole number"):
-        cross_validate(transfer(), images, LABELS, n_jobs=0.5)
-
-
-def test_a_source_in_a_file_is_read_once_for_all_folds(images, tmp_path):
-    source, path = network(), tmp_path / "source.keras"
-    for shift in (0.0, 1.0):  # the same path, and the same worker, but another network
-        source.get_layer("block1_conv").bias.assign(np.full(4, shift))
-        SourceModel(model=source, classes=np.arange(4), history={}, best_epoch=0).save(path)
-        settings = {"n_splits": 2, "random_state": 0}
-        in_a_file = transfer(str(path), epochs=1)
-        from_file = cross_validate(in_a_file, images, LABELS, n_jobs=2, **settings)
-        in_memory = cross_validate(transfer(source, epochs=1), images, LABELS, **settings)
-        np.testing.assert_allclose(from_file.probabilities, in_memory.probabilities, atol=1e-6)
-        assert {fold.start for fold in from_file.folds} == {f.start for f in in_memory.folds}
-        assert in_a_file.source == str(path)
-
-
-@pytest.mark.parametrize("backend", ["threading", "multiprocessing"])
-def test_threads_and_forks_are_refused(images, backend):
-    with (
-        joblib.parallel_config(backend=backend, n_jobs=2),
-        pytest.raises(ValueError, match="use the backend 'loky', 'dask' or 'ray'"),
-    ):
-        cross_validate(transfer(epochs=1), images, LABELS, n_splits=3)
-
-
-def test_a_transfer_that_cannot_travel_is_refused_in_words(images):
-    source = network()
-    source.note = lambda: None
-    unsendable = transfer(source)
-    unsendable.source.__class__ = type("Local", (type(source),), {"__reduce__": unpicklable})
-    with pytest.raises(TypeError, match=r"cannot be sent to a worker process .*use n_jobs=1"):
-        cross_validate(unsendable, images, LABELS, n_splits=3, n_jobs=2)
-
-
-def unpicklable(self):
-    raise pickle.PicklingError("it is a secret")
-
-
 # ---------------------------------------------------------------------------------- broken-off runs
-
-
-def test_numbers_of_numpy_as_a_grid_search_sets_them_can_be_written(images, tmp_path):
-    found = cross_validate(
-        transfer(epochs=np.int64(1), learning_rate=np.float32(0.5)),
-        images,
-        LABELS,
-        n_splits=2,
-        checkpoint_dir=tmp_path / "folds",
-        random_state=0,
-    )
-    found.save(tmp_path / "result.json")
-    assert found.settings["transfer"]["learning_rate"] == 0.5
 
 
 def test_checkpoints_of_a_run_that_never_comes_again_are_refused(images, tmp_path):
