@@ -73,16 +73,13 @@ class FeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Shares
     >>> import numpy as np
     >>> from sklearn.linear_model import LogisticRegression
     >>> from sklearn.pipeline import make_pipeline
-    >>> from sklearn.preprocessing import StandardScaler
     >>> from detl import FeatureExtractor, backbones
     >>> images = np.zeros((8, 32, 32, 1), dtype="uint8")
     >>> images[4:, 8:24, 8:24] = 255
     >>> labels = ["dark"] * 4 + ["bright"] * 4
     >>> source = backbones.vgg16((32, 32, 1), width=0.125)  # untrained: only to show the call
     >>> extractor = FeatureExtractor(source, layers=["block2", "block3"])
-    >>> extractor.fit_transform(images).shape
-    (8, 48)
-    >>> classifier = make_pipeline(extractor, StandardScaler(), LogisticRegression())
+    >>> classifier = make_pipeline(extractor, LogisticRegression())
     >>> classifier.fit(images, labels).predict(images[[0, 7]]).tolist()
     ['dark', 'bright']
     """
@@ -112,22 +109,7 @@ class FeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Shares
     def fit(self, X: Any, y: Any = None) -> FeatureExtractor:
         """Check that images, source and layers fit each other; nothing is learned.
 
-        Parameters
-        ----------
-        X : array-like of shape (n, height, width, channels)
-            Pixels in [0, 255], ``uint8`` or float; may be a memory map.
-        y : None
-            Ignored.
-
-        Returns
-        -------
-        FeatureExtractor
-            Itself.
-
-        Raises
-        ------
-        ValueError
-            If the images do not fit the source, or it has no layer of that name.
+        ``X`` are pixels in [0, 255], ``(n, height, width, channels)``, and may be a memory map.
         """
         network = _flat(source_network(self.source))
         self._check_images(X, network, reset=True)
@@ -172,7 +154,7 @@ class FeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Shares
 
 
 def _flat(network: keras.Model) -> keras.Model:
-    """Return the network, or a copy of one that hides layers in a nested model."""
+    """Return the network, or a flat copy of one that hides layers in a nested model."""
     nested = any(graphs.is_graph(node.operation) for node in graphs.model_nodes(network))
     return copying.copy_model(network) if nested else network
 

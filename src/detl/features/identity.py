@@ -26,16 +26,8 @@ def trunk_name(trunk: keras.Model, *, settings: str = "", cache_dir: Path | None
     """Return what features of this trunk are kept under, the same as that of an equal trunk.
 
     Equal are trunks with the same weights and configurations that compute the same on noise, to
-    rounding: on another machine the last digits differ.
-
-    Parameters
-    ----------
-    trunk : keras.Model
-        From images to features.
-    settings : str
-        What else the features depend on.
-    cache_dir : path, optional
-        Where what this trunk computes is written down for later processes, and looked up.
+    rounding: on another machine the last digits differ. What they compute is looked up in
+    ``cache_dir``, and written down there for later processes.
     """
     layers = hashlib.sha256((weights_digest(trunk) + graph_digest(trunk) + settings).encode())
     digest = layers.hexdigest()[:_DIGITS]
@@ -60,9 +52,7 @@ def _path(folder: Path, name: str) -> Path:
 
 def _in_folder(folder: Path | None, digest: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield the names of trunks with such layers and weights, and what they computed."""
-    if folder is None:
-        return
-    for path in sorted(folder.glob(_path(Path(), f"{digest}*").name)):
+    for path in sorted(folder.glob(_path(Path(), f"{digest}*").name)) if folder else ():
         # A damaged one is that of no trunk: its features are computed again.
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             earlier = read_json(path, remedy="delete it.")

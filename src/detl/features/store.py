@@ -40,13 +40,7 @@ IN_MEMORY_BYTES = _memory() // 4
 
 
 def allocate(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """Return room for features: an array, or a memory map of a file that goes with it.
-
-    Raises
-    ------
-    OSError
-        If the file would not fit into the folder for temporary files.
-    """
+    """Return room for features: an array, or a memory map of a file that goes with it."""
     size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
     if size <= IN_MEMORY_BYTES:
         return np.empty(shape, dtype)
@@ -76,6 +70,10 @@ class _Chunk:
     checked: bool = True  # against the checksum of its file
 
     @property
+    def folder(self) -> Path | None:
+        return self.path and self.path.parent
+
+    @property
     def bytes_in_memory(self) -> int:
         return 0 if isinstance(self.rows, np.memmap) else self.rows.nbytes
 
@@ -86,25 +84,18 @@ class FeatureStore:
     def __init__(self) -> None:
         self._chunks: list[_Chunk] = []  # the most recently used last
 
-    def missing(self, trunk: str, names: Sequence[bytes]) -> list[int]:
-        """Return the places of the names that this trunk has no features of, each name once."""
-        known = [chunk.names for chunk in self._chunks if chunk.trunk == trunk]
+    def missing(self, trunk: str, names: Sequence[bytes], folder: Path | None = None) -> list[int]:
+        """Return the places of the names without features (in this folder), each name once."""
+        known = [
+            chunk.names
+            for chunk in self._chunks
+            if chunk.trunk == trunk and (folder is None or chunk.folder == folder)
+        ]
         places: dict[bytes, int] = {}
         for place, name in enumerate(names):
             if not any(name in of_chunk for of_chunk in known):
                 places.setdefault(name, place)
         return list(places.values())
-
-    def unwritten(self, trunk: str, names: Sequence[bytes], folder: Path) -> list[bytes]:
-        """Return the names that no file of the folder has features of, each once."""
-        there = [
-            chunk.names
-            for chunk in self._chunks
-            if chunk.trunk == trunk and chunk.path is not None and chunk.path.parent == folder
-        ]
-        return [
-            name for name in dict.fromkeys(names) if not any(name in of_chunk for of_chunk in there)
-        ]
 
     def add(
         self, trunk: str, names: Sequence[bytes], rows: np.ndarray, folder: Path | None
@@ -155,11 +146,7 @@ class FeatureStore:
             del self._chunks[0]
 
     def read(self, folder: Path, trunk: str, names: Sequence[bytes]) -> None:
-        """Take up the features that earlier runs have written into a folder.
-
-        What is damaged is warned of and removed. The checksum of a file is looked at when one of
-        its images is first asked for.
-        """
+        """Take up what earlier runs have written, checking files that have one of these names."""
         known = {chunk.path for chunk in self._chunks}
         for path in sorted(folder.glob(f"{trunk[:32]}-*{_SUFFIX}")):
             if path not in known:

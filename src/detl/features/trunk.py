@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -38,31 +38,16 @@ def features_of(
 
     Parameters
     ----------
-    trunk : keras.Model
-        From images to features; or what has its ``predict_on_batch``.
-    images : numpy.ndarray of shape (n, ...)
-        May be a memory map; it is read batch by batch.
     key : str
         What tells this trunk from all others, see :func:`detl.features.identity.trunk_name`.
-    views : Views
-        What is seen of each image.
     cache_dir : path, optional
         Where features are kept for later processes, those that were known already included.
-        Without it they are kept in memory up to a quarter of it, beyond that in a temporary file,
-        and forgotten with this process.
-    verbose : int, default=0
-        1 shows a progress bar in a terminal or a notebook.
 
     Returns
     -------
     numpy.ndarray of shape (n views, ...)
         Features of all images as they are, then of their first augmented views, and so on. Shared:
         not to be written to.
-
-    Raises
-    ------
-    OSError
-        If there is no room for the features, neither in memory nor in a temporary file.
     """
     digests = image_digests(images)
     names = views.names(digests)
@@ -74,7 +59,7 @@ def features_of(
             rows = _extract_places(trunk, images, missing, digests, views, verbose=verbose)
             _store.add(key, [names[place] for place in missing], rows, cache_dir)
         if cache_dir is not None:
-            unwritten = _store.unwritten(key, names, cache_dir)
+            unwritten = [names[place] for place in _store.missing(key, names, cache_dir)]
             if unwritten:
                 _store.add(key, unwritten, _store.gather(key, unwritten), cache_dir)
         found = _store.gather(key, names)
@@ -102,15 +87,7 @@ def _extract_places(
         full = np.resize(chosen, BATCH)
         return trunk.predict_on_batch(views.pixels(images, full, digests))[: len(chosen)]
 
-    with progress_bar(len(places), verbose=verbose, description="features", unit="view") as bar:
-        first = run(0)
-        # bfloat16 is no dtype of numpy's own; float32 holds its values exactly.
-        features = allocate((len(places), *first.shape[1:]), np.dtype("float32"))
-        for start in range(0, len(places), BATCH):
-            batch = run(start) if start else first
-            features[start : start + len(batch)] = batch
-            bar.update(len(batch))
-    return features
+    return _in_batches(run, len(places), BATCH, verbose=verbose)
 
 
 def extract(
@@ -144,17 +121,24 @@ def extract(
     OSError
         If that file would not fit into the folder for temporary files.
     """
-    first = trunk.predict_on_batch(np.asarray(images[:batch_size]))
-    # bfloat16 is no dtype of numpy's own; float32 holds its values exactly.
-    features = allocate((len(images), *first.shape[1:]), np.dtype("float32"))
-    n_first = min(batch_size, len(images))
-    features[:n_first] = first[:n_first]
-    starts = range(batch_size, len(images), batch_size)
-    with progress_bar(len(images), verbose=verbose, description="features", unit="image") as bar:
-        bar.update(n_first)
-        for start in starts:
-            stop = min(start + batch_size, len(images))
-            found = trunk.predict_on_batch(np.asarray(images[start:stop]))
-            features[start:stop] = found[: stop - start]  # tf.distribute: all, from each device
-            bar.update(stop - start)
+
+    def run(start: int) -> np.ndarray:
+        batch = np.asarray(images[start : start + batch_size])
+        return trunk.predict_on_batch(batch)[: len(batch)]  # tf.distribute: all, from each device
+
+    return _in_batches(run, len(images), batch_size, verbose=verbose)
+
+
+def _in_batches(
+    run: Callable[[int], np.ndarray], n: int, batch_size: int, *, verbose: int
+) -> np.ndarray:
+    """Return the features of all batches; ``run`` is given the first row of each."""
+    with progress_bar(n, verbose=verbose, description="features", unit="image") as bar:
+        for start in range(0, n, batch_size):
+            batch = run(start)
+            if start == 0:
+                # bfloat16 is no dtype of numpy's own; float32 holds its values exactly.
+                features = allocate((n, *batch.shape[1:]), np.dtype("float32"))
+            features[start : start + len(batch)] = batch
+            bar.update(len(batch))
     return features

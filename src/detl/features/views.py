@@ -18,17 +18,7 @@ BATCH = 16  # images per step of a trunk; a multiple of it is computed
 
 @dataclass(frozen=True, kw_only=True)
 class Views:
-    """What training sees of each image: the image, and augmented views of it.
-
-    Attributes
-    ----------
-    n_augmented : int
-        Augmented views per image.
-    augmentation : Augmentation
-        How they are drawn.
-    seed : int
-        What they are drawn with; a view depends on it, its number, and the image's content alone.
-    """
+    """The image, and so many augmented views, drawn from the seed and the image's content."""
 
     n_augmented: int
     augmentation: Augmentation
@@ -48,10 +38,11 @@ class Views:
         augmented = np.flatnonzero(views)
         if len(augmented):
             height, width = pixels.shape[1:3]
-            changes = [
-                self.augmentation.draw(1, height, width, self._generator(digests[row], view))
-                for row, view in zip(rows[augmented], views[augmented])
-            ]
+            changes = []
+            for row, view in zip(rows[augmented], views[augmented]):
+                seeds = [self.seed, int(view), int.from_bytes(digests[row])]
+                generator = np.random.default_rng(seeds)
+                changes.append(self.augmentation.draw(1, height, width, generator))
             changed = self.augmentation.apply(pixels[augmented], np.concatenate(changes))
             pixels[augmented] = keras.ops.convert_to_numpy(changed)
         return pixels
@@ -65,9 +56,6 @@ class Views:
             for view in range(self.n)
             for digest in digests
         ]
-
-    def _generator(self, digest: bytes, view: int) -> np.random.Generator:
-        return np.random.default_rng([self.seed, int(view), int.from_bytes(digest)])
 
 
 def pixels_of_views(images: np.ndarray, views: Views, *, verbose: int = 0) -> np.ndarray:

@@ -8,14 +8,7 @@ from pathlib import Path
 class DamagedFileError(ValueError):
     """A file is not what was written there, or was not written by detl.
 
-    Attributes
-    ----------
-    path : pathlib.Path
-        The file.
-    reason : str
-        What is wrong with it.
-    remedy : str
-        What to do about it; empty where the caller does it.
+    ``path``, ``reason`` and ``remedy`` say which, what is wrong with it, and what to do about it.
     """
 
     def __init__(self, path: Path, reason: object, remedy: str = "") -> None:

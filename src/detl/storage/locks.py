@@ -28,22 +28,9 @@ class LockedError(ValueError):
 class Lock:
     """Hold a file locked, for the length of a ``with`` statement or until it is released.
 
-    The system takes the lock back when the process ends, however it ends. The file says who holds
-    it, for the message to others.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        A file made for the purpose, and removed at the end.
-    what : str
-        What is locked, for the message.
-
-    Raises
-    ------
-    LockedError
-        If another process, or another thread of this one, holds it.
-    OSError
-        If the file cannot be made.
+    The system takes the lock back when the process ends, however it ends. The file is made for the
+    purpose, says who holds it, and is removed at the end; ``what`` is what is locked, for the
+    message to other processes and threads.
     """
 
     def __init__(self, path: Path, what: str) -> None:

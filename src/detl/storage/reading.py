@@ -13,13 +13,7 @@ from detl.storage.seals import is_sealed, unsealed_json
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """Return what :func:`detl.storage.writing.write_arrays` wrote; nothing is unpickled.
-
-    Raises
-    ------
-    DamagedFileError
-        If the file is anything else.
-    """
+    """Return what :func:`detl.storage.writing.write_arrays` wrote; nothing is unpickled."""
     try:
         if any(part.compress_type != zipfile.ZIP_STORED for part in check_archive(path)):
             raise ValueError("it is compressed, and may be larger than memory")
@@ -32,13 +26,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
 
 
 def check_archive(path: Path, *, remedy: str = "") -> list[zipfile.ZipInfo]:
-    """Return what is in a zip archive that matches its checksum, or has none.
-
-    Raises
-    ------
-    DamagedFileError
-        With the remedy, if it does not match, or is no archive.
-    """
+    """Return what is in a zip archive that matches its checksum, or has none."""
     try:
         sealed = is_sealed(path)
         with zipfile.ZipFile(path) as archive:
@@ -52,13 +40,7 @@ def check_archive(path: Path, *, remedy: str = "") -> list[zipfile.ZipInfo]:
 
 
 def check_seal(path: Path) -> None:
-    """Refuse a file that does not match its checksum, or has none.
-
-    Raises
-    ------
-    DamagedFileError
-        If it is so.
-    """
+    """Refuse a file that does not match its checksum, or has none."""
     try:
         if not is_sealed(path):
             raise ValueError("its checksum is missing")
@@ -67,13 +49,7 @@ def check_seal(path: Path) -> None:
 
 
 def read_json(path: Path, *, remedy: str) -> Any:
-    """Return what :func:`detl.storage.writing.write_json` wrote, or any JSON without checksum.
-
-    Raises
-    ------
-    DamagedFileError
-        With the remedy, if the file is no JSON, or not what was written.
-    """
+    """Return what :func:`detl.storage.writing.write_json` wrote, or any JSON without checksum."""
     try:
         return unsealed_json(path.read_bytes())
     except ValueError as error:

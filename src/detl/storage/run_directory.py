@@ -27,7 +27,7 @@ Content = TypeVar("Content")
 
 
 def check_repeatable(checkpoint_dir: str | Path | None, random_state: Any) -> None:
-    """Refuse checkpoints of a run whose draws no other run can have."""
+    """Refuse checkpoints of a run that no other run can repeat."""
     if checkpoint_dir is not None and random_state is None:
         raise ValueError(
             f"checkpoint_dir={str(checkpoint_dir)!r} without random_state: every run would draw "
@@ -54,22 +54,11 @@ class RunDirectory:
 
     Parameters
     ----------
-    directory : path
-        Made where it does not exist.
     run : dict
         All that decides the result: digests of data and source, settings, versions. A directory
         that belongs to another run is refused.
     files : str
         Pattern of the files that it is made for.
-
-    Raises
-    ------
-    OSError
-        If the directory cannot be written to, and holds no run that could be read.
-    LockedError
-        If another process is at work there.
-    ValueError
-        If the directory belongs to another run; the message names what differs.
     """
 
     def __init__(self, directory: str | Path, run: Mapping[str, Any], *, files: str) -> None:
@@ -136,20 +125,9 @@ class RunDirectory:
     def write(
         self, name: str, arrays: Mapping[str, Any], rest: Mapping[str, Any], *, lost: str
     ) -> None:
-        """Write one file, whole or not at all.
+        """Write arrays, and the rest as JSON, to one ``.npz`` file.
 
-        A full disk is warned of: what has been computed is still in memory, and the run goes on.
-
-        Parameters
-        ----------
-        name : str
-            File name that ends in ``.npz``.
-        arrays : dict of str to numpy.ndarray
-            None of them of objects.
-        rest : dict
-            What else belongs to it, in JSON's terms.
-        lost : str
-            What has to be computed again if the file is not there, for the warning.
+        A full disk is warned of, and of what would be ``lost``: the run goes on in memory.
         """
         path = self.directory / name
         text = json.dumps({"place": self._place(name), **rest})
@@ -170,16 +148,9 @@ class RunDirectory:
         *,
         again: str,
     ) -> Content | None:
-        """Return what :meth:`write` wrote; None where nothing is, or what is there is damaged.
+        """Return what is ``made_of`` what :meth:`write` wrote; None where nothing is.
 
-        Parameters
-        ----------
-        name : str
-            File name.
-        made_of : callable
-            Is given ``arrays`` and ``rest``, and raises a ValueError if they do not belong here.
-        again : str
-            What happens if the file is damaged, for the warning.
+        A damaged file, or what ``made_of`` refuses, is warned of with what happens ``again``.
         """
         path = self.directory / name
         if not path.exists():
@@ -216,12 +187,6 @@ def differences(there: Any, here: Any, name: str = "") -> Any:
             yield from differences(there.get(key), here.get(key), f"{name}.{key}" if name else key)
     elif there != here:
         digests = all(isinstance(value, str) and len(value) == 64 for value in (there, here))
-        if digests:
-            yield f"other {name}"
-        else:
-            yield f"{name} is {_shortened(there)} there, {_shortened(here)} here"
-
-
-def _shortened(value: Any) -> str:
-    """Return the value for a message; of the seeds of 50 folds, the first few."""
-    return reprlib.repr(value) if isinstance(value, list) else repr(value)
+        # Of the seeds of 50 folds, the first few.
+        said = [reprlib.repr(v) if isinstance(v, list) else repr(v) for v in (there, here)]
+        yield f"other {name}" if digests else f"{name} is {said[0]} there, {said[1]} here"

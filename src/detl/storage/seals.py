@@ -33,13 +33,7 @@ def seal(file: IO[bytes]) -> None:
 
 
 def is_sealed(path: Path) -> bool:
-    """Check a binary file against its checksum; return False where it has none.
-
-    Raises
-    ------
-    ValueError
-        If the two do not agree.
-    """
+    """Refuse a binary file that does not match its checksum; return False where it has none."""
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - _SIZE))
@@ -69,13 +63,7 @@ def sealed_json(text: str) -> bytes:
 
 
 def unsealed_json(content: bytes) -> Any:
-    """Return what a JSON file holds, checked against its checksum where it has one.
-
-    Raises
-    ------
-    ValueError
-        If the two do not agree, or it is no JSON.
-    """
+    """Return what a JSON file holds, checked against its checksum where it has one."""
     record = json.loads(content.decode("utf-8"))
     if isinstance(record, dict) and not {"format", "checksum"}.isdisjoint(record):
         found = _JSON.match(content)

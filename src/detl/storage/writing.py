@@ -23,18 +23,7 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> Path:
 
     Whoever reads ``path`` meanwhile finds the file of before, and so does everyone if the process
     ends. Two processes that write one path do not meet. Links are replaced, never followed.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        In a folder that exists.
-    write : callable
-        Is given the file, open for reading and writing, with its path in ``name``.
-
-    Returns
-    -------
-    pathlib.Path
-        The path.
+    ``write`` is given the file, open for reading and writing, with its path in ``name``.
     """
     unfinished = path.with_name(f"{_UNFINISHED}{secrets.token_hex(8)}{path.suffix}")
     try:
@@ -65,10 +54,7 @@ def write_json(path: Path, record: Mapping[str, Any], *, indent: int | None = No
 
 
 def open_unlinked(path: Path, flags: int = 0) -> IO[bytes]:
-    """Open a file for reading and writing, refusing a link in its place.
-
-    ``flags`` are those of :func:`os.open`, such as ``os.O_CREAT``.
-    """
+    """Open a file for reading and writing, with flags of ``os.open``, refusing a link."""
 
     def opener(name: str, opened_for: int) -> int:
         no_link = getattr(os, "O_NOFOLLOW", 0)  # Windows has none
@@ -78,10 +64,7 @@ def open_unlinked(path: Path, flags: int = 0) -> IO[bytes]:
 
 
 def remove_unfinished(folder: Path, *, untouched_for: float = 0.0) -> None:
-    """Remove what processes were writing to a folder when they died.
-
-    Where no lock keeps others out, only what has not been written to for some seconds.
-    """
+    """Remove what processes were writing to a folder when they died, some seconds ago."""
     for left in folder.glob(f"{_UNFINISHED}*"):
         with contextlib.suppress(OSError):  # gone, or not ours to remove
             if time.time() - left.lstat().st_mtime >= untouched_for:
