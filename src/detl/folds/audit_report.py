@@ -37,9 +37,8 @@ class Audit:
     shared_group_images : numpy.ndarray of int, shape (n_folds,), or None
         Test images of these groups.
     copies : numpy.ndarray of int, shape (m, 2), or None
-        Rows of images that are copies, wherever they are. Of k equal images, these are the k - 1
-        pairs of the first with each other; where a fold does not use the first, so that none of
-        them is across, those of the first that it uses with those on the other side come on top.
+        Rows of images that are copies. Of k equal images, these are the k - 1 pairs of the first
+        with each other, and pairs across a fold that does not use the first.
     copies_exact, copies_across, copies_relabelled : numpy.ndarray of bool, shape (m,), or None
         Whether all pixels are equal; whether the two are on different sides in some fold; whether
         they have different labels.
@@ -96,7 +95,7 @@ class Audit:
         return self._missing(self.test_counts)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything as JSON has it; :meth:`from_dict` reads it again."""
+        """Return everything as JSON has it, for :meth:`from_dict`."""
         return {entry.name: _to_json(getattr(self, entry.name)) for entry in fields(self)}
 
     @classmethod
@@ -176,35 +175,27 @@ class Audit:
 
     def _checked(self) -> list[str]:
         """Return what was looked for, and found."""
-        lines = []
-        if self.shared_groups is None:
-            lines.append("groups: not checked, none were given")
-        else:
-            shared = sum(map(len, self.shared_groups))
-            lines.append(f"groups on both sides: {shared or 'none'}")
-        if self.copies is None:
-            lines.append("copies: not checked, no images were given")
-        else:
-            lines.append(
+        groups, copies = "groups: not checked, none were given", "copies: not checked, no images"
+        of_source = "groups of the source: not checked, none were given"
+        source_copies = "copies of source images: not checked, none were given"
+        if self.shared_groups is not None:
+            groups = f"groups on both sides: {sum(map(len, self.shared_groups)) or 'none'}"
+        if self.copies is not None:
+            copies = (
                 f"copies: {counted(len(self.copies), 'pair')} ({_count(self.copies_exact)} exact), "
                 f"{_count(self.copies_across)} across the split, "
                 f"{_count(self.copies_relabelled)} of different labels"
             )
-        if self.source_shared_groups is None:
-            lines.append("groups of the source: not checked, none were given")
-        else:
-            lines.append(
+        if self.source_shared_groups is not None:
+            of_source = (
                 f"groups shared with the source: {len(self.source_shared_groups)}, "
                 f"of {self.source_group_images} images"
             )
-        if self.source_copies is None:
-            lines.append("copies of source images: not checked, none were given")
-        else:
+        if self.source_copies is not None:
             copied = len(np.unique(self.source_copies[:, 0]))
-            lines.append(
-                f"copies of source images: {copied} ({_count(self.source_copies_exact)} exact)"
-            )
-        return lines
+            exact = _count(self.source_copies_exact)
+            source_copies = f"copies of source images: {copied} ({exact} exact)"
+        return [groups, copies, of_source, source_copies]
 
 
 def _to_json(value: Any) -> Any:

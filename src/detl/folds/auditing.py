@@ -29,7 +29,7 @@ def audit(
 ) -> Audit:
     """Tell what is on both sides of a split, and what the source model has seen already.
 
-    Give as much as there is: what is not given is not checked, and the report says so.
+    What is not given is not checked, and the report says so.
 
     Copies are images with the same pixels, or of the same picture saved anew, resized, cropped by a
     few per cent, brightened or mirrored (not rotated). They are found by comparing images in
@@ -56,11 +56,6 @@ def audit(
     Audit
         Counts, shared groups, copies, and ``leaks``, one sentence for each thing that is wrong.
 
-    Raises
-    ------
-    ValueError
-        If lengths differ, or indices are out of range or overlap.
-
     Examples
     --------
     >>> from detl import folds
@@ -72,6 +67,12 @@ def audit(
     """
     labels = check_labels(labels)
     indices = from_splitter(indices, labels, groups=groups)
+    for name, of_source, of_target in (
+        ("groups", source_groups, groups),
+        ("images", source_images, images),
+    ):
+        if of_source is not None and of_target is None:
+            raise ValueError(f"source_{name} without {name}; give both, to find what they share.")
     if groups is not None:
         groups = check_labels(groups, len(labels), name="groups")
     if images is not None:
@@ -85,18 +86,11 @@ def audit(
         source_groups = check_labels(
             source_groups, n_source, name="source_groups", of="source_images"
         )
-    for name, of_source, of_target in (
-        ("groups", source_groups, groups),
-        ("images", source_images, images),
-    ):
-        if of_source is not None and of_target is None:
-            raise ValueError(f"source_{name} without {name}; give both, to find what they share.")
-
-    if source_groups is not None and _is_text(source_groups) != _is_text(groups):
-        raise TypeError(
-            f"groups are such as {groups.tolist()[0]!r}, but source_groups such as "
-            f"{source_groups.tolist()[0]!r}: text and numbers are never equal; name both alike."
-        )
+        if _is_text(source_groups) != _is_text(groups):
+            raise TypeError(
+                f"groups are such as {groups.tolist()[0]!r}, but source_groups such as "
+                f"{source_groups.tolist()[0]!r}: text and numbers are never equal; name both alike."
+            )
     classes, targets = np.unique(labels, return_inverse=True)
     train_counts, test_counts = (
         np.array([np.bincount(targets[split[part]], minlength=len(classes)) for split in indices])
@@ -194,10 +188,7 @@ def _copies_across(indices: list[Indices], labels: np.ndarray, sketches: Sketche
 
 
 def _unlisted(cluster: np.ndarray, side: np.ndarray, listed: np.ndarray) -> list[tuple[int, int]]:
-    """Return pairs across a fold of copies that only images in neither part connect.
-
-    ``listed`` are the clusters of which another pair is across.
-    """
+    """Return pairs across a fold of clusters of copies that have no pair ``listed`` as across."""
     spanning = np.intersect1d(cluster[side > 0], cluster[side < 0])
     found = []
     for name in np.setdiff1d(spanning, listed):

@@ -32,8 +32,6 @@ def from_splitter(cv: Any, labels: Any, *, groups: Any = None) -> list[Indices]:
 
     Raises
     ------
-    TypeError
-        If ``cv`` is neither, or indices are not integers.
     ValueError
         If a fold's indices are out of range, in both parts or repeated, a part is empty, or the
         training part has one class only. The message names the fold, counted from 0.

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from sklearn.model_selection import LeaveOneGroupOut, StratifiedGroupKFold, StratifiedKFold
 
-from detl.checks import check_classes, check_count, check_labels
+from detl.checks import check_classes, check_count, check_labels, check_positive
+from detl.folds.dealing import deal
 from detl.seeds import seed_sequence
 
 Indices = tuple[np.ndarray, np.ndarray]
@@ -51,8 +52,7 @@ def stratified_folds(
     Raises
     ------
     ValueError
-        If a class has fewer images, or fewer groups, than there are folds, or the groups cannot be
-        dealt out otherwise: some fold would lack it.
+        If some fold would lack a class, however the groups are dealt out.
 
     Examples
     --------
@@ -61,12 +61,9 @@ def stratified_folds(
     >>> [test.tolist() for _, test in folds.stratified_folds(labels, n_splits=2, random_state=0)]
     [[0, 3], [1, 2]]
     """
-    labels = check_labels(labels)
-    classes, targets = check_classes(labels)
+    labels, classes, targets, groups = _checked(labels, groups)
     check_count("n_splits", n_splits, at_least=2)
     check_count("n_repeats", n_repeats)
-    if groups is not None:
-        groups = check_labels(groups, len(labels), name="groups")
     rarest, count, unit = _rarest_class(classes, targets, groups)
     _check_not_one_group(rarest, count, groups)
     if count < n_splits:
@@ -86,8 +83,8 @@ def stratified_folds(
 def leave_one_collection_out(labels: Any, collections: Any) -> list[Indices]:
     """Hold out each collection once, such as a hospital, and train on the others.
 
-    A class that only the held-out collection has cannot be learned from the others: its images are
-    in neither part of that fold, and a warning says so.
+    A class that only the held-out collection has cannot be learned from the others: a warning says
+    so, and its images are in neither part of that fold.
 
     Parameters
     ----------
@@ -101,16 +98,6 @@ def leave_one_collection_out(labels: Any, collections: Any) -> list[Indices]:
     list of (train, test)
         Sorted row indices, in the order of the sorted collections; ``collections[test[0]]`` is the
         one that is held out.
-
-    Warns
-    -----
-    UserWarning
-        For each collection whose images cannot all be tested.
-
-    Raises
-    ------
-    ValueError
-        If there is one collection only, or nothing is left to be tested.
 
     Examples
     --------
@@ -192,12 +179,10 @@ def balanced_holdout(
     ValueError
         If a class has too few images, or groups, to give one.
     """
-    if not 0 < fraction <= 0.5:
+    check_positive("fraction", fraction)
+    if fraction > 0.5:
         raise ValueError(f"fraction={fraction!r}; expected a share in (0, 0.5], such as 0.2.")
-    labels = check_labels(labels)
-    classes, targets = check_classes(labels)
-    if groups is not None:
-        groups = check_labels(groups, len(labels), name="groups")
+    labels, classes, targets, groups = _checked(labels, groups)
     n_splits = round(1 / fraction)
     rarest, count, unit = _rarest_class(classes, targets, groups)
     _check_not_one_group(rarest, count, groups)
@@ -212,10 +197,14 @@ def balanced_holdout(
     splits = (pair for found in shuffles for pair in found if _has_every_class(pair, targets))
     split = next(splits, None)
     if split is None:
-        raise ValueError(
-            f"In {_SHUFFLES} shuffles no fraction={fraction} of the groups was found that has "
-            "every class; choose the validation_data of detl.pretrain yourself."
-        )
+        shares = [1 - fraction, fraction]
+        part_of = deal(targets, np.asarray(groups), shares, _dealer(random_state))
+        if part_of is None:
+            raise ValueError(
+                f"No fraction={fraction} of the groups was found that has every class and leaves "
+                "every class; choose the validation_data of detl.pretrain yourself."
+            )
+        split = np.flatnonzero(part_of == 0), np.flatnonzero(part_of == 1)
     train, pool = split
     per_class = np.bincount(targets[pool]).min()
     generator = np.random.default_rng(seed_sequence(random_state).spawn(1)[0])
@@ -225,6 +214,17 @@ def balanced_holdout(
     if groups is None:
         train = np.setdiff1d(np.arange(len(labels)), validation)
     return train, validation
+
+
+def _checked(
+    labels: Any, groups: Any
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
+    """Return labels, classes, each label's place among them, and groups."""
+    labels = check_labels(labels)
+    classes, targets = check_classes(labels)
+    if groups is not None:
+        groups = check_labels(groups, len(labels), name="groups")
+    return labels, classes, targets, groups
 
 
 def _rarest_class(
@@ -254,14 +254,24 @@ def _check_not_one_group(rarest: Any, count: int, groups: np.ndarray | None) -> 
 def _complete_folds(
     targets: np.ndarray, groups: np.ndarray | None, n_splits: int, random_state: Any
 ) -> list[Indices]:
-    """Return the first shuffle in which every fold has every class."""
+    """Return the first shuffle in which every fold has every class, or else search for folds."""
     for found in _shuffles(targets, groups, n_splits, random_state):
         if all(_has_every_class(split, targets) for split in found):
             return found
-    raise ValueError(
-        f"In {_SHUFFLES} shuffles no way was found to deal the groups out to n_splits={n_splits} "
-        "folds that all have every class; use fewer folds."
-    )
+
+    def dealt(n_parts: int) -> np.ndarray | None:
+        shares = np.full(n_parts, 1 / n_parts)
+        return deal(targets, np.asarray(groups), shares, _dealer(random_state))
+
+    part_of = dealt(n_splits)
+    if part_of is None:
+        most = next((n for n in range(n_splits - 1, 1, -1) if dealt(n) is not None), None)
+        raise ValueError(
+            f"No way was found to deal the groups out to n_splits={n_splits} folds that all have "
+            f"every class; {f'use n_splits<={most}' if most else 'merge or leave out a class'}."
+        )
+    tests = [part_of == part for part in range(n_splits)]
+    return [(np.flatnonzero(~test), np.flatnonzero(test)) for test in tests]
 
 
 def _shuffles(
@@ -275,6 +285,10 @@ def _shuffles(
     for seed in seed_sequence(random_state).generate_state(_SHUFFLES) >> 1:
         folds = splitter(n_splits=n_splits, shuffle=True, random_state=int(seed))
         yield list(folds.split(np.zeros(len(targets)), targets, groups))
+
+
+def _dealer(random_state: Any) -> np.random.Generator:
+    return np.random.default_rng(seed_sequence(random_state).generate_state(_SHUFFLES + 1)[-1])
 
 
 def _has_every_class(split: Indices, targets: np.ndarray) -> bool:
