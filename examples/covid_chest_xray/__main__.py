@@ -114,7 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     started = time.perf_counter()
     # TensorFlow greets with a page of notices about the machine; it reads this when first loaded.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    from examples.covid_chest_xray import experiment, material, tables
+    from examples.covid_chest_xray import experiment, material, paper_sets
 
     overrides = {
         name: getattr(parsed, name)
@@ -153,7 +153,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 random_state=parsed.seed,
             )
         materials[exclude] = data
-        print(tables.counts_text(data.counts))
+        print(paper_sets.counts_text(data.counts))
         for name, fact in data.facts.items():
             print(f"{name.replace('_', ' ')}: {fact}")
         print(f"-- {time.perf_counter() - started:.0f} s")

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import keras
 import numpy as np
 from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import make_pipeline
@@ -20,8 +18,9 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 import detl
-from examples.covid_chest_xray import report, tables
+from examples.covid_chest_xray import report
 from examples.covid_chest_xray.differences import paired
+from examples.covid_chest_xray.heatmaps import HEATMAPS, attention, attention_text, explain
 from examples.covid_chest_xray.material import Array, Material, Part
 from examples.covid_chest_xray.profiles import Profile
 from examples.covid_chest_xray.protocols import (
@@ -32,31 +31,13 @@ from examples.covid_chest_xray.protocols import (
     Exclude,
     Protocol,
 )
-
-Backbone = Literal["alexnet", "vgg16", "resnet50"]
-HEATMAPS = {
-    "gradcam": "Grad-CAM, last block",
-    "hirescam": "HiResCAM, two blocks lower, rather than normal",
-}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Explanation:
-    """Heatmaps of images that the explained model was not trained on.
-
-    Attributes
-    ----------
-    rows : ndarray of int, shape (n,)
-        Which images of the target set.
-    heatmaps : ndarray of float, shape (n, height, width)
-        For each image's true class, in [0, 1].
-    predictions : ndarray of str, shape (n,)
-        What the model takes each image for.
-    """
-
-    rows: Array
-    heatmaps: Array
-    predictions: Array
+from examples.covid_chest_xray.source_stage import (
+    Backbone,
+    known_beforehand,
+    pretrained,
+    source_scores,
+    source_text,
+)
 
 
 def run(
@@ -74,29 +55,10 @@ def run(
     What an earlier run with the same settings and images has finished is used again: source
     models, the choice of epochs, and every fold.
 
-    Parameters
-    ----------
-    materials : dict of {"nothing", "images", "patients"} to Material
-        Source and target images, by what of the target's stays out of the source's. The target
-        images are the same in all.
-    profile : Profile
-        Settings.
-    backbone : {"alexnet", "vgg16", "resnet50"}
-        The network to train.
-    protocols : sequence of str
-        Names in :data:`examples.covid_chest_xray.protocols.PROTOCOLS`. Heatmaps are of the most
-        honest one, or else of the last.
-    output : path
-        Folder for the results; a subfolder is made for the backbone.
-    n_jobs : int, optional
-        Folds trained side by side, as for :func:`detl.cross_validate`.
-    random_state : int
-        Seed of everything that is random.
-
-    Returns
-    -------
-    dict
-        What ``numbers/results.json`` holds.
+    ``materials`` are source and target images by what of the target's stays out of the source's;
+    the target images are the same in all. Results go to a subfolder of ``output`` for the
+    backbone. Heatmaps are of the most honest of the ``protocols``, or else of the last. Returns
+    what ``numbers/results.json`` holds.
     """
     folder = Path(output) / backbone
     seconds: dict[str, float] = {}
@@ -105,7 +67,7 @@ def run(
     sources = {}
     for protocol in {protocol.source: protocol for protocol in asked.values()}.values():
         with _timed(f"{backbone}: source stage, {protocol.source}"):
-            source, trained_in, reused = source_stage(
+            source, trained_in, reused = pretrained(
                 materials[protocol.exclude],
                 profile=profile,
                 backbone=backbone,
@@ -115,7 +77,7 @@ def run(
             )
         seconds[f"source {protocol.source}"] = trained_in
         sources[protocol.source] = source
-        print(_source_text(source, by_heart=protocol.by_heart, reused=reused))
+        print(source_text(source, by_heart=protocol.by_heart, reused=reused))
 
     def transfer_from(source: detl.SourceModel, epochs: int) -> detl.DomainExtensionTransfer:
         return detl.DomainExtensionTransfer(
@@ -179,10 +141,7 @@ def run(
             "random_state": random_state,
         },
         "source": {
-            name: {
-                **_source_scores(source),
-                **known_beforehand(source, target),
-            }
+            name: {**source_scores(source), **known_beforehand(source, target)}
             for name, source in sources.items()
         },
         "epochs": choice,
@@ -232,111 +191,8 @@ def run(
         print(_leaks_text(numbers["leaks"]))
     for name, title in HEATMAPS.items():
         if numbers[name]["attention"]:
-            print(_attention_text(title, numbers[name]["attention"]))
+            print(attention_text(title, numbers[name]["attention"]))
     return numbers
-
-
-def source_stage(
-    material: Material,
-    *,
-    profile: Profile,
-    backbone: Backbone,
-    by_heart: bool = False,
-    path: Path,
-    random_state: int,
-) -> tuple[detl.SourceModel, float, bool]:
-    """Pretrain on Data-A, or load what an earlier run trained with the same settings and images.
-
-    Parameters
-    ----------
-    material, profile, backbone, random_state
-        As for :func:`run`.
-    by_heart : bool
-        Train without augmentation and keep the epoch that is best on the *training* images: to
-        see what it is worth to a source model to have seen the target's images.
-    path : Path
-        Where the model is saved; its settings are written beside it.
-
-    Returns
-    -------
-    source : SourceModel
-    seconds : float
-        Wall time of its training, now or then.
-    reused : bool
-        Whether it was loaded.
-    """
-    settings_path = path.with_suffix(".json")
-    epochs = profile.by_heart_epochs if by_heart else profile.source_epochs
-    judge = material.train if by_heart else material.validation
-    settings = {
-        "backbone": backbone,
-        "size": profile.size,
-        "width": profile.width,
-        "epochs": epochs,
-        "batch_size": profile.batch_size,
-        "learning_rate": profile.source_learning_rate,
-        "by_heart": by_heart,
-        "mirroring": profile.mirroring,
-        "class_weight": profile.class_weight,
-        "precision": profile.precision,
-        "random_state": random_state,
-        "train": material.train.digest(),
-        "validation": judge.digest(),
-        "versions": report.surroundings()["versions"],
-    }
-    if path.is_file() and settings_path.is_file():
-        earlier = json.loads(settings_path.read_text())
-        if earlier["settings"] == settings:
-            return detl.load_source(path), earlier["seconds"], True
-
-    # Of other settings it is another folder: what they left is not theirs to go on from.
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
-    epochs_folder = path.with_name(f"{path.stem}_epochs_{digest}")
-    clock = _Clock(epochs_folder / "seconds.json")
-    build = getattr(detl.backbones, backbone)
-    source = detl.pretrain(
-        build((profile.size, profile.size, 1), width=profile.width),
-        material.train.images,
-        material.train.labels,
-        validation_data=(judge.images, judge.labels),
-        epochs=epochs,
-        batch_size=profile.batch_size,
-        learning_rate=profile.source_learning_rate,
-        augmentation=None if by_heart else detl.Augmentation(mirroring=profile.mirroring),
-        class_weight=profile.class_weight,
-        precision=profile.precision,
-        callbacks=[clock],
-        checkpoint_dir=epochs_folder,
-        random_state=random_state,
-        verbose=2,
-    )
-    # The settings come last: without them a model of a run that was cut short is not reused.
-    settings_path.unlink(missing_ok=True)
-    source.save(path)
-    settings_path.write_text(
-        json.dumps({"settings": settings, "seconds": clock.seconds}, indent=2) + "\n"
-    )
-    shutil.rmtree(epochs_folder)
-    return source, clock.seconds, False
-
-
-class _Clock(keras.callbacks.Callback):
-    """Wall time of all epochs, those that an earlier process trained included."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__()
-        self.path = path
-        self.seconds = 0.0
-        with suppress(OSError, ValueError):  # none there, or of a process that was killed
-            self.seconds = float(path.read_text())
-        self._now = time.perf_counter()
-
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Add what went by since the last epoch, or since this process began."""
-        before, self._now = self._now, time.perf_counter()
-        self.seconds += self._now - before
-        with suppress(OSError):  # a full disk is no reason to stop
-            self.path.write_text(repr(self.seconds))
 
 
 def choose_epochs(
@@ -353,11 +209,8 @@ def choose_epochs(
     trains on, a fifth of the patients is held out, and the number of epochs with the best accuracy
     there is taken, the smaller one if two are alike; for all protocols and folds.
 
-    Returns
-    -------
-    dict
-        ``epochs``, and what was ``tried``, a list of epochs and accuracies. With a single candidate
-        nothing is tried.
+    Returns ``epochs``, and what was ``tried``, a list of epochs and accuracies. With a single
+    candidate nothing is tried.
     """
     if len(candidates) == 1:
         return {"epochs": candidates[0], "tried": []}
@@ -393,18 +246,6 @@ def trivial_rivals(
     return {name: found[name] for name in found if name != "network"}
 
 
-def known_beforehand(source: detl.SourceModel, target: Part) -> dict[str, float]:
-    """Ask the source model whether the target's normal and other-disease images are diseased.
-
-    A source model that was trained on these very images knows the answer by heart; then the new
-    last layer has little left to learn.
-    """
-    rows = np.flatnonzero(np.isin(target.labels, (tables.NORMAL, tables.OTHER)))
-    said = source.classes[source.model.predict(target.images[rows], verbose=0).argmax(axis=1)]
-    right = (said == tables.NORMAL) == (target.labels[rows] == tables.NORMAL)
-    return {"accuracy_on_normal_and_other_of_the_target": float(right.mean())}
-
-
 def worth(
     leaky: detl.CrossValidationResult, sound: detl.CrossValidationResult, patients: Array
 ) -> dict[str, float]:
@@ -418,100 +259,6 @@ def worth(
 def right(result: detl.CrossValidationResult) -> Array:
     """Return 1 for each image that is classified as it should be, else 0, ``(n,)``."""
     return (result.predictions == result.labels).astype(float)
-
-
-def explain(
-    transfer: detl.DomainExtensionTransfer, result: detl.CrossValidationResult, target: Part
-) -> dict[str, Explanation]:
-    """Explain the first fold's model on that fold's test images, each for its true class.
-
-    Returns
-    -------
-    dict of str to Explanation
-        Of the names in :data:`HEATMAPS`. ``gradcam`` is the paper's, a map of as few cells as the
-        last block has. ``hirescam`` looks two blocks lower, where VGG and ResNet have four times
-        as many cells along each side (AlexNet as many), and asks what speaks for the class rather
-        than for normal (``studies/which_heatmap_finds_the_lesion`` compares them on phantoms).
-    """
-    train, test = result.indices[0]
-    transfer = transfer.set_params(random_state=result.fold_seeds[0])
-    transfer.fit(target.images[train], target.labels[train])
-    network = transfer.model_
-    normal = int(np.flatnonzero(transfer.classes_ == tables.NORMAL)[0])
-    fine = last_maps(network, detl.backbones.block_names(network)[-3])
-    cams = {
-        "gradcam": detl.GradCAM(network),
-        "hirescam": detl.GradCAM(network, layer=fine, method="hirescam"),
-    }
-    heatmaps = {name: np.zeros((len(test), *target.images.shape[1:3]), np.float32) for name in cams}
-    for index, label in enumerate(transfer.classes_):
-        rows = np.flatnonzero(target.labels[test] == label)
-        scores = {"gradcam": index, "hirescam": rather_than(normal, index)}
-        for name, cam in cams.items():
-            heatmaps[name][rows] = cam(target.images[test[rows]], class_index=scores[name])
-    predictions = transfer.predict(target.images[test])
-    return {
-        name: Explanation(rows=test, heatmaps=found, predictions=predictions)
-        for name, found in heatmaps.items()
-    }
-
-
-def last_maps(network: keras.Model, block: str) -> str:
-    """Return the name of a block's last layer before it is pooled."""
-    names = [layer.name for layer in network.layers if layer.name.startswith(block)]
-    return [name for name in names if "pool" not in name][-1]
-
-
-def rather_than(normal: int, index: int) -> Any:
-    """Return what a heatmap explains: a class against normal, by their logits; or normal itself."""
-    return index if index == normal else lambda logits: logits[:, index] - logits[:, normal]
-
-
-def attention(
-    explanation: Explanation, labels: Array, masks: Array | None
-) -> dict[str, dict[str, float]] | None:
-    """Compare the share of heatmap energy in the lesion with the lesion's share of the area.
-
-    Parameters
-    ----------
-    explanation : Explanation
-        Heatmaps.
-    labels : ndarray of str, shape (n_target,)
-        Classes of the target images.
-    masks : ndarray of bool, shape (n_target, height, width), or None
-        Lesions of the target images.
-
-    Returns
-    -------
-    dict or None
-        Per class with a lesion, and for all of them: ``energy_in_lesion`` and ``lesion_area``,
-        means over images, their ``ratio``, and ``images``; ``empty_heatmaps`` were left out,
-        since nothing spoke for the class there, and if all are empty there are no means.
-        None without masks.
-    """
-    if masks is None:
-        return None
-    heatmaps, lesions = explanation.heatmaps, masks[explanation.rows]
-    energy = heatmaps.sum(axis=(1, 2))
-    in_lesion = (heatmaps * lesions).sum(axis=(1, 2)) / np.where(energy > 0, energy, 1)
-    area = lesions.mean(axis=(1, 2))
-    names = labels[explanation.rows]
-    found = {}
-    for name in [*np.unique(names[area > 0]).tolist(), "all"]:
-        here = (area > 0) & ((names == name) | (name == "all"))
-        shown = here & (energy > 0)
-        found[name] = {
-            "images": int(shown.sum()),
-            "empty_heatmaps": int(here.sum() - shown.sum()),
-        }
-        if shown.any():
-            share, expected = in_lesion[shown].mean(), area[shown].mean()
-            found[name] |= {
-                "energy_in_lesion": float(share),
-                "lesion_area": float(expected),
-                "ratio": float(share / expected),
-            }
-    return found
 
 
 def both_sides(indices: Sequence[tuple[Array, Array]], patients: Array) -> dict[str, Any]:
@@ -587,26 +334,6 @@ def _fingerprint(transfer: detl.DomainExtensionTransfer, target: Part) -> str:
     return digest.hexdigest()
 
 
-def _source_scores(source: detl.SourceModel) -> dict[str, Any]:
-    best = source.best_epoch
-    return {
-        "best_epoch": best + 1,
-        "epochs": len(source.history["loss"]),
-        "judged_accuracy": source.history["val_accuracy"][best],
-        "training_accuracy": source.history["accuracy"][best],
-    }
-
-
-def _source_text(source: detl.SourceModel, *, by_heart: bool, reused: bool) -> str:
-    scores = _source_scores(source)
-    judged = "training images as they are" if by_heart else "validation"
-    return (
-        f"best accuracy ({judged}) {scores['judged_accuracy']:.3f} in epoch "
-        f"{scores['best_epoch']} of {scores['epochs']}"
-        + (" (trained earlier, with the same settings and images)" if reused else "")
-    )
-
-
 def _interval_of(result: detl.CrossValidationResult) -> dict[str, float]:
     return {
         "accuracy": result.accuracy,
@@ -649,17 +376,3 @@ def _both_sides_text(found: dict[str, Any]) -> str:
         f"on by one fold: {found['share_of_test_images']:.0%} of the test images are of a patient "
         "that the fold's model has seen"
     )
-
-
-def _attention_text(title: str, found: dict[str, dict[str, float]]) -> str:
-    lines = [f"{title}: share of the heatmap inside the lesion, and the lesion's share of the area"]
-    for name, row in found.items():
-        blank = f", {row['empty_heatmaps']} blank" if row["empty_heatmaps"] else ""
-        if row["images"]:
-            lines.append(
-                f"{name:<10} {row['energy_in_lesion']:>6.1%} {row['lesion_area']:>6.1%}  "
-                f"ratio {row['ratio']:.1f}  ({row['images']} images{blank})"
-            )
-        else:
-            lines.append(f"{name:<10} nothing to compare{blank}")
-    return "\n".join(lines)

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 import detl
-from examples.covid_chest_xray import phantoms, tables
+from examples.covid_chest_xray import paper_sets, phantoms, tables
 from examples.covid_chest_xray.profiles import Phantoms
 
 Array = np.ndarray[Any, Any]
@@ -78,18 +78,13 @@ def from_phantoms(numbers: Phantoms, *, size: int, random_state: int) -> Materia
             ("target", numbers.target, seeds[2]),
         )
     )
-    rows = [
-        *_count("Data-A train", train, tables.PAPER_TRAIN),
-        *_count("Data-A validation", validation, tables.PAPER_VALIDATION),
-        *_count("Data-B", target, tables.PAPER_TARGET),
-    ]
     return Material(
         kind="phantoms",
         train=_drawn(train),
         validation=_drawn(validation),
         target=_drawn(target),
         masks=target.masks,
-        counts=rows,
+        counts=paper_sets.counts(train, validation, target),
         facts={"caution": "Phantoms are drawn by code. They are not patients."},
     )
 
@@ -123,19 +118,19 @@ def from_radiographs(
     """
     of_nih = tables.read_nih(_nih_table(Path(nih)), nih_images, on_missing=on_missing)
     of_covid = tables.read_covid(Path(covid) / "metadata.csv", covid_images, on_missing=on_missing)
-    target = tables.data_b(of_nih, of_covid, pneumonia=pneumonia, random_state=random_state)
-    source = tables.data_a(of_nih, target=target, exclude=exclude, random_state=random_state)
+    target = paper_sets.data_b(of_nih, of_covid, pneumonia=pneumonia, random_state=random_state)
+    source = paper_sets.data_a(of_nih, target=target, exclude=exclude, random_state=random_state)
     return Material(
         kind="radiographs",
         train=load_part(source.train, size),
         validation=load_part(source.validation, size),
         target=load_part(target, size),
         masks=None,
-        counts=tables.counts(source, target),
+        counts=paper_sets.counts(source.train, source.validation, target),
         facts={
             "pneumonia": pneumonia,
             "exclude": exclude,
-            "target_images_known_to_the_source_model": tables.overlap(source, target),
+            "target_images_known_to_the_source_model": paper_sets.overlap(source, target),
             "named_in_the_table_but_missing": {
                 "nih": of_nih.n_missing,
                 "covid": of_covid.n_missing,
@@ -181,16 +176,3 @@ def _drawn(drawn: phantoms.PhantomSet) -> Part:
         names=np.array([f"phantom {i}" for i in range(len(drawn))]),
         collections=np.full(len(drawn), "phantoms"),
     )
-
-
-def _count(title: str, drawn: phantoms.PhantomSet, paper: dict[str, int]) -> list[dict[str, Any]]:
-    return [
-        {
-            "set": title,
-            "class": name,
-            "paper_images": wanted,
-            "images": int(np.sum(drawn.labels == name)),
-            "patients": len(set(drawn.patients[drawn.labels == name])),
-        }
-        for name, wanted in paper.items()
-    ]

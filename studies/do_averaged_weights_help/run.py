@@ -19,8 +19,8 @@ import detl
 from examples.covid_chest_xray import tables
 from examples.covid_chest_xray.profiles import PROFILES
 from studies.shared.auc import drawn_aucs
+from studies.shared.source_settings import is_diseased, read
 from studies.shared.tables import write_csv
-from studies.which_source_settings.run import is_diseased, read
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -19,7 +19,7 @@ import numpy as np
 
 import detl
 from detl import faithfulness
-from examples.covid_chest_xray import tables
+from examples.covid_chest_xray import paper_sets, tables
 from studies.shared.tables import write_csv
 
 RESULTS = Path(__file__).parent / "results"
@@ -92,8 +92,8 @@ def with_boxes(of_nih: tables.Records, table: Path) -> tuple[tables.Records, lis
 def part_of_source(of_nih: tables.Records, boxed: tables.Records, covid: Path) -> Array:
     """Return what each image was to a source model of the chest X-ray example."""
     of_covid = tables.read_covid(covid / "metadata.csv", covid / "images_128", on_missing="skip")
-    target = tables.data_b(of_nih, of_covid, random_state=SEED)
-    data_a = tables.data_a(of_nih, target=target, exclude="patients", random_state=SEED)
+    target = paper_sets.data_b(of_nih, of_covid, random_state=SEED)
+    data_a = paper_sets.data_a(of_nih, target=target, exclude="patients", random_state=SEED)
     train = set(data_a.train.paths)
     parts = np.where([path in train for path in boxed.paths], "trained on", "not seen")
     return np.where(np.isin(boxed.paths, data_a.validation.paths), "validated on", parts)

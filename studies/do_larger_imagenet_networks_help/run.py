@@ -18,7 +18,8 @@ import keras
 
 import detl
 from examples.covid_chest_xray import material, tables
-from studies.do_more_or_other_images_help.run import SIZE, data_b
+from studies.shared import radiographs
+from studies.shared.draws import data_b
 from studies.shared.features import N_FOLDS, RIVALS, averaged, features, fitted, folds_of
 from studies.shared.tables import cell, points, write_csv
 
@@ -46,7 +47,9 @@ def main() -> None:
     networks = [keras.saving.load_model(path, compile=False) for path in parsed.imagenet]
     rows: list[dict[str, str]] = []
     for seed in parsed.seed:
-        target = material.load_part(data_b(of_nih, of_covid, draw="at random", seed=seed), SIZE)
+        target = material.load_part(
+            data_b(of_nih, of_covid, draw="at random", seed=seed), radiographs.SIZE
+        )
         rows += compared(networks, target, seed)
         print(*rows[-len(networks) - 1 :], sep="\n", flush=True)
         write_csv(parsed.output, rows)

@@ -24,7 +24,7 @@ from sklearn.metrics import roc_auc_score
 
 import detl
 from examples.covid_chest_xray import experiment, material, tables
-from studies.shared.draws import DRAWS, draw_nih
+from studies.shared.draws import DRAWS, data_b
 from studies.shared.features import RIVALS, averaged, features, fitted, folds_of
 from studies.shared.tables import cell, write_csv
 
@@ -75,21 +75,6 @@ def main() -> None:
                 key=lambda row: (order[row[KEYS[0]]], row[KEYS[1]], -float(row[KEYS[2]].strip("%")))
             )
             write_csv(path, rows)
-
-
-def data_b(nih: tables.Records, covid: tables.Records, *, draw: str, seed: int) -> tables.Records:
-    """Draw Table I's numbers of images of each class."""
-    rng = np.random.default_rng(seed)
-    rows = draw_nih(nih, draw, rng)
-    parts = [nih.take(those, np.full(len(those), name)) for name, those in rows.items()]
-    those = rng.permutation(len(covid))[: tables.PAPER_TARGET[tables.COVID]]
-    parts.append(covid.take(those, np.full(len(those), tables.COVID)))
-    return tables.Records(
-        **{
-            name: np.concatenate([getattr(part, name) for part in parts])
-            for name in ("paths", "labels", "patients", "sources")
-        }
-    )
 
 
 def with_fewer_patients(

@@ -24,9 +24,15 @@ from scipy.stats import spearmanr
 import detl
 from examples.covid_chest_xray import experiment
 from studies.shared import features, radiographs
+from studies.shared.source_settings import (
+    VARIANTS,
+    Variant,
+    baseline_of,
+    equalised,
+    standardised,
+    stem,
+)
 from studies.shared.tables import cell, points, write_csv
-from studies.what_limits_the_source.run import baseline_of
-from studies.which_source_settings.run import VARIANTS, Variant, equalised, standardised, stem
 
 RESULTS = Path(__file__).parent / "results"
 

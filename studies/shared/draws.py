@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from examples.covid_chest_xray import tables
+from examples.covid_chest_xray import paper_sets, tables
 
 DRAWS = ("at random", "fewest diseased images first")
 
@@ -22,17 +22,33 @@ def draw_nih(nih: tables.Records, rule: str, rng: np.random.Generator) -> dict[s
     def first(candidates: np.ndarray, n: int) -> np.ndarray:
         return np.array(sorted(np.flatnonzero(candidates), key=order.__getitem__)[:n], int)
 
-    wanted = tables.PAPER_TARGET[tables.PNEUMONIA]
+    wanted = paper_sets.PAPER_TARGET[tables.PNEUMONIA]
     pneumonia = first(labels == "Pneumonia", wanted)
     also = has_pneumonia(nih) & (labels != "Pneumonia")
     others = [
-        first(labels == name, tables.PAPER_PER_OTHER_DISEASE) for name in tables.OTHER_DISEASES
+        first(labels == name, paper_sets.PAPER_PER_OTHER_DISEASE)
+        for name in paper_sets.OTHER_DISEASES
     ]
     return {
-        tables.NORMAL: first(labels == tables.NO_FINDING, tables.PAPER_TARGET[tables.NORMAL]),
+        tables.NORMAL: first(labels == tables.NO_FINDING, paper_sets.PAPER_TARGET[tables.NORMAL]),
         tables.PNEUMONIA: np.concatenate([pneumonia, first(also, wanted - len(pneumonia))]),
         tables.OTHER: np.concatenate(others),
     }
+
+
+def data_b(nih: tables.Records, covid: tables.Records, *, draw: str, seed: int) -> tables.Records:
+    """Draw Table I's numbers of images of each class."""
+    rng = np.random.default_rng(seed)
+    rows = draw_nih(nih, draw, rng)
+    parts = [nih.take(those, np.full(len(those), name)) for name, those in rows.items()]
+    those = rng.permutation(len(covid))[: paper_sets.PAPER_TARGET[tables.COVID]]
+    parts.append(covid.take(those, np.full(len(those), tables.COVID)))
+    return tables.Records(
+        **{
+            name: np.concatenate([getattr(part, name) for part in parts])
+            for name in ("paths", "labels", "patients", "sources")
+        }
+    )
 
 
 def has_pneumonia(nih: tables.Records) -> np.ndarray:

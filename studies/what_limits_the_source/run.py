@@ -24,11 +24,9 @@ from examples.covid_chest_xray import material, tables
 from studies.shared.auc import drawn_aucs, interval
 from studies.shared.draws import DRAWS, draw_nih, has_disease
 from studies.shared.features import thumbnails
-from studies.shared.tables import write_csv
-from studies.which_source_settings.run import (
+from studies.shared.source_settings import (
     RULES,
-    VARIANTS,
-    changes,
+    baseline_of,
     is_diseased,
     joined,
     read,
@@ -36,6 +34,7 @@ from studies.which_source_settings.run import (
     stem,
     taken,
 )
+from studies.shared.tables import write_csv
 
 PARTS = ("validation", "check")
 N_DRAWS = 1000
@@ -142,16 +141,6 @@ def differences(name: str, models: Path, data: dict[str, material.Part]) -> dict
             "" if name == baseline else f"{value:+.3f} ({low:+.3f} to {high:+.3f})"
         )
     return row
-
-
-def baseline_of(name: str) -> str:
-    """Return the run of the same network and seed in which nothing is changed."""
-    variant = VARIANTS[name]
-    return next(
-        other
-        for other, its in VARIANTS.items()
-        if (its.backbone, its.seed) == (variant.backbone, variant.seed) and not changes(its)
-    )
 
 
 def rules(runs: Rows) -> Rows:

@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 
 import detl
-from examples.covid_chest_xray import experiment, material, tables
+from examples.covid_chest_xray import heatmaps, material, source_stage, tables
 from examples.covid_chest_xray.profiles import PROFILES, Profile
 from studies.shared.tables import write_csv
 
@@ -75,7 +75,7 @@ def maps_of(backbone: str, seed: int, profile: Profile, runs: Path) -> dict[Key,
     started = time.perf_counter()
     data = material.from_phantoms(profile.phantoms, size=profile.size, random_state=seed)
     target = data.target
-    source, _, _ = experiment.source_stage(
+    source, _, _ = source_stage.pretrained(
         data,
         profile=profile,
         backbone=backbone,
@@ -98,16 +98,16 @@ def maps_of(backbone: str, seed: int, profile: Profile, runs: Path) -> dict[Key,
     found = {}
     normal = int(np.flatnonzero(transfer.classes_ == tables.NORMAL)[0])
     lower = detl.backbones.block_names(transfer.model_)[-2:-4:-1]
-    layers = [None, *(experiment.last_maps(transfer.model_, block) for block in lower)]
+    layers = [None, *(heatmaps.last_maps(transfer.model_, block) for block in lower)]
     for layer, method, score in itertools.product(layers, METHODS, (CLASS, CONTRAST)):
         cam = detl.GradCAM(transfer.model_, layer=layer, method=method)
-        heatmaps = np.zeros((len(test), *target.images.shape[1:3]), np.float32)
+        maps = np.zeros((len(test), *target.images.shape[1:3]), np.float32)
         for index, label in enumerate(transfer.classes_):
             rows = np.flatnonzero(target.labels[test] == label)
-            explained = index if score == CLASS else experiment.rather_than(normal, index)
-            heatmaps[rows] = cam(target.images[test[rows]], class_index=explained)
-        attention = experiment.attention(
-            experiment.Explanation(rows=test, heatmaps=heatmaps, predictions=predictions),
+            explained = index if score == CLASS else heatmaps.rather_than(normal, index)
+            maps[rows] = cam(target.images[test[rows]], class_index=explained)
+        attention = heatmaps.attention(
+            heatmaps.Explanation(rows=test, heatmaps=maps, predictions=predictions),
             target.labels,
             data.masks,
         )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from examples.covid_chest_xray import report
+from examples.covid_chest_xray import publishing
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -25,10 +25,10 @@ def main() -> None:
     kind.add_argument("--variants", action="store_true", help="runs with other settings")
     parsed = parser.parse_args()
     if parsed.variants:
-        report.copy_variants(parsed.outputs, parsed.results / "variants")
+        publishing.copy_variants(parsed.outputs, parsed.results / "variants")
         return
     for output in parsed.outputs:
-        copy = report.copy_other_seed if parsed.other_seed else report.copy_numbers
+        copy = publishing.copy_other_seed if parsed.other_seed else publishing.copy_numbers
         copy(output, parsed.results)
 
 

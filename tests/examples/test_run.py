@@ -9,7 +9,14 @@ from PIL import Image
 
 import detl
 from examples.covid_chest_xray import __main__ as command
-from examples.covid_chest_xray import experiment, material, phantoms, report
+from examples.covid_chest_xray import (
+    experiment,
+    heatmaps,
+    material,
+    phantoms,
+    publishing,
+    source_stage,
+)
 from examples.covid_chest_xray.profiles import PROFILES, Phantoms, Profile
 
 TINY = Profile(
@@ -126,7 +133,7 @@ def test_pictures_show_images_and_numbers_do_not(finished):
 
 @pytest.mark.slow
 def test_published_numbers_leave_out_pictures_and_single_images(finished, tmp_path):
-    report.copy_numbers(finished[0], tmp_path)
+    publishing.copy_numbers(finished[0], tmp_path)
     names = {path.name for path in tmp_path.rglob("*") if path.is_file()}
     assert {"results.json", "protocols.csv", "leaks.csv", "rivals.csv", "sources.csv"} <= names
     assert {"counts.csv", "confusion_matrix_strict.csv", "mean_heatmaps.png"} <= names
@@ -135,7 +142,7 @@ def test_published_numbers_leave_out_pictures_and_single_images(finished, tmp_pa
         & names
     )
     with pytest.raises(FileNotFoundError, match="expected the output of a run"):
-        report.copy_numbers(tmp_path / "alexnet", tmp_path)
+        publishing.copy_numbers(tmp_path / "alexnet", tmp_path)
 
 
 @pytest.mark.slow
@@ -148,7 +155,7 @@ def test_a_network_published_later_joins_the_tables_of_those_before(finished, tm
     numbers["seconds"] = {"source nothing": 1.0}  # a stage that the later run does without
     numbers["data"]["nothing"] = numbers["data"].pop("patients")
     (earlier / "results.json").write_text(json.dumps(numbers))
-    report.copy_numbers(finished[0], tmp_path)
+    publishing.copy_numbers(finished[0], tmp_path)
     for table in ("protocols", "leaks", "sources", "seconds"):
         networks = [row["network"] for row in read_csv(tmp_path / f"{table}.csv")]
         assert sorted(set(networks)) == ["alexnet", "vgg16"]
@@ -165,162 +172,21 @@ def test_a_network_published_later_joins_the_tables_of_those_before(finished, tm
     assert kept_out == {"nothing", "patients"}
 
 
-def record(path, *, seed, accuracies, leaks=(), backbone="alexnet", width=0.25):
-    """Write what a run leaves of its protocols and leaks."""
-    path.parent.mkdir(parents=True)
-    found = {
-        name: {"accuracy": value, "interval": {"low": value - 0.1, "high": value + 0.1}}
-        for name, value in accuracies.items()
-    }
-    worth = [
-        {"from": first, "to": other, "accuracy": value, "low": value - 0.02, "high": value + 0.02}
-        for first, other, value in leaks
-    ]
-    settings = {"backbone": backbone, "random_state": seed, "profile": {"width": width}}
-    path.write_text(json.dumps({"settings": settings, "target": found, "leaks": worth}))
-
-
-def test_runs_with_other_seeds_stand_beside_the_first(tmp_path):
-    published = tmp_path / "published"
-    record(
-        published / "alexnet/results.json",
-        seed=0,
-        accuracies={"paper": 0.5, "strict": 0.4},
-        leaks=[("paper", "strict", 0.1)],
-    )
-    record(published / "vgg16/results.json", seed=0, accuracies={"paper": 0.9}, backbone="vgg16")
-    for seed, strict in ((1, 0.5), (2, 0.6)):
-        record(
-            tmp_path / f"run_{seed}/alexnet/numbers/results.json",
-            seed=seed,
-            accuracies={"strict": strict},
-            leaks=[("paper", "strict", 0.1 * seed + 0.1)] if seed == 2 else [],
-        )
-        (copy,) = report.copy_other_seed(tmp_path / f"run_{seed}", published)
-        assert copy == published / f"seeds/alexnet_{seed}.json"
-    paper, strict = read_csv(published / "seeds.csv")  # the network with one seed is left out
-    assert (paper["network"], paper["protocol"]) == ("alexnet", "paper")
-    assert paper["seed 0"] == "0.500 (0.400 to 0.600)"
-    assert (paper["seed 1"], paper["mean"], paper["seeds"]) == ("", "0.500", "1")
-    assert (strict["mean"], strict["seeds"]) == ("0.500", "3")
-    (leak,) = read_csv(published / "seeds_leaks.csv")
-    assert leak["seed 0, points"] == "+10.0 (+8.0 to +12.0)"
-    assert (leak["seed 1, points"], leak["mean"]) == ("", "+20.0")
-
-
-def test_a_seed_that_is_published_is_not_published_as_another(tmp_path):
-    record(tmp_path / "published/alexnet/results.json", seed=0, accuracies={"strict": 0.4})
-    record(tmp_path / "run/alexnet/numbers/results.json", seed=0, accuracies={"strict": 0.4})
-    with pytest.raises(ValueError, match="has seed 0, which is published already"):
-        report.copy_other_seed(tmp_path / "run", tmp_path / "published")
-    with pytest.raises(FileNotFoundError, match="expected the output of a run"):
-        report.copy_other_seed(tmp_path / "published", tmp_path / "published")
-
-
-def test_a_run_with_other_settings_is_not_published_as_another_seed(tmp_path):
-    published = tmp_path / "published"
-    record(published / "vgg16/results.json", seed=0, accuracies={"strict": 0.4}, backbone="vgg16")
-    for backbone, width in (("alexnet", 0.25), ("vgg16", 0.5)):
-        record(
-            tmp_path / f"run/{backbone}/numbers/results.json",
-            seed=1,
-            accuracies={"strict": 0.5},
-            backbone=backbone,
-            width=width,
-        )
-    with pytest.raises(ValueError, match=r"'width': 0.5.* published are .*'width': 0.25"):
-        report.copy_other_seed(tmp_path / "run", published)
-    assert not (published / "seeds").exists()  # nothing of the run, not only not this one
-
-
-def test_another_seed_may_be_of_a_machine_with_another_number_format(tmp_path):
-    published = tmp_path / "published"
-    for path, seed, precision in (
-        (published / "vgg16/results.json", 0, "auto"),
-        (tmp_path / "run/vgg16/numbers/results.json", 1, "float32"),
-    ):
-        record(path, seed=seed, accuracies={"strict": 0.4}, leaks=[("paper", "strict", 0.1)])
-        run = json.loads(path.read_text())
-        run["settings"]["profile"]["precision"] = precision
-        path.write_text(json.dumps(run))
-    (copy,) = report.copy_other_seed(tmp_path / "run", published)
-    assert copy.name == "alexnet_1.json"
-
-
-def variant(folder, *, protocol, right, rate=1e-4, width=1.0, names=("a", "b", "c", "d")):
-    """Write what a run of one protocol leaves: a record, and whether each image was told right."""
-    path = folder / "alexnet/numbers/results.json"
-    record(path, seed=0, accuracies={protocol: np.mean(right)}, backbone="vgg16", width=width)
-    run = json.loads(path.read_text())
-    run["settings"]["profile"]["target_learning_rate"] = rate
-    run["target"][protocol] |= {"classes": ["no", "yes"], "per_class": {"sensitivity": [0.25, 1]}}
-    run["source"] = {
-        experiment.PROTOCOLS[protocol].source: {
-            "epochs": 7,
-            "training_accuracy": 0.9,
-            "accuracy_on_normal_and_other_of_the_target": 0.8,
-        }
-    }
-    run |= {"epochs": {"epochs": 9}, "versions": {"backend": "tensorflow 0"}}
-    path.write_text(json.dumps(run))
-    rows = [
-        {"image": name, "patient": name, "label": "yes", "prediction": "yes" if told else "no"}
-        for name, told in zip(names, right, strict=True)
-    ]
-    report._write_csv(path.parent / f"predictions_{protocol}.csv", rows)
-
-
-def test_runs_with_other_settings_stand_in_one_table_beside_strict_of_the_same_network(tmp_path):
-    variant(tmp_path / "sound", protocol="strict", right=[1, 0, 0, 0])
-    variant(tmp_path / "heart", protocol="paper-by-heart", right=[1, 1, 1, 0], rate=1e-3)
-    variant(tmp_path / "narrow", protocol="paper-by-heart", right=[1, 0, 1, 0], width=0.25)
-    destination = tmp_path / "published"
-    copies = report.copy_variants([tmp_path / "narrow"], destination)
-    copies += report.copy_variants([tmp_path / "sound", tmp_path / "heart"], destination)
-    names = ["narrow_vgg16.json", "sound_vgg16.json", "heart_vgg16.json"]
-    assert [copy.name for copy in copies] == names
-    narrow, heart, sound = read_csv(destination / "variants.csv")
-    assert [row["width"] for row in (narrow, heart, sound)] == ["0.25", "1.0", "1.0"]
-    # No strict run of this width.
-    assert (narrow["points more than strict"], sound["points more than strict"]) == ("", "")
-    more = [1, 1, 1, 0], [1, 0, 0, 0]
-    expected = experiment.paired(np.subtract(*more).astype(float), np.array(list("abcd")))
-    assert expected["accuracy"] == 0.5
-    assert heart["points more than strict"] == "+50.0 ({:+.1f} to {:+.1f})".format(
-        100 * expected["low"], 100 * expected["high"]
-    )
-    assert (heart["target's rate"], heart["epochs"], heart["source's epochs"]) == (
-        "0.001",
-        "9",
-        "7",
-    )
-    assert (heart["accuracy"], heart["sensitivity no"]) == ("0.750 (0.650 to 0.850)", "0.25")
-    assert heart["on the target's normal and other"] == "0.800"
-
-
-def test_runs_of_other_images_are_not_compared(tmp_path):
-    variant(tmp_path / "sound", protocol="strict", right=[1, 0, 0, 0])
-    variant(tmp_path / "heart", protocol="paper", right=[1, 1, 1, 0], names="abce")
-    with pytest.raises(ValueError, match="not of the same images in the same order"):
-        report.copy_variants([tmp_path / "sound", tmp_path / "heart"], tmp_path / "published")
-    assert not (tmp_path / "published").exists()
-
-
 @pytest.mark.slow
 def test_a_source_model_is_used_again_only_with_the_same_settings_and_images(
     finished, drawn, tmp_path
 ):
     path = finished[0] / "alexnet/source_patients.keras"
     settings = {"profile": TINY, "backbone": "alexnet"}
-    again, seconds, reused = experiment.source_stage(drawn, **settings, path=path, random_state=0)
+    again, seconds, reused = source_stage.pretrained(drawn, **settings, path=path, random_state=0)
     assert reused
     assert seconds == json.loads(path.with_suffix(".json").read_text())["seconds"]
     copy = tmp_path / path.name
     for old, new in ((path, copy), (path.with_suffix(".json"), copy.with_suffix(".json"))):
         new.write_bytes(old.read_bytes())
-    other, _, reused = experiment.source_stage(drawn, **settings, path=copy, random_state=1)
+    other, _, reused = source_stage.pretrained(drawn, **settings, path=copy, random_state=1)
     assert not reused
-    _, _, reused = experiment.source_stage(
+    _, _, reused = source_stage.pretrained(
         drawn, **settings, path=copy, by_heart=True, random_state=1
     )
     assert not reused
@@ -332,24 +198,24 @@ def test_a_source_model_is_used_again_only_with_the_same_settings_and_images(
 def test_a_source_stage_that_broke_off_goes_on_and_its_time_adds_up(drawn, tmp_path, monkeypatch):
     profile = dataclasses.replace(TINY, source_epochs=3)
     settings = {"profile": profile, "backbone": "alexnet", "path": tmp_path / "source.keras"}
-    tick = experiment._Clock.on_epoch_end
+    tick = source_stage._Clock.on_epoch_end
 
     def break_off(clock, epoch, logs=None):
         if epoch == 2:
             raise KeyboardInterrupt
         tick(clock, epoch, logs)
 
-    monkeypatch.setattr(experiment._Clock, "on_epoch_end", break_off)
+    monkeypatch.setattr(source_stage._Clock, "on_epoch_end", break_off)
     with pytest.raises(KeyboardInterrupt):
-        experiment.source_stage(drawn, **settings, random_state=0)
+        source_stage.pretrained(drawn, **settings, random_state=0)
     monkeypatch.undo()
     (epochs,) = tmp_path.glob("source_epochs_*")
     spent = json.loads((epochs / "seconds.json").read_text())
-    source, seconds, reused = experiment.source_stage(drawn, **settings, random_state=0)
+    source, seconds, reused = source_stage.pretrained(drawn, **settings, random_state=0)
     assert (len(source.history["loss"]), reused) == (3, False)
     assert 0 < spent < seconds
     assert sorted(path.name for path in tmp_path.iterdir()) == ["source.json", "source.keras"]
-    whole, _, _ = experiment.source_stage(
+    whole, _, _ = source_stage.pretrained(
         drawn, **settings | {"path": tmp_path / "whole.keras"}, random_state=0
     )
     assert source.history == whole.history
@@ -432,36 +298,6 @@ def test_patients_on_both_sides_are_counted():
     assert found["share_of_test_images"] == pytest.approx(2 / 6)
 
 
-def test_attention_is_the_heatmaps_share_in_the_lesion_against_its_area():
-    masks = np.zeros((4, 4, 4), bool)
-    masks[:3, :2, :2] = True  # a quarter of the image; the last one is normal
-    heatmaps = np.zeros((4, 4, 4))
-    heatmaps[0] = 1  # everywhere alike
-    heatmaps[1, :2, :2] = 1  # all in the lesion
-    labels = np.array(["x", "y", "y", "normal"])  # the second y has a blank heatmap
-    found = experiment.attention(
-        experiment.Explanation(rows=np.arange(4), heatmaps=heatmaps, predictions=labels),
-        labels,
-        masks,
-    )
-    assert found["x"]["ratio"] == 1
-    assert found["y"] == {
-        "images": 1,
-        "empty_heatmaps": 1,
-        "energy_in_lesion": 1,
-        "lesion_area": 0.25,
-        "ratio": 4,
-    }
-    assert found["all"]["energy_in_lesion"] == (0.25 + 1) / 2
-    assert set(found) == {"x", "y", "all"}
-
-
-def test_a_finer_heatmap_explains_a_class_rather_than_normal():
-    logits = np.array([[1.0, 5.0, 2.0], [0.0, -1.0, 3.0]])
-    assert experiment.rather_than(1, 2)(logits).tolist() == [-3.0, 4.0]
-    assert experiment.rather_than(1, 1) == 1  # normal has nothing to be compared with
-
-
 @pytest.mark.slow
 def test_both_kinds_of_heatmap_are_those_asked_for_by_hand(finished, drawn):
     source = detl.load_source(finished[0] / "alexnet/source_patients.keras")
@@ -470,7 +306,7 @@ def test_both_kinds_of_heatmap_are_those_asked_for_by_hand(finished, drawn):
     result = detl.cross_validate(
         transfer, target.images, target.labels, groups=target.patients, n_splits=2, random_state=3
     )
-    found = experiment.explain(transfer, result, target)
+    found = heatmaps.explain(transfer, result, target)
     train, test = result.indices[0]
     transfer.set_params(random_state=result.fold_seeds[0])
     network = transfer.fit(target.images[train], target.labels[train]).model_
@@ -487,22 +323,6 @@ def test_both_kinds_of_heatmap_are_those_asked_for_by_hand(finished, drawn):
     np.testing.assert_array_equal(
         found["hirescam"].predictions, transfer.predict(target.images[test])
     )
-
-
-def test_the_last_maps_of_a_block_are_those_before_its_pooling():
-    network = detl.backbones.vgg16((32, 32, 1), width=0.03)
-    assert experiment.last_maps(network, "block3") == "block3_conv3_relu"
-    layer = network.get_layer("block3_conv3_relu")
-    assert network.get_layer("block3_pool").input is layer.output
-
-
-def test_a_class_whose_heatmaps_are_all_blank_has_no_ratio():
-    labels, masks = np.array(["x"]), np.ones((1, 2, 2), bool)
-    blank = experiment.Explanation(
-        rows=np.array([0]), heatmaps=np.zeros((1, 2, 2)), predictions=labels
-    )
-    found = experiment.attention(blank, labels, masks)
-    assert found["x"] == {"images": 0, "empty_heatmaps": 1}
 
 
 def test_the_three_parts_of_the_phantoms_share_no_patient(drawn):

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from examples.covid_chest_xray import tables
+from examples.covid_chest_xray import paper_sets, tables
 
 NIH_HEADER = ["Image Index", "Finding Labels", "Follow-up #", "Patient ID", "OriginalImage[Width"]
 COVID_HEADER = ["patientid", "finding", "view", "modality", "filename"]
@@ -195,7 +195,7 @@ def test_data_b_follows_table_1_and_never_pads(tmp_path):
         *[["Hernia"]] * 8,
     ]
     nih, covid = nih_of(findings, tmp_path), covid_of(320, tmp_path)
-    target = tables.data_b(nih, covid, random_state=0)
+    target = paper_sets.data_b(nih, covid, random_state=0)
     names, numbers = np.unique(target.labels, return_counts=True)
     assert dict(zip(names.tolist(), numbers.tolist(), strict=True)) == {
         "normal": 350,
@@ -204,7 +204,7 @@ def test_data_b_follows_table_1_and_never_pads(tmp_path):
         "covid-19": 305,
     }
     assert len(set(target.paths)) == len(target)
-    any_pneumonia = tables.data_b(nih, covid, pneumonia="any", random_state=0)
+    any_pneumonia = paper_sets.data_b(nih, covid, pneumonia="any", random_state=0)
     assert np.sum(any_pneumonia.labels == "pneumonia") == 9
 
 
@@ -213,7 +213,7 @@ def test_a_draw_repeats_with_its_seed_and_differs_with_another(tmp_path):
         nih_of([["No Finding"]] * 500 + [["Pneumonia"]] * 3, tmp_path),
         covid_of(9, tmp_path),
     )
-    draws = [tables.data_b(nih, covid, random_state=seed).paths.tolist() for seed in (0, 0, 1)]
+    draws = [paper_sets.data_b(nih, covid, random_state=seed).paths.tolist() for seed in (0, 0, 1)]
     assert draws[0] == draws[1] != draws[2]
 
 
@@ -231,13 +231,13 @@ def hospital(tmp_path):
     findings = [rng.choice(choices, rng.integers(1, 5)).tolist() for _ in range(300)]
     nih = nih_of(findings, tmp_path)
     # Smaller than Table I, so that something is left for Data-A.
-    target = tables.data_b(nih, covid_of(4, tmp_path), random_state=0)
+    target = paper_sets.data_b(nih, covid_of(4, tmp_path), random_state=0)
     return nih, target.take(np.arange(0, len(target), 4))
 
 
 def test_data_a_is_balanced_in_validation_and_shares_no_patient(hospital):
     nih, target = hospital
-    source = tables.data_a(nih, target=target, random_state=0)
+    source = paper_sets.data_a(nih, target=target, random_state=0)
     numbers = np.unique(source.validation.labels, return_counts=True)[1]
     assert numbers[0] == numbers[1] > 0
     assert not set(source.train.patients) & set(source.validation.patients)
@@ -251,7 +251,7 @@ def test_data_a_is_balanced_in_validation_and_shares_no_patient(hospital):
 
 def test_data_a_validation_keeps_the_papers_share(hospital):
     nih, target = hospital
-    source = tables.data_a(nih, target=target, exclude="nothing", random_state=0)
+    source = paper_sets.data_a(nih, target=target, exclude="nothing", random_state=0)
     without_pneumonia = np.array(["Pneumonia" not in labels for labels in nih.labels])
     n_normal = np.sum(nih.labels == "No Finding")
     n_diseased = without_pneumonia.sum() - n_normal
@@ -263,7 +263,7 @@ def test_data_a_validation_keeps_the_papers_share(hospital):
 def test_what_data_a_shares_with_data_b_is_what_exclude_says(hospital):
     nih, target = hospital
     shared = {
-        exclude: tables.overlap(tables.data_a(nih, target=target, exclude=exclude), target)
+        exclude: paper_sets.overlap(paper_sets.data_a(nih, target=target, exclude=exclude), target)
         for exclude in ("patients", "images", "nothing")
     }
     assert shared["patients"] == {"images": 0, "images_of_shared_patients": 0}
@@ -275,22 +275,23 @@ def test_a_source_of_one_class_and_unknown_options_are_refused(hospital, tmp_pat
     nih, target = hospital
     healthy = nih.take(nih.labels == "No Finding")
     with pytest.raises(ValueError, match=r"classes \['normal'\] only"):
-        tables.data_a(healthy, target=target, exclude="nothing")
+        paper_sets.data_a(healthy, target=target, exclude="nothing")
     with pytest.raises(ValueError, match="exclude='all'; expected 'patients'"):
-        tables.data_a(nih, target=target, exclude="all")
+        paper_sets.data_a(nih, target=target, exclude="all")
     with pytest.raises(ValueError, match="pneumonia='some'; expected 'only'"):
-        tables.data_b(nih, nih, pneumonia="some")
+        paper_sets.data_b(nih, nih, pneumonia="some")
     with pytest.raises(ValueError, match="on_missing='ignore'; expected 'raise'"):
         tables.read_nih(tmp_path / "Data_Entry_2017.csv", tmp_path / "images", on_missing="ignore")
 
 
 def test_the_counts_say_where_the_data_falls_short(hospital):
     nih, target = hospital
-    rows = tables.counts(tables.data_a(nih, target=target, random_state=0), target)
+    source = paper_sets.data_a(nih, target=target, random_state=0)
+    rows = paper_sets.counts(source.train, source.validation, target)
     covid = next(row for row in rows if row["class"] == "covid-19")
     n_covid = int(np.sum(target.labels == "covid-19"))
     assert (covid["paper_images"], covid["images"]) == (305, n_covid)
-    assert f"{305 - n_covid} fewer than in the paper" in tables.counts_text(rows)
+    assert f"{305 - n_covid} fewer than in the paper" in paper_sets.counts_text(rows)
 
 
 @pytest.mark.skipif(CHEST_XRAY is None, reason="DETL_CHEST_XRAY is not set: no radiographs here")
@@ -304,6 +305,6 @@ def test_the_real_tables_give_the_counts_that_their_readme_states():
     assert np.sum(nih.labels == "Pneumonia") == 98
     assert np.sum(nih.labels == "No Finding") == 4848
     assert (len(covid), len(set(covid.patients))) == (355, 156)
-    target = tables.data_b(nih, covid, random_state=0)
-    numbers = {name: int(np.sum(target.labels == name)) for name in tables.PAPER_TARGET}
+    target = paper_sets.data_b(nih, covid, random_state=0)
+    numbers = {name: int(np.sum(target.labels == name)) for name in paper_sets.PAPER_TARGET}
     assert numbers == {"normal": 350, "pneumonia": 98, "other": 300, "covid-19": 305}

@@ -8,7 +8,7 @@ from sklearn.dummy import DummyClassifier
 
 import detl
 from studies.is_a_better_source_a_better_teacher import run as source_teachers
-from studies.which_source_settings.run import Variant
+from studies.shared.source_settings import Variant
 
 PATIENTS = np.arange(400) // 2
 

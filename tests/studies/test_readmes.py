@@ -14,6 +14,12 @@ COMMAND = re.compile(r"^```console\n.*?^```$", re.MULTILINE | re.DOTALL)
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_a_study_imports_no_other(folder):
+    code = (folder / "run.py").read_text(encoding="utf-8")
+    assert set(re.findall(r"^(?:from|import) studies\.(\w+)", code, re.MULTILINE)) <= {"shared"}
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
 def test_a_study_answers_its_question_with_figures_of_its_results(folder):
     text = (folder / "README.md").read_text(encoding="utf-8")
     title, answer, *_ = text.split("\n\n")

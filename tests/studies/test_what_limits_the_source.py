@@ -130,19 +130,6 @@ def test_a_run_is_paired_with_the_baseline_of_its_network(tmp_path):
     assert set(source_limits.differences("resnet50", tmp_path, data).values()) == {""}
 
 
-@pytest.mark.parametrize(
-    ("name", "baseline"),
-    [
-        ("60 epochs", "baseline"),
-        ("stronger augmentation, seed 2", "baseline, seed 2"),
-        ("vgg16, stronger augmentation", "vgg16"),
-        ("resnet50", "resnet50"),
-    ],
-)
-def test_the_baseline_of_a_run_has_its_network_and_its_seed(name, baseline):
-    assert source_limits.baseline_of(name) == baseline
-
-
 def test_rules_are_compared_with_the_epoch_of_the_best_accuracy():
     aucs = {"accuracy": (0.6, 0.5), "AUC": (0.7, 0.4), "last": (0.6, 0.6), "average": (0.7, 0.7)}
     runs = [{f"{rule}: check AUC": str(two[k]) for rule, two in aucs.items()} for k in (0, 1)]

@@ -5,8 +5,8 @@ import pytest
 
 import detl
 from examples.covid_chest_xray import material
+from studies.shared.source_settings import AUGMENTATION, STRONGER, VARIANTS, Variant
 from studies.which_source_settings import run as source_tuning
-from studies.which_source_settings.run import AUGMENTATION, Variant
 
 PLAIN = Variant(
     backbone="vgg16",
@@ -79,22 +79,8 @@ def test_a_run_keeps_the_epoch_of_the_best_auc_and_a_file_that_pretrain_could_ha
     )
 
 
-def test_a_share_of_the_patients_is_of_whole_patients(data):
-    rows = source_tuning.rows_of(data["train"], 0.5, np.random.SeedSequence(0))
-    patients = data["train"].patients
-    assert len(set(patients[rows])) == 6
-    assert set(np.flatnonzero(np.isin(patients, patients[rows]))) == set(rows)
-
-
-def test_standardised_images_have_one_mean_and_one_deviation():
-    images = np.random.default_rng(0).integers(90, 120, (3, 32, 32, 1)).astype("uint8")
-    changed = source_tuning.standardised(images).astype("float32")
-    np.testing.assert_allclose(changed.mean(axis=(1, 2, 3)), 128, atol=1)
-    np.testing.assert_allclose(changed.std(axis=(1, 2, 3)), 64, atol=4)
-
-
 def test_a_variants_amounts_are_those_of_its_augmentation(data, monkeypatch):
-    stronger = source_tuning.VARIANTS["stronger augmentation"]
+    stronger = VARIANTS["stronger augmentation"]
     variant = dataclasses.replace(PLAIN, **{n: getattr(stronger, n) for n in AUGMENTATION})
     given = {}
 
@@ -107,7 +93,7 @@ def test_a_variants_amounts_are_those_of_its_augmentation(data, monkeypatch):
         source_tuning.train(variant, data, verbose=0)
     images = data["train"].images
     found = given["augment"](images, np.random.default_rng(0))
-    expected = detl.Augmentation(mirroring=False, **source_tuning.STRONGER)
+    expected = detl.Augmentation(mirroring=False, **STRONGER)
     np.testing.assert_array_equal(
         found, expected(images.astype("float32"), np.random.default_rng(0))
     )
