@@ -31,10 +31,9 @@ _PLAIN = Views(n_augmented=0, augmentation=Augmentation(), seed=0)
 class FeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SharesSource):
     """Turn images into features of a trained network: a scikit-learn transformer.
 
-    Nothing of the network is trained. What its layers give is averaged over the cells of a grid, so
-    that a classifier of scikit-learn can learn from it, in seconds. Layers in the middle often
-    serve another task better than the last ones, which know most about the classes of the source
-    (Yosinski et al. 2014).
+    What the layers give is averaged over the cells of a grid, so that a classifier of scikit-learn
+    can learn from it, in seconds. Layers in the middle often serve another task better than the
+    last ones, which know most about the classes of the source (Yosinski et al. 2014).
 
     Parameters
     ----------
@@ -64,7 +63,7 @@ class FeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Shares
     Yosinski, Clune, Bengio, Lipson 2014, "How transferable are features in deep neural networks?",
     NeurIPS.
     Razavian, Azizpour, Sullivan, Carlsson 2014, "CNN Features off-the-shelf: an Astounding Baseline
-    for Recognition", CVPR workshops: a support vector machine on features of a network.
+    for Recognition", CVPR workshops.
     Lazebnik, Schmid, Ponce 2006, "Beyond Bags of Features: Spatial Pyramid Matching for Recognizing
     Natural Scene Categories", CVPR: averages in the cells of a grid.
 

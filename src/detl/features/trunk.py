@@ -95,9 +95,8 @@ def extract(
 ) -> np.ndarray:
     """Return the trunk's output for every image, computed in inference mode.
 
-    The trunk is a pure function here: batch normalisation uses its stored statistics and dropout
-    is off, as it must be in frozen layers. (Inside a model that is being fitted Keras runs frozen
-    BatchNormalization with its stored statistics, but frozen Dropout still drops.)
+    Batch normalisation uses its stored statistics and dropout is off, as it must be in frozen
+    layers. (Inside a model that is being fitted, frozen Dropout still drops.)
 
     Parameters
     ----------
@@ -115,11 +114,6 @@ def extract(
     numpy.ndarray of shape (n, ...)
         One row per image. Where all rows would exceed a quarter of the memory it is a memory map of
         a temporary file, which the system removes with the last reference to it.
-
-    Raises
-    ------
-    OSError
-        If that file would not fit into the folder for temporary files.
     """
 
     def run(start: int) -> np.ndarray:

@@ -96,8 +96,7 @@ def leave_one_collection_out(labels: Any, collections: Any) -> list[Indices]:
     Returns
     -------
     list of (train, test)
-        Sorted row indices, in the order of the sorted collections; ``collections[test[0]]`` is the
-        one that is held out.
+        Sorted row indices, in the order of the sorted collections.
 
     Examples
     --------
@@ -162,9 +161,8 @@ def balanced_holdout(
     groups : array-like of shape (n,), optional
         What must not be on both sides, such as the patient of each image.
     fraction : float, default=0.2
-        About this share of the images is held out: 20,000 of 108,379 in Basu et al. 2020, Table I.
-        The smallest class limits it: of that class one image in ``round(1 / fraction)`` is held
-        out, and as many of every other.
+        Of the smallest class one image in ``round(1 / fraction)`` is held out, and as many of every
+        other. Basu et al. 2020, Table I, hold out 20,000 of 108,379.
     random_state : int, numpy generator or None
         Seed of the draw.
 

@@ -83,16 +83,10 @@ def load(
         network the shape of the original, and with it, often, its collection.
     memory_map : str or path-like, optional
         A ``.npy`` file to read into, for more images than memory holds; the result is a memory map
-        of it. It is complete or not there. The same call after a run that was killed goes on where
-        that stopped, and after a complete run decodes nothing.
-
-        Files are the same if their paths, sizes and times of change are, in order. An unfinished
-        file keeps the rows in front of the first difference, with a warning of the logger
-        ``"detl"``. A finished one of other files, ``size``, ``channels`` or ``aspect`` is an error,
-        and is not changed. Files that could not be read are tried again each time.
-
-        Beside ``images.npy`` lie ``images.npy.files``, which lists what was read, and until the end
-        ``images.npy.partial``. To start anew, delete the ``.npy`` or the ``.partial``.
+        of it. The same call after a run that was killed goes on where that stopped, and after a
+        complete run decodes nothing. A complete file of other paths, sizes or times of change, or
+        of another ``size``, ``channels`` or ``aspect``, is an error; an unfinished one keeps the
+        rows in front of the first difference. To start anew, delete the ``.npy`` or ``.partial``.
     on_error : {"raise", "skip"}, default="raise"
         What becomes of missing, empty, truncated and other unreadable files: ``"raise"`` lists all
         of them in one error; ``"skip"`` leaves them out, says so in one warning of the logger
