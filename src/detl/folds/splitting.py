@@ -258,7 +258,7 @@ def _complete_folds(
             return found
 
     def dealt(n_parts: int) -> np.ndarray | None:
-        shares = np.full(n_parts, 1 / n_parts)
+        shares = [1 / n_parts] * n_parts
         return deal(targets, np.asarray(groups), shares, _dealer(random_state))
 
     part_of = dealt(n_splits)
