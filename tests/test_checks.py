@@ -23,6 +23,19 @@ def test_a_choice_is_one_of_those_offered():
         checks.check_choice("mode", "c", ("a", "b", None))
 
 
+def test_a_number_lies_within_its_bounds():
+    for value in (0, 0.5, np.float32(1)):
+        checks.check_number("alpha", value, at_least=0, at_most=1)
+    for value in (-0.1, 1.1, math.nan):
+        with pytest.raises(ValueError, match=r"alpha=.*; .* at least 0 and at most 1\."):
+            checks.check_number("alpha", value, at_least=0, at_most=1)
+    for value in (0, 1, math.inf):
+        with pytest.raises(ValueError, match=r"share=.*; .* number above 0 and below 1\."):
+            checks.check_number("share", value, above=0, below=1)
+    with pytest.raises(TypeError, match="share is NoneType None; expected a number above 0"):
+        checks.check_number("share", None, above=0)
+
+
 @pytest.mark.parametrize("value", [1, 1e-30, np.float32(0.5), np.int64(3)])
 def test_every_number_above_zero_is_positive(value):
     checks.check_positive("rate", value)

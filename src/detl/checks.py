@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import enum
 import math
+import operator
 import warnings
 from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
+
+_COMPARISONS = {
+    "above": operator.gt,
+    "at_least": operator.ge,
+    "below": operator.lt,
+    "at_most": operator.le,
+}
 
 
 def check_choice(name: str, value: Any, choices: Sequence[Any]) -> None:
@@ -18,12 +26,21 @@ def check_choice(name: str, value: Any, choices: Sequence[Any]) -> None:
         raise ValueError(f"{name}={value!r}; expected one of {', '.join(map(repr, choices))}.")
 
 
+def check_number(name: str, value: Any, **bounds: float) -> None:
+    """Refuse what is no finite number within ``above``, ``at_least``, ``below``, ``at_most``."""
+    expected = "a number " + " and ".join(
+        f"{word.replace('_', ' ')} {bound:g}" for word, bound in bounds.items()
+    )
+    if not isinstance(value, Real) or isinstance(value, bool):
+        raise TypeError(f"{name} is {type(value).__name__} {value!r}; expected {expected}.")
+    is_within = all(_COMPARISONS[word](value, bound) for word, bound in bounds.items())
+    if not (math.isfinite(float(value)) and is_within):
+        raise ValueError(f"{name}={value!r}; expected {expected}.")
+
+
 def check_positive(name: str, value: Any) -> None:
     """Refuse what is not a number above zero."""
-    if not isinstance(value, Real) or isinstance(value, bool):
-        raise TypeError(f"{name} is {type(value).__name__} {value!r}; expected a number above 0.")
-    if not 0 < float(value) < math.inf:
-        raise ValueError(f"{name}={value!r}; expected a number above 0.")
+    check_number(name, value, above=0)
 
 
 def check_count(name: str, value: Any, *, at_least: int = 1) -> None:
@@ -60,21 +77,8 @@ def check_images(
 ) -> Any:
     """Return the images as an array, refusing wrong shapes and NaN, warning of another range.
 
-    Parameters
-    ----------
-    images : array-like
-        Expected ``(n, height, width, channels)`` in [0, 255].
-    name : str
-        Name of the argument, for the messages.
-    shape : tuple, optional
-        ``(height, width, channels)`` that a model expects; None stands for any size.
-    any_scale : bool
-        Whether a model may be meant for other pixels than 0 to 255, so that there is no warning.
-
-    Returns
-    -------
-    numpy.ndarray
-        The same data; nothing is copied where an array (or a memory map) came in.
+    ``shape`` is the ``(height, width, channels)`` that a model expects, None for any size. With
+    ``any_scale`` there is no warning. An array or a memory map is not copied.
     """
     try:
         array = images if isinstance(images, np.ndarray) else np.asarray(images)
@@ -140,6 +144,47 @@ def _check_pixels(array: np.ndarray, name: str, any_scale: bool) -> None:
         UserWarning,
         stacklevel=3,
     )
+
+
+def check_heatmaps(heatmaps: Any, shape: tuple[int, ...] | None = None) -> np.ndarray:
+    """Return the heatmaps as an array, refusing wrong shapes, NaN and values outside [0, 1]."""
+    array = np.asarray(heatmaps)
+    if array.dtype.kind not in "uif":
+        raise TypeError(f"heatmaps has dtype {array.dtype}; expected floats in [0, 1].")
+    if array.ndim != 3 or 0 in array.shape:
+        raise ValueError(
+            f"heatmaps has shape {array.shape}; expected (n, height, width), such as GradCAM gives."
+        )
+    if shape is not None and array.shape != shape:
+        raise ValueError(
+            f"heatmaps has shape {array.shape}; expected {shape}, one per image and of its size."
+        )
+    for row, heatmap in enumerate(array):  # one at a time: of many, a copy would be large
+        low, high = heatmap.min(), heatmap.max()
+        if not (0 <= low and high <= 1):  # also refuses NaN
+            raise ValueError(
+                f"heatmaps has values from {low:.3g} to {high:.3g} in row {row}; expected [0, 1], "
+                "as GradCAM gives them (not Explanation.raw): clip what is negative, divide by the "
+                "maximum."
+            )
+    return array
+
+
+def check_boxes(boxes: Any) -> list[np.ndarray]:
+    """Return the boxes (x, y, width, height) of each image, ``(k, 4)``."""
+    boxes = boxes.to_numpy() if hasattr(boxes, "to_numpy") else boxes  # frames iterate over columns
+    found = []
+    for row, of_image in enumerate(boxes):
+        array = np.asarray(of_image, dtype=np.float64)
+        array = array.reshape(-1, 4) if array.size in (0, 4) else array
+        is_box = array.ndim == 2 and array.shape[1] == 4 and np.isfinite(array).all()
+        if not (is_box and (array[:, 2:] > 0).all()):
+            raise ValueError(
+                f"boxes has {of_image!r} in row {row}; expected (x, y, width, height), in pixels "
+                "and with an area, or several of them."
+            )
+        found.append(array)
+    return found
 
 
 def check_labels(

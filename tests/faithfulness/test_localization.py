@@ -64,11 +64,11 @@ def test_boxes_may_be_the_columns_of_a_data_frame():
 @pytest.mark.parametrize(
     ("box", "message"),
     [
-        ((0, 0, 0, 3), r"\(0.0, 0.0, 0.0, 3.0\) in row 1; expected a box within 8 x 8 pixels"),
-        ((9, 0, 2, 2), "Scale boxes of the original"),
+        ((0, 0, 0, 3), r"\(0, 0, 0, 3\) in row 1; expected .* with an area"),
+        ((9, 0, 2, 2), "a box within 8 x 8 pixels. Scale boxes of the original"),
         ((-3, 0, 2, 2), "in row 1"),
         ((np.nan, 0, 2, 2), "nan"),
-        ((1, 2, 3), r"\(1, 3\) in row 1; expected \(x, y, width, height\)"),
+        ((1, 2, 3), r"\(1, 2, 3\) in row 1; expected \(x, y, width, height\)"),
     ],
 )
 def test_a_box_that_is_none_is_refused(box, message):
@@ -216,7 +216,7 @@ def test_results_cannot_be_changed():
         (noise(2)[:0], blocks(2)[:0], ValueError, "such as GradCAM gives"),
         (noise(2) * 2, blocks(2), ValueError, "in row 0; expected.*divide by the maximum"),
         (noise(2) - 0.5, blocks(2), ValueError, "clip what is negative"),
-        (np.where(blocks(2), np.nan, 0), blocks(2), ValueError, "NaN or infinity, first in row 0"),
+        (np.where(blocks(2), np.nan, 0), blocks(2), ValueError, "from nan to nan in row 0"),
         (noise(2), blocks(2) * 1.0, TypeError, "masks has dtype float64; expected bool"),
         (noise(2), blocks(3), ValueError, r"\(3, 8, 8\), heatmaps \(2, 8, 8\)"),
         (
@@ -234,12 +234,12 @@ def test_heatmaps_and_masks_that_do_not_fit_are_refused(heatmaps, masks, error, 
 
 @pytest.mark.parametrize("quantile", [0, 1, 1.5, "0.9"])
 def test_a_quantile_lies_between_0_and_1(quantile):
-    with pytest.raises(ValueError, match=r"quantile=.*between 0 and 1"):
+    with pytest.raises((TypeError, ValueError), match=r"quantile.*; .* above 0 and below 1\."):
         faithfulness.intersection_over_union(noise(), blocks(), quantile=quantile)
 
 
 def test_a_tolerance_is_a_number_of_pixels():
-    with pytest.raises(ValueError, match="tolerance=-1; expected a number of pixels"):
+    with pytest.raises(ValueError, match="tolerance=-1; expected a number at least 0"):
         faithfulness.pointing_game(noise(), blocks(), tolerance=-1)
     with pytest.raises(TypeError, match="tolerance is str"):
         faithfulness.pointing_game(noise(), blocks(), tolerance="3")

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import numpy as np
-from scipy import stats
 
 from detl.metrics.intervals import FEW_UNITS, Interval
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
-_DRAWS = 2000
+_DRAWS, _BATCH = 2000, 50
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -78,67 +76,43 @@ def estimates(
 ) -> list[Estimate]:
     """Return an estimate for each row of values ``(k, n)``, NaN where an image has none.
 
-    Groups are drawn as a whole; without them, images are. Rows known of the same images share
-    their draws. Weights ``(n,)`` say how much each image counts, by default the same.
+    Groups are drawn as a whole; without them, images are, the same for rows of the same images.
+    Weights ``(n,)`` say how much each image counts, by default the same.
     """
-    values = np.asarray(values, dtype=np.float64)
-    n = values.shape[1]
-    units = np.arange(n) if groups is None else np.unique(groups, return_inverse=True)[1]
-    unit, n_units = "images" if groups is None else "groups", int(units.max()) + 1
-    known = ~np.isnan(values) * (np.ones(n) if weights is None else weights)
-    # What each group adds to the sum and to the weight of the mean.
-    sums, totals = (
-        np.stack([np.bincount(units, row, n_units) for row in rows])
-        for rows in (known * np.nan_to_num(values), known)
-    )
-    found: dict[int, Estimate] = {}
-    selections, selection_of = np.unique(totals > 0, axis=0, return_inverse=True)
-    for number, counts in enumerate(selections):
-        rows = np.flatnonzero(selection_of.reshape(-1) == number)
-        of_units = np.ix_(rows, np.flatnonzero(counts))
-        means, ends, method = _redrawn(sums[of_units], totals[of_units], unit, seed)
-        for row, mean, low, high in zip(rows, means, *ends):
-            found[int(row)] = Estimate(
-                values=values[row],
-                mean=float(mean),
-                interval=Interval(low=float(low), high=float(high), method=method),
-            )
-    return [found[row] for row in range(len(values))]
+    found = []
+    for row in np.asarray(values, dtype=np.float64):
+        n = len(row)
+        units = np.arange(n) if groups is None else np.unique(groups, return_inverse=True)[1]
+        known = ~np.isnan(row) * (np.ones(n) if weights is None else weights)
+        # What each unit adds to the sum and to the weight of the mean.
+        sums, totals = (np.bincount(units, part) for part in (known * np.nan_to_num(row), known))
+        unit, counts = "images" if groups is None else "groups", totals > 0
+        mean, interval = _mean(sums[counts], totals[counts], unit, np.random.default_rng(seed))
+        found.append(Estimate(values=row, mean=mean, interval=interval))
+    return found
 
 
-def _redrawn(
-    sums: Array, totals: Array, unit: str, seed: np.random.SeedSequence
-) -> tuple[Array, Array, str]:
-    """Return the means ``(k,)``, their intervals' ends ``(2, k)``, and how those were found.
+def _mean(
+    sums: Array, totals: Array, unit: str, generator: np.random.Generator
+) -> tuple[float, Interval]:
+    """Return a mean, from what each unit adds to its sum and to its weight, and its interval."""
+    n = len(sums)
 
-    ``sums`` and ``totals``, ``(k, n_units)``, are what each unit adds to the sum and to the weight.
-    """
-    n_units = sums.shape[1]
+    def means(drawn: Array) -> Array:
+        """Return the mean of each column of units."""
+        return np.asarray(sums.take(drawn).sum(axis=0) / totals.take(drawn).sum(axis=0))
 
-    def means(drawn: Array, axis: int = -1) -> Array:
-        drawn = np.atleast_2d(drawn)
-        with np.errstate(invalid="ignore"):  # without any unit: NaN
-            return np.asarray(sums[:, drawn].sum(axis=axis) / totals[:, drawn].sum(axis=axis))
-
-    centre = means(np.arange(n_units))[:, 0]
-    if n_units < 2:
-        return centre, np.full((2, len(sums)), np.nan), f"none: {n_units} of {unit} is too few"
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", stats.DegenerateDataWarning)  # all images alike
-        found = stats.bootstrap(
-            (np.arange(n_units),),
-            means,
-            n_resamples=_DRAWS,
-            batch=50,
-            method="percentile",
-            vectorized=True,
-            rng=np.random.default_rng(seed),
-        )
-    ends = np.quantile(found.bootstrap_distribution, (0.025, 0.975), axis=1)
-    method = f"percentile bootstrap over {n_units} {unit}, {_DRAWS} draws"
-    if n_units < FEW_UNITS:
+    # Like those of the draws, these sums go from one unit to the next.
+    mean = float(sums.cumsum()[-1] / totals.cumsum()[-1]) if n else np.nan
+    if n < 2:
+        method = f"none: {n} of {unit} is too few"
+        return mean, Interval(low=np.nan, high=np.nan, method=method)
+    draws = [means(generator.integers(0, n, (_BATCH, n)).T) for _ in range(_DRAWS // _BATCH)]
+    low, high = np.quantile(draws, (0.025, 0.975)).tolist()
+    method = f"percentile bootstrap over {n} {unit}, {_DRAWS} draws"
+    if n < FEW_UNITS:
         method += f", too narrow under {FEW_UNITS} {unit}"
-    return centre, ends, method
+    return mean, Interval(low=low, high=high, method=method)
 
 
 def table(title: str, blank: Array, rows: Sequence[tuple[str, Estimate]]) -> str:

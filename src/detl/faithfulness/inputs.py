@@ -1,4 +1,4 @@
-"""What a question is asked of: heatmaps, and a classifier with its images."""
+"""A classifier and the images that it is asked about."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
-import numpy as np
 
 from detl.checks import check_count, check_labels
 from detl.faithfulness.estimates import Array
@@ -47,30 +46,6 @@ def classified(
         groups=groups,
         batch_size=batch_size,
     )
-
-
-def check_heatmaps(heatmaps: Any, shape: tuple[int, ...] | None = None) -> Array:
-    """Return the heatmaps as an array, refusing wrong shapes, NaN and values outside [0, 1]."""
-    array = np.asarray(heatmaps)
-    if array.dtype.kind not in "uif":
-        raise TypeError(f"heatmaps has dtype {array.dtype}; expected floats in [0, 1].")
-    if array.ndim != 3 or 0 in array.shape:
-        raise ValueError(
-            f"heatmaps has shape {array.shape}; expected (n, height, width), such as GradCAM gives."
-        )
-    if shape is not None and array.shape != shape:
-        raise ValueError(
-            f"heatmaps has shape {array.shape}; expected {shape}, one per image and of its size."
-        )
-    for row, heatmap in enumerate(array):  # one at a time: of many, a copy would be large
-        if not np.isfinite(heatmap).all():
-            raise ValueError(f"heatmaps has NaN or infinity, first in row {row}.")
-        if heatmap.min() < 0 or heatmap.max() > 1:
-            raise ValueError(
-                f"heatmaps has values from {heatmap.min():.3g} to {heatmap.max():.3g} in row "
-                f"{row}; expected [0, 1]: clip what is negative, divide by the maximum."
-            )
-    return array
 
 
 def check_groups(groups: Any, n: int) -> Array | None:

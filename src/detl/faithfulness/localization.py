@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from numbers import Real
 from typing import Any
 
 import numpy as np
 from scipy import ndimage
 
+from detl.checks import check_boxes, check_heatmaps, check_number
 from detl.faithfulness.baselines import centre_maps, random_maps
 from detl.faithfulness.estimates import Array, Compared, estimates
-from detl.faithfulness.inputs import check_groups, check_heatmaps
+from detl.faithfulness.inputs import check_groups
 from detl.seeds import seed_sequence
 
 _RANDOM_DRAWS = 10  # random maps per image, whose values are averaged
@@ -26,9 +26,8 @@ class Localization(Compared):
     Attributes
     ----------
     metric : str
-        What was measured.
     heatmaps : Estimate
-        Of the heatmaps. Its parts are at hand as ``values``, ``mean`` and ``interval``.
+        Its parts are at hand as ``values``, ``mean`` and ``interval``.
     random : Estimate
         Of random maps: noise on an 8 × 8 grid, resized, ten per image.
     centre : Estimate
@@ -57,7 +56,7 @@ def pointing_game(
     heatmaps : array-like of shape (n, height, width)
         In [0, 1], such as :class:`detl.GradCAM` gives.
     masks : array-like of bool, shape (n, height, width)
-        Where the object is; :func:`box_masks` makes them from boxes.
+        Where the object is, in every image; :func:`box_masks` makes them from boxes.
     tolerance : float, default=0
         A point that is at most this many pixels off the object still hits. Zhang et al. used 15
         on photographs.
@@ -71,11 +70,6 @@ def pointing_game(
     Localization
         Values are 1 where the point hits and 0 where it does not. Where several pixels are equally
         high, it is the share of them that hits.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If heatmaps and masks have other types, shapes or values than above, or a mask is empty.
 
     References
     ----------
@@ -93,10 +87,7 @@ def pointing_game(
     >>> result.values.tolist(), result.mean
     ([1.0, 1.0, 1.0, 0.0], 0.75)
     """
-    if not isinstance(tolerance, Real) or isinstance(tolerance, bool):
-        raise TypeError(f"tolerance is {type(tolerance).__name__}; expected a number of pixels.")
-    if not 0 <= float(tolerance) < np.inf:
-        raise ValueError(f"tolerance={tolerance}; expected a number of pixels, at least 0.")
+    check_number("tolerance", tolerance, at_least=0)
     heatmaps, masks = _check_pair(heatmaps, masks)
     if tolerance > 0:
         masks = np.stack([ndimage.distance_transform_edt(~mask) <= tolerance for mask in masks])
@@ -120,11 +111,6 @@ def energy(
         that do: 1 is chance. In the mean an image counts by its area, which makes it the ratio of
         the mean shares; else a few tiny objects would decide it. The share itself is
         ``result.values * result.area``.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As for :func:`pointing_game`.
 
     References
     ----------
@@ -169,11 +155,6 @@ def intersection_over_union(
     Localization
         Values are in [0, 1].
 
-    Raises
-    ------
-    TypeError, ValueError
-        As for :func:`pointing_game`, or if ``quantile`` is not between 0 and 1.
-
     Examples
     --------
     >>> import numpy as np
@@ -184,8 +165,7 @@ def intersection_over_union(
     >>> faithfulness.intersection_over_union(heatmap, masks, random_state=0).mean
     0.5
     """
-    if not isinstance(quantile, Real) or not 0 < float(quantile) < 1:
-        raise ValueError(f"quantile={quantile!r}; expected a number between 0 and 1, such as 0.9.")
+    check_number("quantile", quantile, above=0, below=1)
     heatmaps, masks = _check_pair(heatmaps, masks)
 
     def measure(maps: Array, masks: Array) -> Array:
@@ -204,7 +184,8 @@ def box_masks(boxes: Any, size: tuple[int, int]) -> Array:
     ----------
     boxes : array-like or data frame of shape (n, 4), or sequence of n of shape (k, 4)
         ``(x, y, width, height)`` from the upper left corner, in pixels, fractions included; one
-        box per image, or several. Boxes of an image of another size are to be multiplied first.
+        box per image, or several. Each has an area and reaches into the image; boxes of an image
+        of another size are to be multiplied first.
     size : tuple of int
         ``(height, width)`` of the images.
 
@@ -213,11 +194,6 @@ def box_masks(boxes: Any, size: tuple[int, int]) -> Array:
     numpy.ndarray of bool, shape (n, height, width)
         True at the pixels whose centre is in a box of the image, and at the pixel in the middle of
         a box that holds no centre. What reaches beyond the image is cut off.
-
-    Raises
-    ------
-    ValueError
-        If a box has no area or lies outside the image.
 
     Examples
     --------
@@ -229,21 +205,13 @@ def box_masks(boxes: Any, size: tuple[int, int]) -> Array:
             [0, 0, 0, 1]]])
     """
     height, width = size
-    boxes = boxes.to_numpy() if hasattr(boxes, "to_numpy") else boxes  # frames iterate over columns
+    boxes = check_boxes(boxes)
     masks = np.zeros((len(boxes), height, width), dtype=bool)
     for row, of_image in enumerate(boxes):
-        of_image = np.atleast_2d(np.asarray(of_image, dtype=np.float64))
-        if of_image.ndim != 2 or of_image.shape[1] != 4:
-            raise ValueError(
-                f"boxes has {of_image.shape} in row {row}; expected (x, y, width, height), or "
-                "several of them."
-            )
-        for box in of_image:
-            x, y, wide, high = box
-            inside = x < width and y < height and x + wide > 0 and y + high > 0
-            if not (np.isfinite(box).all() and wide > 0 and high > 0 and inside):
+        for x, y, wide, high in of_image.tolist():
+            if not (x < width and y < height and x + wide > 0 and y + high > 0):
                 raise ValueError(
-                    f"boxes has (x, y, width, height) = {tuple(box.tolist())} in row {row}; "
+                    f"boxes has (x, y, width, height) = {(x, y, wide, high)} in row {row}; "
                     f"expected a box within {width} x {height} pixels. Scale boxes of the original "
                     "image to this size."
                 )

@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from numbers import Real
 from typing import Any, Literal
 
 import numpy as np
 from scipy import ndimage, sparse
 from scipy.sparse import linalg
 
-from detl.checks import check_choice, check_count
+from detl.checks import check_choice, check_count, check_heatmaps, check_number
 from detl.faithfulness.baselines import centre_maps, random_maps
 from detl.faithfulness.estimates import Array, Compared, estimates
-from detl.faithfulness.inputs import Classified, check_heatmaps, classified
+from detl.faithfulness.inputs import Classified, classified
 from detl.networks.classifiers import probabilities_of
 from detl.seeds import seed_sequence
 
@@ -116,11 +115,6 @@ def deletion(
         The smaller the area the better. What it is worth shows beside the random map: an image with
         holes is like none that the network was trained on, and any holes may change its mind.
 
-    Raises
-    ------
-    TypeError, ValueError
-        If model, images, heatmaps or settings are others than above.
-
     References
     ----------
     Petsiuk, Das, Saenko 2018, "RISE: Randomized Input Sampling for Explanation of Black-box
@@ -158,11 +152,6 @@ def insertion(
     -------
     Curve
         The larger the area the better.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As for :func:`deletion`.
 
     References
     ----------
@@ -209,11 +198,6 @@ def road(
     Curve
         With ``first="most"``, the smaller the area the better; with ``"least"``, the larger.
 
-    Raises
-    ------
-    TypeError, ValueError
-        As for :func:`deletion`.
-
     Notes
     -----
     Every image and fraction solves a sparse linear system of as many unknowns as pixels are gone:
@@ -232,8 +216,7 @@ def road(
             f"fractions={fractions!r}; expected at least two, rising, from 0 to {_LARGEST_GAP}: "
             "an image that is gone cannot be filled from its rest."
         )
-    if not isinstance(noise, Real) or not 0 <= float(noise) < np.inf:
-        raise ValueError(f"noise={noise!r}; expected a number of at least 0.")
+    check_number("noise", noise, at_least=0)
     of_maps, of_noise = seed_sequence(random_state).spawn(2)
     generator = np.random.default_rng(of_noise)
 

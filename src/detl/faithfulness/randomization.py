@@ -11,10 +11,10 @@ import keras
 import numpy as np
 from scipy import stats
 
-from detl.checks import check_count
+from detl.checks import check_count, check_heatmaps
 from detl.faithfulness.baselines import centre_maps, random_maps
 from detl.faithfulness.estimates import Array, Estimate, estimates, table
-from detl.faithfulness.inputs import check_heatmaps, classified
+from detl.faithfulness.inputs import classified
 from detl.gradcam.explanation import GradCAM
 from detl.seeds import seed_sequence
 
@@ -107,11 +107,6 @@ def randomization(
     -------
     Randomization
         Correlations should fall towards 0 once the layer explained is scrambled.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If model, images or settings are others than above, or if ``explain`` returns no heatmaps.
 
     Notes
     -----

@@ -1,7 +1,8 @@
 """Pictures from results and heatmaps.
 
 Figures are matplotlib's own objects, made without its global state: save them with
-``figure.savefig("name.png")``. They need no screen.
+``figure.savefig("name.png")``. They need no screen. Without matplotlib, the extra ``plots``, every
+function here raises an ImportError.
 """
 
 from detl.plots.confusion import confusion_matrix

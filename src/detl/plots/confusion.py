@@ -38,13 +38,6 @@ def confusion_matrix(
     Returns
     -------
     matplotlib.figure.Figure
-
-    Raises
-    ------
-    ImportError
-        If matplotlib, an extra, is not installed.
-    ValueError
-        If the matrix is not square, has negative numbers, or other classes than names.
     """
     require_matplotlib()
     matrix = _check_matrix(getattr(matrix_or_result, "confusion_matrix", matrix_or_result))

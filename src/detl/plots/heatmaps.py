@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from detl.checks import check_count, check_images, check_labels
+from detl.checks import (
+    check_boxes,
+    check_count,
+    check_heatmaps,
+    check_images,
+    check_labels,
+    check_number,
+)
 from detl.plots.drawing import (
     Array,
     as_colours,
@@ -45,13 +52,6 @@ def overlay(images: Any, heatmaps: Any, *, alpha: float = 0.5, colormap: str = "
     numpy.ndarray of uint8, shape (n, height, width, 3)
         Red, green and blue, in [0, 255].
 
-    Raises
-    ------
-    ImportError
-        If matplotlib, an extra, is not installed.
-    ValueError
-        If heatmaps and images do not fit each other, or values are out of range.
-
     Examples
     --------
     >>> import numpy as np
@@ -60,10 +60,8 @@ def overlay(images: Any, heatmaps: Any, *, alpha: float = 0.5, colormap: str = "
     >>> plots.overlay(grey, [[[0, 1]]], colormap="gray").tolist()  # black and white, half mixed in
     [[[[100, 100, 100], [228, 228, 228]]]]
     """
-    require_matplotlib()
-    images, heatmaps = _check_pictures(images, heatmaps)
-    _check_share(alpha)
-    return _blend(as_colours(images), heatmaps, alpha, _find_colormap(colormap))
+    *_, blended = _blend(images, heatmaps, alpha, colormap)
+    return blended
 
 
 def heatmap_grid(
@@ -108,33 +106,22 @@ def heatmap_grid(
     -------
     matplotlib.figure.Figure
         With a colour bar. A heatmap that is zero everywhere is marked as blank.
-
-    Raises
-    ------
-    ImportError
-        If matplotlib, an extra, is not installed.
-    ValueError
-        If the arrays do not fit each other, or values are out of range.
     """
-    require_matplotlib()
+    plain, heatmaps, blended = _blend(images, heatmaps, alpha, colormap)
     from matplotlib.cm import ScalarMappable
 
-    images, heatmaps = _check_pictures(images, heatmaps)
-    _check_share(alpha)
     check_count("columns", columns)
-    cmap = _find_colormap(colormap)
-    n = len(images)
+    n, height, width = heatmaps.shape
     labels = None if labels is None else check_labels(labels, n, name="labels")
     captions = _captions(n, labels=labels, predicted=predicted, scores=scores, titles=titles)
-    boxes = [()] * n if boxes is None else _check_boxes(boxes, n)
+    boxes = [()] * n if boxes is None else check_boxes(boxes)
+    if len(boxes) != n:
+        raise ValueError(f"boxes has {len(boxes)} rows for {n} images; expected one per image.")
     masks = None if masks is None else _check_masks(masks, heatmaps.shape)
 
-    plain = as_colours(images)
-    blended = _blend(plain, heatmaps, alpha, cmap)
     rows = _rows_of(n, labels, columns)
     names = [""] * len(rows) if labels is None else [wrapped(labels[row[0]], 24) for row in rows]
     columns = max(map(len, rows))
-    height, width = images.shape[1:3]
     size = 2 * columns * _SIDE + 1.2, len(rows) * (_SIDE * height / width + 0.3)
     figure, axes = grid_of_pictures((len(rows), 2 * columns), *size)
     for name, row, row_of_axes in zip(names, rows, axes, strict=True):
@@ -144,13 +131,11 @@ def heatmap_grid(
         for index, pair in zip(row, row_of_axes.reshape(-1, 2)):  # the last row may be short
             for axis, picture in zip(pair, (plain[index], blended[index]), strict=True):
                 axis.imshow(picture)
-                _draw_boxes(axis, boxes[index])
-                if masks is not None and masks[index].any():
-                    _draw_outline(axis, masks[index])
+                _draw_regions(axis, boxes[index], None if masks is None else masks[index])
             if not heatmaps[index].any():
                 pair[1].set_title("blank", fontsize="small", loc="right")
             pair[0].set_title(captions[index], fontsize="small", loc="left", parse_math=False)
-    bar = figure.colorbar(ScalarMappable(cmap=cmap), ax=axes, aspect=30, pad=0.01)
+    bar = figure.colorbar(ScalarMappable(cmap=colormap), ax=axes, aspect=30, pad=0.01)
     bar.set_label("relative attention", fontsize="small")
     return figure
 
@@ -180,25 +165,26 @@ def _captions(
     return [drawable("".join(words).strip()) for words in lines]
 
 
-def _find_colormap(name: str) -> Any:
-    """Return matplotlib's colour map of that name."""
+def _blend(images: Any, heatmaps: Any, alpha: Any, colormap: str) -> tuple[Array, Array, Array]:
+    """Return images in red, green and blue, the heatmaps, and these laid over the images."""
+    require_matplotlib()
     import matplotlib
 
-    if name not in matplotlib.colormaps:
+    images = check_images(images)
+    heatmaps = check_heatmaps(heatmaps, images.shape[:3])
+    check_number("alpha", alpha, at_least=0, at_most=1)
+    if colormap not in matplotlib.colormaps:
         raise ValueError(
-            f"colormap={name!r} is unknown to matplotlib; use 'inferno' or 'viridis' (perceptually "
-            "uniform), 'jet' (the look of the paper), or another of matplotlib.colormaps."
+            f"colormap={colormap!r} is unknown to matplotlib; use 'inferno' or 'viridis' "
+            "(perceptually uniform), 'jet' (the look of the paper), or another of "
+            "matplotlib.colormaps."
         )
-    return matplotlib.colormaps[name]
-
-
-def _blend(plain: Array, heatmaps: Array, alpha: float, colormap: Any) -> Array:
-    """Lay heatmaps over images in red, green and blue; ``alpha`` is the heatmap's share."""
+    plain = as_colours(images)
     blended = np.empty_like(plain)
     for picture, image, heatmap in zip(blended, plain, heatmaps, strict=True):
-        colours = 255 * colormap(heatmap.astype(float))[..., :3]
+        colours = 255 * matplotlib.colormaps[colormap](heatmap.astype(float))[..., :3]
         picture[...] = ((1 - alpha) * image + alpha * colours).round()
-    return blended
+    return plain, heatmaps, blended
 
 
 def _rows_of(n: int, labels: Array | None, columns: int) -> list[Array]:
@@ -215,55 +201,17 @@ def _rows_of(n: int, labels: Array | None, columns: int) -> list[Array]:
     ]
 
 
-def _draw_boxes(axis: Axes, boxes: Sequence[Any] | Array) -> None:
-    """Draw boxes ``(x, y, width, height)`` in pixels, white on a dark line."""
+def _draw_regions(axis: Axes, boxes: Sequence[Any] | Array, mask: Array | None) -> None:
+    """Draw boxes ``(x, y, width, height)`` and the border of a mask, white on a dark line."""
     from matplotlib.patches import Rectangle
 
-    for x, y, width, height in boxes:
-        for colour, line in (("black", 2.2), ("white", 1.0)):
+    for colour, line in (("black", 2.2), ("white", 1.0)):
+        for x, y, width, height in boxes:
             # The corner of the first pixel is half a pixel from its centre, which is at 0.
             corner = (x - 0.5, y - 0.5)
             axis.add_patch(Rectangle(corner, width, height, fill=False, ec=colour, lw=line))
-
-
-def _draw_outline(axis: Axes, mask: Array) -> None:
-    """Draw the border of a region, white on a dark line: visible on every colour."""
-    for colour, width in (("black", 2.2), ("white", 1.0)):
-        axis.contour(mask, levels=[0.5], colors=colour, linewidths=width)
-
-
-def _check_pictures(images: Any, heatmaps: Any) -> tuple[Array, Array]:
-    images = check_images(images)
-    heatmaps = np.asarray(heatmaps)
-    if heatmaps.shape != images.shape[:3]:
-        raise ValueError(
-            f"heatmaps has shape {heatmaps.shape}, but the images {images.shape}; expected one "
-            f"heatmap per image, {images.shape[:3]}."
-        )
-    if not (0 <= heatmaps.min() and heatmaps.max() <= 1):  # also refuses NaN
-        raise ValueError(
-            f"heatmaps are in [{heatmaps.min():.3g}, {heatmaps.max():.3g}]; expected [0, 1], as "
-            "GradCAM gives them (not Explanation.raw)."
-        )
-    return images, heatmaps
-
-
-def _check_boxes(boxes: Any, n: int) -> list[Array]:
-    """Return the boxes of each image, ``(k, 4)``."""
-    boxes = boxes.to_numpy() if hasattr(boxes, "to_numpy") else boxes  # frames iterate over columns
-    if len(boxes) != n:
-        raise ValueError(f"boxes has {len(boxes)} rows for {n} images; expected one per image.")
-    found = []
-    for row, of_image in enumerate(boxes):
-        array = np.asarray(of_image, dtype=float)
-        array = array.reshape(-1, 4) if array.size in (0, 4) else array
-        if array.ndim != 2 or array.shape[1] != 4 or not (array[:, 2:] > 0).all():
-            raise ValueError(
-                f"boxes has {of_image!r} in row {row}; expected (x, y, width, height), in pixels "
-                "and with an area, or several of them."
-            )
-        found.append(array)
-    return found
+        if mask is not None and mask.any():
+            axis.contour(mask, levels=[0.5], colors=colour, linewidths=line)
 
 
 def _check_masks(masks: Any, shape: tuple[int, ...]) -> Array:
@@ -273,8 +221,3 @@ def _check_masks(masks: Any, shape: tuple[int, ...]) -> Array:
     if not np.isin(masks, (0, 1)).all():
         raise ValueError("masks has other values than 0 and 1; expected True inside the region.")
     return masks.astype(float)
-
-
-def _check_share(alpha: Any) -> None:
-    if not 0 <= alpha <= 1:
-        raise ValueError(f"alpha={alpha!r}; expected a share in [0, 1].")

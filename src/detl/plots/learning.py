@@ -31,13 +31,6 @@ def learning_curves(history: Any) -> Figure:
     Returns
     -------
     matplotlib.figure.Figure
-
-    Raises
-    ------
-    ImportError
-        If matplotlib, an extra, is not installed.
-    TypeError, ValueError
-        If there is no history, or none with a loss.
     """
     require_matplotlib()
     from matplotlib.lines import Line2D

@@ -42,15 +42,6 @@ def most_confused(
         The most confused image first. Each title has the true and the predicted class with their
         probabilities (with repeats, their mean), the image's row index and the fold, or folds,
         that tested it.
-
-    Raises
-    ------
-    ImportError
-        If matplotlib, an extra, is not installed.
-    TypeError
-        If what was given is no result, or no images.
-    ValueError
-        If the images are not as many as the result's, or not pictures.
     """
     check_result(result)
     check_count("n", n)

@@ -32,15 +32,6 @@ def reliability_diagram(result: CrossValidationResult, *, n_bins: int = 10) -> F
         means that the classifier is surer than it is right. Below, the number of images in each
         bin; with repeats, each counts as often as it was tested.
 
-    Raises
-    ------
-    ImportError
-        If matplotlib, an extra, is not installed.
-    TypeError
-        If what was given is no result.
-    ValueError
-        If ``n_bins`` is below one.
-
     Notes
     -----
     The calibration error is ``result.scores["calibration_error"]``: the mean over folds, in 15

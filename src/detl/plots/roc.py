@@ -32,13 +32,6 @@ def roc_curves(result: CrossValidationResult) -> Figure:
         interval, which is ``result.class_scores[label]["roc_auc"]``. Folds that lack the class, or
         any other, are left out.
 
-    Raises
-    ------
-    ImportError
-        If matplotlib, an extra, is not installed.
-    TypeError
-        If what was given is no result.
-
     Notes
     -----
     The band is a percentile bootstrap of 500 draws over the result's groups, or images where there

@@ -33,13 +33,6 @@ def shortcut_report(report: ShortcutReport) -> Figure:
         On the left the ROC AUC of the network and of all that it is held against; then the figure
         of each test and class with its interval, tests of one measure together. The line is the
         threshold; red is beyond it, blue on its other side, grey neither.
-
-    Raises
-    ------
-    ImportError
-        If matplotlib, an extra, is not installed.
-    TypeError
-        If ``report`` is none.
     """
     require_matplotlib()
     from detl.shortcuts.verdicts import ShortcutReport  # whoever has one has loaded Keras

@@ -53,12 +53,6 @@ def collection_test(
         its figure is how far the ROC AUC is above 1/2, as a share of the most there could be.
         ``"collection held out"``: each collection is tested by a network that saw none of it; its
         figure is the share of the mean sensitivity above chance that is lost on the same images.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If the images, the transfer or the collections do not fit the result, or there is one
-        collection only.
     """
     examination = Examination(result, images, threshold=threshold)
     trainer = Trainer(

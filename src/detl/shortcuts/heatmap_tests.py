@@ -57,11 +57,6 @@ def attention(
         shortcut is likely if those of all classes are below the
         threshold: a class that is known by what it lacks, such as normal, may look anywhere. It
         can accuse, but not acquit: the verdict is never ``"no shortcut found"``.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As for :func:`examine`.
     """
     examination = Examination(result, images, threshold=threshold)
     trainer = Trainer(examination, transfer, verbose=verbose)

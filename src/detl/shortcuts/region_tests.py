@@ -50,11 +50,6 @@ def region_test(
         With the tests ``"region blanked"`` and ``"border kept"``. With a mask per image also
         ``"region outline"``: if the outlines alone tell the class, then so do the holes that
         blanking leaves, and nothing is concluded from ``"region blanked"``.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As for :func:`examine`, or if there is neither region nor border.
     """
     if region is None and border is None:
         raise ValueError("There is neither region nor border to test; give one of them.")

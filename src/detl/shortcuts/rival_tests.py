@@ -58,11 +58,6 @@ def rivals(
         shortcuts, and it is said who is better: ``"class prior"``, ``"thumbnail"``, a logistic
         regression on 16 × 16 cells, ``"histogram"``, on the shares of 32 grey levels, and those of
         your own.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If images, region, sizes or classifiers do not fit the result.
     """
     examination = Examination(result, images, threshold=threshold)
     hidden = hidden_parts(examination, region, border)
