@@ -216,11 +216,13 @@ def pretrain(
     network.compile(
         optimizer=_adam(learning_rate, steps, epochs, warmup_epochs, gradient_clip, ema_epochs),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=["accuracy"],
+        metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
         weighted_metrics=[],
         # Under a global policy of float16 Keras would wrap the optimizer; this model is not.
         auto_scale_loss=False,
     )
+    # A training step that makes its own variables would be traced twice.
+    network.optimizer.build(network.trainable_variables)
     store = None
     if checkpoint_dir is not None:
         run = described_run(
