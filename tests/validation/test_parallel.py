@@ -44,32 +44,6 @@ def test_a_worker_that_died_is_explained_and_another_error_is_left_as_it_is():
     assert parallel._in_words(other, 4) is other
 
 
-class Killed(DomainExtensionTransfer):
-    """End the process in the fold that tests image 0."""
-
-    def _extend(self, n_classes):
-        extension = super()._extend(n_classes)
-        fit = extension.tail.fit
-
-        def killed_fit(features, targets, *, rows, **settings):
-            if 0 not in rows:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return fit(features, targets, rows=rows, **settings)
-
-        extension.tail.fit = killed_fit
-        return extension
-
-
-def test_a_worker_that_dies_takes_no_finished_fold_with_it(images, tmp_path):
-    said = r"failed with ChildProcessError: a worker process died .*fewer than n_jobs=2 folds"
-    with pytest.raises(FoldError, match=said):
-        cross_validate(
-            Killed(network(), epochs=1, batch_size=8), images, LABELS, n_splits=3,
-            random_state=0, n_jobs=2, checkpoint_dir=tmp_path,
-        )  # fmt: skip
-    assert not list(tmp_path.glob("*work-*"))
-
-
 def test_a_worker_that_warns_is_heard_and_its_error_says_where(images):
     with (
         pytest.warns(ConvergenceWarning, match=r"Fold \d: The loss was nan") as warned,
@@ -109,3 +83,30 @@ def test_a_transfer_that_cannot_travel_is_refused_in_words(images):
 
 def unpicklable(self):
     raise pickle.PicklingError("it is a secret")
+
+
+# At the end, since the processes that are left are not used again.
+class Killed(DomainExtensionTransfer):
+    """End the process in the fold that tests image 0."""
+
+    def _extend(self, n_classes):
+        extension = super()._extend(n_classes)
+        fit = extension.tail.fit
+
+        def killed_fit(features, targets, *, rows, **settings):
+            if 0 not in rows:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return fit(features, targets, rows=rows, **settings)
+
+        extension.tail.fit = killed_fit
+        return extension
+
+
+def test_a_worker_that_dies_takes_no_finished_fold_with_it(images, tmp_path):
+    said = r"failed with ChildProcessError: a worker process died .*fewer than n_jobs=2 folds"
+    with pytest.raises(FoldError, match=said):
+        cross_validate(
+            Killed(network(), epochs=1, batch_size=8), images, LABELS, n_splits=3,
+            random_state=0, n_jobs=2, checkpoint_dir=tmp_path,
+        )  # fmt: skip
+    assert not list(tmp_path.glob("*work-*"))
