@@ -79,8 +79,7 @@ def redrawn(
 def mean_over_folds(values: Any, weights: Any = None) -> np.ndarray:
     """Return the mean over the folds that have each value, NaN where none has.
 
-    ``values`` are ``(n_folds, ..., n_values)``, NaN where a fold has none, ``weights``
-    ``(n_folds, ...)``, equal by default.
+    ``values`` are ``(n_folds, ..., n_values)``, ``weights`` ``(n_folds, ...)``.
     """
     values = np.asarray(values)
     shares = np.ones(values.shape[:-1]) if weights is None else np.asarray(weights)

@@ -81,18 +81,17 @@ def scores(
     Notes
     -----
     A fold that lacks a class has no ``balanced_accuracy``, ``macro_f1`` and ``roc_auc``, and of
-    that class only its specificity: the other entries are NaN, and means are over the other folds.
-    So is the precision of a class that the fold never predicted.
+    that class only its specificity; a class that it never predicted has no precision. Such entries
+    are NaN, and means are over the other folds.
 
-    The calibration error is never negative, so that chance alone raises it: a perfectly calibrated
-    classifier has about 0.08 with 200 images in a fold. Redrawn images, some of them twice, raise
-    once more; its draws are therefore moved to where the mean is.
+    Chance alone raises the calibration error: a perfectly calibrated classifier has about 0.08 with
+    200 images in a fold. Redrawing raises it once more, so its draws are moved to where the mean
+    is.
 
-    In a draw, each fold counts by the share of its images that were drawn: otherwise a fold of one
-    patient would count as much if that patient was drawn three times as if once, and the intervals
-    of leave-one-patient-out would be a quarter too narrow. Scores that have no variation in the
-    data, such as no error at all, have an interval of no width; with fewer than two units there is
-    none, and with fewer than 20 it is too narrow, which its method says.
+    In a draw, each fold counts by the share of its images that were drawn; otherwise the intervals
+    of leave-one-patient-out would be a quarter too narrow. Scores without variation, such as no
+    error at all, have an interval of no width. Fewer than two units give no interval, and fewer
+    than 20 one that is too narrow, which its method says.
 
     References
     ----------

@@ -17,10 +17,9 @@ from detl.shortcuts.regions import Array
 from detl.storage.digests import names_digest
 from detl.storage.run_directory import differences
 from detl.transfer.classifier import DomainExtensionTransfer
-from detl.validation import estimators
 from detl.validation.cross_validation import cross_validate
-from detl.validation.estimators import check_classifier
-from detl.validation.fold_training import described_transfer, train_folds
+from detl.validation.estimators import check_classifier, described
+from detl.validation.fold_training import train_folds
 from detl.validation.preparation import Prepared
 from detl.validation.results import CrossValidationResult
 
@@ -106,15 +105,13 @@ class Trainer:
         return Path(self._checkpoint_dir) / folder
 
 
-def _check_same(transfer: Any, described: dict[str, Any]) -> None:
+def _check_same(transfer: Any, validated: dict[str, Any]) -> None:
     """Refuse another classifier than was cross-validated, as far as its parameters tell."""
     check_classifier(transfer, name="transfer")
-    is_transfer = isinstance(transfer, DomainExtensionTransfer)
-    of_it = described_transfer(transfer) if is_transfer else estimators.described(transfer)
-    given, expected = (json.loads(json.dumps(words)) for words in (of_it, described))
+    given, expected = (json.loads(json.dumps(words)) for words in (described(transfer), validated))
     if expected.keys() - given.keys():  # of an average, of a rival, or of another classifier
         raise ValueError(
-            f"transfer is {transfer!r}, but {described} was cross-validated: the result is not of "
+            f"transfer is {transfer!r}, but {validated} was cross-validated: the result is not of "
             "one transfer alone, or of another classifier; give the result that cross_validate "
             "returned for this one."
         )

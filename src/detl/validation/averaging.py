@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from detl.folds.audit_report import Audit
+from detl.validation.pairing import check_paired
 from detl.validation.results import CrossValidationResult, FoldResult
 
 _SEEDS = ("fold_seeds", "views_seed", "interval_seed")
@@ -18,18 +19,15 @@ def average_results(results: Sequence[CrossValidationResult]) -> CrossValidation
     """Average the probabilities of several cross-validations, fold by fold.
 
     Networks that learned from other images, or from other seeds, err differently; their mean is
-    often better than each. Every test image is judged by networks that never saw it, so the scores
-    of the average are as honest as those of its parts. Decide what to average before you see the
-    scores, or choose it on an inner split of the training images: the best of many averages
-    flatters. To train such an average for use, give the transfers to scikit-learn's
-    ``VotingClassifier(..., voting="soft")``.
+    often better than each. Decide what to average before you see the scores, or choose it on an
+    inner split of the training images: the best of many averages flatters. To train such an average
+    for use, give the transfers to scikit-learn's ``VotingClassifier(..., voting="soft")``.
 
     Parameters
     ----------
     results : sequence of CrossValidationResult
         Of the same images, labels, groups and folds, as :func:`detl.compare` makes them, or
-        :func:`detl.cross_validate` with the same ``random_state`` or the same list as ``cv``. One
-        that is given twice counts twice.
+        :func:`detl.cross_validate` with the same ``random_state`` or the same list as ``cv``.
 
     Returns
     -------
@@ -37,13 +35,6 @@ def average_results(results: Sequence[CrossValidationResult]) -> CrossValidation
         ``settings["transfer"]["average_of"]`` has the settings of the parts. Histories are empty;
         seeds, and the draws of the intervals, are those of the first. Its audit has the leaks of
         all parts.
-
-    Raises
-    ------
-    TypeError
-        If something else than results is given.
-    ValueError
-        If none is given, or they are of different images, labels, groups or folds.
 
     References
     ----------
@@ -76,14 +67,15 @@ def average_results(results: Sequence[CrossValidationResult]) -> CrossValidation
         for name, value in first.settings.items()
         if name in _SEEDS or all(result.settings.get(name) == value for result in results)
     }
-    parts = [result.settings for result in results]
+    versions = _listed([result.versions for result in results])
+    seconds = _listed([result.seconds for result in results])
     return replace(
         first,
         folds=tuple(_average(folds) for folds in zip(*(r.folds for r in results), strict=True)),
         audit=_worst([result.audit for result in results]),
-        settings=shared | {"transfer": {"average_of": parts}},
-        versions=_listed([result.versions for result in results]),
-        seconds=_summed([result.seconds for result in results]),
+        settings=shared | {"transfer": {"average_of": [r.settings for r in results]}},
+        versions={name: ", ".join(dict.fromkeys(found)) for name, found in versions.items()},
+        seconds={name: sum(found) for name, found in seconds.items()},
     )
 
 
@@ -113,51 +105,28 @@ def _worst(audits: list[Audit]) -> Audit:
     return replace(worst, leaks=leaks)
 
 
-def _listed(versions: list[dict[str, str]]) -> dict[str, str]:
-    names = dict.fromkeys(name for part in versions for name in part)
-    return {
-        name: ", ".join(dict.fromkeys(part[name] for part in versions if name in part))
-        for name in names
-    }
-
-
-def _summed(seconds: list[dict[str, float]]) -> dict[str, float]:
-    names = dict.fromkeys(name for part in seconds for name in part)
-    return {name: sum(part.get(name, 0.0) for part in seconds) for name in names}
+def _listed(parts: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """Return what the parts have under each name."""
+    names = dict.fromkeys(name for part in parts for name in part)
+    return {name: [part[name] for part in parts if name in part] for name in names}
 
 
 def _checked(results: Any) -> list[CrossValidationResult]:
     """Return the results as a list, all of the same images and folds."""
-    expected = "expected a list of CrossValidationResult, as cross_validate returns them."
-    if not isinstance(results, Iterable):
-        raise TypeError(f"results is a {type(results).__name__}; {expected}")
+    if not isinstance(results, Iterable) or isinstance(results, Mapping | str):
+        raise TypeError(
+            f"results is a {type(results).__name__}; expected a list of CrossValidationResult, as "
+            "cross_validate returns them."
+        )
     results = list(results)
-    for result in results:
-        if not isinstance(result, CrossValidationResult):
-            raise TypeError(f"results has a {type(result).__name__}; {expected}")
     if not results:
         raise ValueError("results is empty; expected at least one CrossValidationResult.")
-    first = results[0]
-    for number, other in enumerate(results[1:], start=1):
-        for what in ("labels", "groups"):
-            if not np.array_equal(getattr(first, what), getattr(other, what)):
-                raise ValueError(
-                    f"results[{number}] has other {what} than results[0]; average results of the "
-                    "same images only."
-                )
+    check_paired(dict(enumerate(results)))
+    for number, other in enumerate(results):
         # A result that was read from a file of an earlier version may lack the digest.
-        if first.settings.get("images") != other.settings.get("images"):
+        if results[0].settings.get("images") != other.settings.get("images"):
             raise ValueError(
-                f"results[{number}] is of other images than results[0]; average results of the "
-                "same images only."
-            )
-        if len(first.folds) != len(other.folds) or not all(
-            np.array_equal(mine.train, its.train) and np.array_equal(mine.test, its.test)
-            for mine, its in zip(first.folds, other.folds, strict=True)
-        ):
-            raise ValueError(
-                f"results[{number}] has other folds than results[0], so that one would judge "
-                "images that the other has seen; cross-validate both with the same random_state, "
-                "or the same list as cv."
+                f"results[{number}] is of other images than results[0]; give results of the same "
+                "images only."
             )
     return results

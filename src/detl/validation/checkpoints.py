@@ -5,12 +5,14 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 
 from detl.storage.run_directory import RunDirectory
+from detl.validation.records import check_predictions
 from detl.validation.results import FoldResult
 
 # How the folders begin that workers read from. What else is in the directory is the user's.
@@ -33,18 +35,15 @@ class FoldStore(RunDirectory):
 
     def load(self, plan: Plan, n_classes: int) -> dict[int, FoldResult]:
         """Return the finished folds of the plan; a file that is none of them is warned of."""
-        folds = {number: self._load(number, *fold, n_classes) for number, fold in plan.items()}
-        return {number: fold for number, fold in folds.items() if fold is not None}
-
-    def _load(
-        self, number: int, train: np.ndarray, test: np.ndarray, seed: int, n_classes: int
-    ) -> FoldResult | None:
-        def made_of(arrays: dict[str, Any], rest: dict[str, Any]) -> FoldResult:
-            fold = FoldResult(**arrays, **rest)
-            _check_planned(fold, train, test, seed, n_classes)
-            return fold
-
-        return self.read(_file(number), made_of, again="its fold is computed again")
+        found = {
+            number: self.read(
+                _file(number),
+                partial(_planned, *of_fold, n_classes),
+                again="its fold is computed again",
+            )
+            for number, of_fold in plan.items()
+        }
+        return {number: fold for number, fold in found.items() if fold is not None}
 
     def save(self, number: int, fold: FoldResult) -> None:
         """Write one finished fold; a full disk is warned of."""
@@ -58,18 +57,19 @@ def _file(number: int) -> str:
     return f"fold_{number:03d}.npz"
 
 
-def _check_planned(
-    fold: FoldResult, train: np.ndarray, test: np.ndarray, seed: int, n_classes: int
-) -> None:
-    """Refuse a fold of other rows, another seed, or without a probability for each class."""
+def _planned(
+    train: np.ndarray,
+    test: np.ndarray,
+    seed: int,
+    n_classes: int,
+    arrays: dict[str, Any],
+    rest: dict[str, Any],
+) -> FoldResult:
+    """Return the fold that was written, if it is the planned one and whole."""
+    fold = FoldResult(**arrays, **rest)
     if not (np.array_equal(fold.train, train) and np.array_equal(fold.test, test)):
         raise ValueError("it is of other rows")
     if fold.seed != seed:
         raise ValueError(f"it is of seed {fold.seed}, not {seed}")
-    if fold.probabilities.shape != (len(test), n_classes):
-        raise ValueError(
-            f"probabilities of shape {fold.probabilities.shape} for {len(test)} images of "
-            f"{n_classes} classes"
-        )
-    if not np.isfinite(fold.probabilities).all():
-        raise ValueError("probabilities that are no numbers")
+    check_predictions(vars(fold), n_classes)
+    return fold

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import copy
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from detl.checks import check_choice
-from detl.folds.audit_report import Audit
-from detl.seeds import seed_sequence
-from detl.storage.run_directory import check_repeatable
 from detl.validation.differences import COMPARED, Comparison, compare_results
-from detl.validation.estimators import (
-    check_classifier,
-)
 from detl.validation.fold_training import FoldError, train_folds
 from detl.validation.leaks import react_to_leaks
-from detl.validation.preparation import Prepared, prepare
+from detl.validation.pairing import check_named
+from detl.validation.preparation import prepare
 from detl.validation.results import CrossValidationResult
 
 
@@ -49,9 +43,8 @@ def compare(
     images, labels, groups, n_splits, n_repeats, cv, on_leak, n_jobs, verbose
         As for :func:`detl.cross_validate`.
     source_groups : array-like, or dict of str to array-like or None, optional
-        Groups of the images that all sources were trained on, or, by the transfer's name, of those
-        that its own source was; a transfer that the dict leaves out, such as one from ImageNet,
-        shares none.
+        Groups of the images that all sources were trained on, or a dict of the groups of each
+        transfer's source; a transfer that it leaves out, such as one from ImageNet, shares none.
     score : {"accuracy", "balanced_accuracy", "macro_f1", "roc_auc"}, default="accuracy"
         What to compare.
     checkpoint_dir : path, optional
@@ -67,13 +60,8 @@ def compare(
 
     Raises
     ------
-    ValueError
-        If fewer than two transfers are given, two names make the same folder, ``source_groups``
-        names one that is not there, or the data do not fit.
-    TypeError
-        If one of them is no classifier, or gives neither probabilities nor decisions.
-    FoldError
-        If a fold failed; a note says of which transfer.
+    TypeError, ValueError, FoldError
+        As for :func:`detl.cross_validate`; a note says of which transfer a fold failed.
 
     Notes
     -----
@@ -101,39 +89,25 @@ def compare(
     'paired percentile bootstrap over 6 groups, 2000 draws, too narrow under 20 groups'
     """
     check_choice("score", score, COMPARED)
-    if not isinstance(transfers, Mapping) or len(transfers) < 2:
-        raise ValueError(
-            f"transfers is {transfers!r}; expected a dict of at least two, such as "
-            '{"domain extension": a, "from scratch": b}.'
-        )
-    for name, transfer in transfers.items():
-        check_classifier(transfer, name=f"transfers[{name!r}]")
+    check_named("transfers", transfers)
     check_choice("on_leak", on_leak, ("warn", "raise", "ignore"))
-    check_repeatable(checkpoint_dir, random_state)
-    sources = _by_transfer(source_groups, transfers)
     folders = {str(name): re.sub(r"\W+", "_", str(name)) for name in transfers}
     if checkpoint_dir is not None and len(set(folders.values())) < len(folders):
         raise ValueError(f"Two of the names {list(transfers)} make the same folder; rename one.")
-    root = seed_sequence(random_state)
-    audits: dict[str | None, Audit] = {}
-    prepared: dict[str, Prepared] = {}
-    for name, transfer in transfers.items():
-        of_one = prepared[str(name)] = prepare(
-            transfer,
-            images,
-            labels,
-            groups=groups,
-            n_splits=n_splits,
-            n_repeats=n_repeats,
-            cv=cv,
-            source_groups=sources[name],
-            checkpoint_dir=checkpoint_dir,
-            n_jobs=n_jobs,
-            random_state=copy.copy(root),  # one that is spawned from is used up
-            audits=audits,
-        )
-        if cv is not None:
-            cv = of_one.indices  # a generator is used up by now, a splitter would draw anew
+    found = prepare(
+        {f"transfers[{name!r}]": transfer for name, transfer in transfers.items()},
+        images,
+        labels,
+        groups=groups,
+        n_splits=n_splits,
+        n_repeats=n_repeats,
+        cv=cv,
+        source_groups=_by_transfer(source_groups, transfers),
+        checkpoint_dir=checkpoint_dir,
+        n_jobs=n_jobs,
+        random_state=random_state,
+    )
+    prepared = dict(zip(folders, found, strict=True))
     react_to_leaks({name: of_one.audit for name, of_one in prepared.items()}, on_leak)
     results: dict[str, CrossValidationResult] = {}
     for name, of_one in prepared.items():
@@ -148,13 +122,13 @@ def compare(
     return compare_results(results, score=score)
 
 
-def _by_transfer(source_groups: Any, transfers: Mapping[str, Any]) -> dict[str, Any]:
+def _by_transfer(source_groups: Any, transfers: Mapping[str, Any]) -> list[Any]:
     if not isinstance(source_groups, Mapping):
-        return dict.fromkeys(transfers, source_groups)
+        return [source_groups] * len(transfers)
     unknown = [name for name in source_groups if name not in transfers]
     if unknown:
         raise ValueError(
             f"source_groups has {', '.join(map(repr, unknown))}; expected names of transfers: "
             f"{', '.join(map(repr, transfers))}."
         )
-    return {name: source_groups.get(name) for name in transfers}
+    return [source_groups.get(name) for name in transfers]

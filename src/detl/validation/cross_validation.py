@@ -35,20 +35,18 @@ def cross_validate(
     Parameters
     ----------
     transfer : DomainExtensionTransfer, or another classifier of scikit-learn
-        Left unfitted. Its ``random_state`` and ``verbose`` play no part. Another classifier is
-        fitted on the images of each fold anew, such as
-        ``make_pipeline(FeatureExtractor(source), StandardScaler(), LogisticRegression())``; the
-        softmax of its decisions, scaled down where they are large, stands for probabilities that
-        it does not give, and is not calibrated. Its own ``predict`` decides, so that a tuned
-        threshold counts. If it splits its training images by group, as
-        ``GridSearchCV(..., cv=StratifiedGroupKFold())`` does, it is given their ``groups``.
+        Left unfitted; its ``random_state`` and ``verbose`` play no part. Another classifier, such
+        as ``make_pipeline(FeatureExtractor(source), LogisticRegression())``, is fitted in each
+        fold. Its own ``predict`` decides. Where it gives no probabilities, the softmax of its
+        decisions stands for them and is not calibrated. If it splits its training images by group,
+        as ``GridSearchCV(..., cv=StratifiedGroupKFold())`` does, it is given their ``groups``.
     images : numpy.ndarray of shape (n, height, width, channels)
         Pixels in [0, 255]; may be a memory map.
     labels : array-like of shape (n,)
         Class of each image, strings or integers.
     groups : array-like of shape (n,), optional
-        Patient (or what else repeats) of each image. Give it wherever one patient has several
-        images: otherwise the same patient is trained and tested on, and the accuracy flatters.
+        Patient (or what else repeats) of each image. Without it, the same patient may be trained
+        and tested on, and the accuracy flatters.
     n_splits : int, default=5
         Number of folds.
     n_repeats : int, default=1
@@ -59,19 +57,17 @@ def cross_validate(
         :func:`detl.folds.leave_one_collection_out` returns. A splitter without a seed of its own
         draws from ``random_state``.
     source_groups : array-like of shape (n_source,), optional
-        Groups (patients) of the images that the source was trained on, so that the audit can tell
-        which of them are also tested on here.
+        Groups (patients) of the images that the source was trained on, for the audit.
     on_leak : {"warn", "raise", "ignore"}, default="warn"
         What to do when the audit finds groups or copies of images on both sides.
     checkpoint_dir : path, optional
         Where each finished fold is written as one file. A run that breaks off goes on from there,
-        to the same result. A directory of another run is refused, and so is
-        ``random_state=None``, with which no run is ever the same.
+        to the same result. Needs a ``random_state``; a directory of another run is refused.
     n_jobs : int, optional
-        Folds that are trained at a time, each in a process of its own with its share of the
-        processor's threads; -1 takes all cores. By default 1, or what
-        ``joblib.parallel_config`` says. More than 1 does not pay on a single GPU. Classifiers other
-        than a transfer are fitted one after another, and may have an ``n_jobs`` of their own.
+        Folds of a transfer that are trained at a time, each in a process of its own with its share
+        of the processor's threads; -1 takes all cores. By default 1, or what
+        ``joblib.parallel_config`` says. More than 1 does not pay on a single GPU. Runs with another
+        number of threads agree to rounding, since it decides the order of sums.
     random_state : int, numpy generator or None
         Seeds the folds, augmented views and, spawned from it, each fold's new layer, order of
         images and dropout.
@@ -85,22 +81,11 @@ def cross_validate(
 
     Raises
     ------
-    TypeError
-        If ``transfer`` is no classifier, or gives neither probabilities nor decisions.
-    ValueError
-        If labels, groups or images do not fit, a class has fewer images or groups than
-        ``n_splits``, the audit found a leak and ``on_leak="raise"``, or ``checkpoint_dir`` belongs
-        to another run. Nothing has been trained then.
-    OSError
-        If ``checkpoint_dir`` cannot be written to.
+    TypeError, ValueError
+        If arguments do not fit each other, or the audit found a leak and ``on_leak="raise"``.
+        Nothing has been trained then.
     FoldError
         If a fold failed, such as by a training that diverged; the other folds are in it.
-
-    Notes
-    -----
-    The number of threads decides the order of sums, so that two runs with another ``n_jobs`` agree
-    to rounding, and to the last bit where the threads are as many, see the how-to on parallel
-    folds.
 
     References
     ----------
@@ -119,25 +104,22 @@ def cross_validate(
     ... )
     >>> result.interval.method
     'percentile bootstrap over 6 groups, 2000 draws, too narrow under 20 groups'
-    >>> result.predictions.shape
-    (12,)
     >>> result.confusion_matrix.sum().item()
     12
     """
     check_choice("on_leak", on_leak, ("warn", "raise", "ignore"))
-    prepared = prepare(
-        transfer,
+    (prepared,) = prepare(
+        {"transfer": transfer},
         images,
         labels,
         groups=groups,
         n_splits=n_splits,
         n_repeats=n_repeats,
         cv=cv,
-        source_groups=source_groups,
+        source_groups=[source_groups],
         checkpoint_dir=checkpoint_dir,
         n_jobs=n_jobs,
         random_state=random_state,
-        audits={},
     )
     react_to_leaks({"": prepared.audit}, on_leak)
     return train_folds(prepared, checkpoint_dir=checkpoint_dir, n_jobs=n_jobs, verbose=verbose)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,8 @@ from detl.metrics.fold_scores import weighted_scores
 from detl.metrics.intervals import quantiles
 from detl.metrics.scoring import redrawn_scores
 from detl.validation.leaks import leaks_of
+from detl.validation.pairing import check_named, check_paired
+from detl.validation.records import or_none
 from detl.validation.results import CrossValidationResult
 from detl.validation.significance import corrected_t_test, holm
 
@@ -90,10 +92,6 @@ class Comparison:
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything in lists, strings and numbers that JSON can hold; None for NaN."""
-
-        def known(value: float) -> float | None:
-            return None if np.isnan(value) else value
-
         return {
             "score": self.score,
             "results": {name: result.to_dict() for name, result in self.results.items()},
@@ -101,13 +99,13 @@ class Comparison:
                 {
                     "first": d.first,
                     "second": d.second,
-                    "mean": known(d.mean),
-                    "low": known(d.interval.low),
-                    "high": known(d.interval.high),
+                    "mean": or_none(d.mean),
+                    "low": or_none(d.interval.low),
+                    "high": or_none(d.interval.high),
                     "method": d.interval.method,
-                    "p_value": known(d.p_value),
-                    "p_adjusted": known(d.p_adjusted),
-                    "folds": list(map(known, d.folds)),
+                    "p_value": or_none(d.p_value),
+                    "p_adjusted": or_none(d.p_adjusted),
+                    "folds": list(map(or_none, d.folds)),
                     "verdict": d.verdict,
                 }
                 for d in self.differences
@@ -171,61 +169,39 @@ def compare_results(
     -------
     Comparison
         With the difference of each pair.
-
-    Raises
-    ------
-    ValueError
-        If fewer than two results are given, or they are of different images or folds.
     """
     check_choice("score", score, COMPARED)
-    if len(results) < 2:
-        raise ValueError(f"results has {len(results)}, {list(results)}; expected at least two.")
-    first, *others = results.values()
-    for other in others:
-        if any(
-            other.settings[name] != first.settings[name]
-            for name in ("labels", "groups", "folds", "interval_seed")
-        ):
-            raise ValueError(
-                "The results are of different images or folds, so they cannot be paired; "
-                "cross-validate with the same data and random_state, or use compare."
-            )
+    check_named("results", results)
+    check_paired(results)
     row = OVERALL.index(score)
+    first = next(iter(results.values()))
     draws, per_fold = {}, {}
     for name, result in results.items():
         predictions = result.fold_predictions
         drawn, method = redrawn_scores(
-            predictions, unit=result.unit, random_state=result.settings["interval_seed"]
+            predictions, unit=result.unit, random_state=first.settings["interval_seed"]
         )
         draws[name] = drawn[row]
         per_fold[name] = np.array([weighted_scores(fold)[0, row] for fold in predictions])
     n_train = np.mean([len(fold.train) for fold in first.folds])
     n_test = np.mean([len(fold.test) for fold in first.folds])
-    pairs = list(itertools.combinations(results, 2))
-    differences, p_values = [], []
-    for a, b in pairs:
+    found = []
+    for a, b in itertools.combinations(results, 2):
         folds = per_fold[a] - per_fold[b]
         known = folds[~np.isnan(folds)]
-        p_values.append(corrected_t_test(known, test_share=float(n_test / n_train)))
         (low,), (high,) = quantiles((draws[a] - draws[b])[np.newaxis])
-        interval = Interval(low=float(low), high=float(high), method=f"paired {method}")
-        mean = float(known.mean()) if len(known) else np.nan
-        differences.append((a, b, tuple(folds.tolist()), mean, interval))
-    return Comparison(
-        score=score,
-        results=dict(results),
-        differences=tuple(
+        p_value = corrected_t_test(known, test_share=float(n_test / n_train))
+        found.append(
             Difference(
                 first=a,
                 second=b,
-                folds=folds,
-                mean=mean,
-                interval=interval,
-                p_value=p,
-                p_adjusted=adjusted,
+                folds=tuple(folds.tolist()),
+                mean=float(known.mean()) if len(known) else np.nan,
+                interval=Interval(low=float(low), high=float(high), method=f"paired {method}"),
+                p_value=p_value,
+                p_adjusted=p_value,
             )
-            for (a, b, folds, mean, interval), p, adjusted in zip(
-                differences, p_values, holm(p_values), strict=True
-            )
-        ),
-    )
+        )
+    adjusted = holm([difference.p_value for difference in found])
+    differences = tuple(replace(one, p_adjusted=p) for one, p in zip(found, adjusted, strict=True))
+    return Comparison(score=score, results=dict(results), differences=differences)

@@ -6,7 +6,7 @@ import hashlib
 import math
 import pickle
 import time
-from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any
 
 import joblib
@@ -16,12 +16,12 @@ from sklearn import config_context
 from sklearn.base import BaseEstimator, clone, is_classifier
 from sklearn.ensemble import StackingClassifier
 from sklearn.pipeline import Pipeline
-from sklearn.utils.metadata_routing import MetadataRouter
 
 from detl.networks.classifiers import probabilities_by_class
 from detl.networks.digests import graph_digest, weights_digest
 from detl.networks.probe import output_on_noise
 from detl.pretraining.source import SourceModel, load_source, source_network
+from detl.transfer.classifier import DomainExtensionTransfer
 from detl.validation.results import FoldResult
 
 # Parameters that do not decide what comes out, and seeds, of which each fold has its own.
@@ -92,12 +92,18 @@ def check_decisions(classifier: Any, n_classes: int, *, name: str) -> None:
 
 def check_groups(classifier: Any, groups: np.ndarray | None, *, name: str) -> None:
     """Refuse a classifier that splits by groups inside and gets none."""
-    for parameter, splitter in _splitters_without_groups(classifier):
-        raise ValueError(
-            f"{name} is {type(classifier).__name__} with inner folds by group, "
-            f"{parameter}={splitter!r}, to which scikit-learn passes no groups on; give another cv "
-            "to it."
-        )
+    parts = {"": classifier, **classifier.get_params(deep=True)}
+    # A stack hands groups to its last estimator too, which does not know them (1.9).
+    lost = not wants_groups(classifier) or any(
+        isinstance(part, StackingClassifier) for part in parts.values()
+    )
+    for parameter, splitter in parts.items():
+        if lost and _splits_by_group(splitter):
+            raise ValueError(
+                f"{name} is {type(classifier).__name__} with inner folds by group, "
+                f"{parameter}={splitter!r}, to which scikit-learn passes no groups on; give "
+                "another cv to it."
+            )
     if groups is None and wants_groups(classifier):
         raise ValueError(
             f"{name} is {type(classifier).__name__} with inner folds by group, and there are no "
@@ -105,36 +111,10 @@ def check_groups(classifier: Any, groups: np.ndarray | None, *, name: str) -> No
         )
 
 
-def _splitters_without_groups(classifier: Any) -> Iterator[tuple[str, Any]]:
-    """Yield the splitters by group in it, with their names, that no groups come to."""
-    parameters = classifier.get_params(deep=True)
-    for name, splitter in parameters.items():
-        if not (_is_splitter(splitter) and _consumes_groups(splitter, "split")):
-            continue
-        names = name.split("__")[:-1]
-        inside = [parameters["__".join(names[: k + 1])] for k in range(len(names))]
-        owner = [classifier, *inside][-1]
-        passed_on = all(map(wants_groups, [classifier, *inside]))
-        # A stack hands them to its last estimator too, which does not know them (1.9).
-        stacked = any(isinstance(part, StackingClassifier) for part in [classifier, *inside])
-        if stacked or not (passed_on and _routes_to_splitter(owner)):
-            yield name, splitter
-
-
-def _is_splitter(value: Any) -> bool:
-    """Whether it splits images as scikit-learn's splitters do; strings split too, and a class."""
-    return all(hasattr(value, what) for what in ("split", "get_metadata_routing")) and not (
-        isinstance(value, type)
-    )
-
-
-def _routes_to_splitter(estimator: Any) -> bool:
-    routing = estimator.get_metadata_routing()
-    return isinstance(routing, MetadataRouter) and any(
-        (step.caller, step.callee) == ("fit", "split")
-        for _, pair in routing
-        for step in pair.mapping
-    )
+def _splits_by_group(value: Any) -> bool:
+    """Whether it is a splitter by group of scikit-learn; strings split too, and a class."""
+    is_splitter = hasattr(value, "split") and hasattr(value, "get_metadata_routing")
+    return is_splitter and not isinstance(value, type) and _consumes_groups(value, "split")
 
 
 def wants_groups(classifier: Any) -> bool:
@@ -169,12 +149,17 @@ def check_picklable(classifier: Any, *, name: str) -> None:
 
 def described(classifier: Any) -> dict[str, Any]:
     """Return the parameters that decide the result, in JSON's terms."""
-    found = {}
-    for name, value in _decisive(classifier):
+    found = dict(_decisive(classifier))
+    if isinstance(classifier, DomainExtensionTransfer):
+        del found["source"]  # the network made of it is on record
+        if found["augmentation"] is not None:
+            found["augmentation"] = asdict(found["augmentation"])
+        return {name: _in_words(value) for name, value in found.items()}
+    for name, value in found.items():
         if name.rsplit("__", 1)[-1] == "source" and str(value).endswith(".keras"):
-            value = load_source(value)  # a file may change under its name
-        found[name] = _in_words(value)
-    return {"classifier": type(classifier).__name__, **found}
+            found[name] = load_source(value)  # a file may change under its name
+    words = {name: _in_words(value) for name, value in found.items()}
+    return {"classifier": type(classifier).__name__, **words}
 
 
 def _decisive(classifier: Any) -> list[tuple[str, Any]]:
@@ -198,7 +183,6 @@ def fit_fold(
     """Fit a clone on the training images of a fold, and ask it for the test images."""
     started = time.perf_counter()
     name = "the classifier"
-    check_decisions(classifier, len(classes), name=name)
     fitted = seeded(classifier, seed)
     if groups is not None and wants_groups(fitted):
         with config_context(enable_metadata_routing=True):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +20,7 @@ from detl.storage.digests import array_digest, names_digest
 from detl.storage.run_directory import versions
 from detl.transfer.classifier import DomainExtensionTransfer
 from detl.validation.checkpoints import FoldStore, Plan
-from detl.validation.estimators import (
-    described,
-    fit_fold,
-)
+from detl.validation.estimators import described, fit_fold
 from detl.validation.parallel import Outcome, n_workers_of, train_in_workers
 from detl.validation.preparation import Prepared
 from detl.validation.results import CrossValidationResult, FoldResult
@@ -127,17 +123,11 @@ def _train_open_folds(
             found[number] = outcome
             if store is not None:
                 store.save(number, outcome)
-            bar.set_postfix_str(
-                f"accuracy {_accuracy_so_far(found, targets):.3f} in {len(found)} folds"
-            )
+            hits = [(fold.predicted == targets[fold.test]).mean() for fold in found.values()]
+            bar.set_postfix_str(f"accuracy {np.mean(hits):.3f} in {len(found)} folds")
     if errors:
         raise FoldError(errors, found) from errors[min(errors)]
     return found
-
-
-def _accuracy_so_far(finished: dict[int, FoldResult], targets: np.ndarray) -> float:
-    hits = [fold.predicted == targets[fold.test] for fold in finished.values()]
-    return float(np.mean([of_fold.mean() for of_fold in hits]))
 
 
 class _NetworkTraining:
@@ -150,7 +140,7 @@ class _NetworkTraining:
         self.classes, self.targets = check_classes(prepared.labels)
         self.n_jobs, self.folder = n_jobs, folder
         self.steps = self.transfer.epochs
-        described = described_transfer(self.transfer)
+        parameters = described(self.transfer)
         # Not by each worker: machines may differ in what "auto" is.
         self.transfer.set_params(precision=dtype_policy(self.transfer.precision))
         self.training = self.transfer._fit_settings(self.classes)
@@ -158,7 +148,7 @@ class _NetworkTraining:
         network = self.extension.network
         below_head = keras.Model(network.input, network.layers[-1].input)
         self.settings = {
-            "transfer": described,
+            "transfer": parameters,
             "precision": self.transfer.precision,
             "device": _device(),
             "source": weights_digest(network, but=network.layers[-1]),
@@ -219,20 +209,6 @@ def _one_by_one(plan: Plan, train: Callable[..., FoldResult]) -> Iterator[Outcom
         except Exception as error:
             outcome = error
         yield number, outcome
-
-
-def described_transfer(transfer: DomainExtensionTransfer) -> dict[str, Any]:
-    """Return the parameters that decide the result, in JSON's terms."""
-    parameters = transfer.get_params(deep=False)
-    for name in ("source", "random_state", "verbose", "cache_dir"):
-        del parameters[name]
-    if parameters["augmentation"] is not None:
-        parameters["augmentation"] = asdict(parameters["augmentation"])
-    weights = parameters["class_weight"]
-    if isinstance(weights, dict):
-        parameters["class_weight"] = {str(name): float(w) for name, w in weights.items()}
-    # A grid search sets numpy's numbers, which JSON does not know.
-    return {k: v.item() if isinstance(v, np.generic) else v for k, v in parameters.items()}
 
 
 def _device() -> str:

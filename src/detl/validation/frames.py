@@ -13,16 +13,7 @@ if TYPE_CHECKING:
 
 
 def scores_frame(result: CrossValidationResult) -> DataFrame:
-    """Return all scores as a pandas data frame, one row per score and class.
-
-    Columns: ``score``, ``class`` (None for scores over all classes), ``mean``, ``std``,
-    ``low``, ``high``, ``method``, ``folds_without``, and ``fold_0``, ``fold_1``, ...
-
-    Raises
-    ------
-    ImportError
-        If pandas, an extra, is not installed.
-    """
+    """Return a row per score and class."""
     rows = [(name, None, score) for name, score in result.scores.items()]
     rows += [
         (name, label, score)
@@ -52,16 +43,7 @@ def scores_frame(result: CrossValidationResult) -> DataFrame:
 
 
 def predictions_frame(result: CrossValidationResult) -> DataFrame:
-    """Return every out-of-fold prediction as a pandas data frame, one row per fold and image.
-
-    Columns: ``fold``, ``image`` (row index), ``group`` where groups were given, ``label``,
-    ``prediction``, and ``probability_<class>`` for each class.
-
-    Raises
-    ------
-    ImportError
-        If pandas, an extra, is not installed.
-    """
+    """Return a row per fold and image."""
     test = np.concatenate([fold.test for fold in result.folds])
     probabilities = np.concatenate([fold.probabilities for fold in result.folds])
     columns: dict[str, Any] = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,7 @@ class Prepared:
 
 
 def prepare(
-    transfer: Any,
+    transfers: Mapping[str, Any],
     images: Any,
     labels: Any,
     *,
@@ -51,60 +52,73 @@ def prepare(
     n_splits: int | None,
     n_repeats: int | None,
     cv: Any,
-    source_groups: Any,
+    source_groups: Sequence[Any],
     checkpoint_dir: str | Path | None,
     n_jobs: int | None,
     random_state: Any,
-    audits: dict[str | None, folds.Audit],
-) -> Prepared:
-    """Do all of :func:`cross_validate` that comes before the training.
+) -> list[Prepared]:
+    """Do all that comes before the training, on the same folds and seeds for all transfers.
 
-    ``audits`` keeps what was found for each ``source_groups``: copies of images take a while to
-    find, and another transfer on the same folds has the same.
+    ``transfers`` are named as messages call them; each has its ``source_groups``.
     """
-    check_classifier(transfer, name="transfer")
+    started = time.perf_counter()
+    for name, transfer in transfers.items():
+        check_classifier(transfer, name=name)
     check_repeatable(checkpoint_dir, random_state)
     n_workers_of(n_jobs)
-    started = time.perf_counter()
+    cloned = {name: _cloned(transfer) for name, transfer in transfers.items()}
+    for name, transfer in cloned.items():
+        if isinstance(transfer, DomainExtensionTransfer):
+            images, labels = transfer._check_data(images, labels, names=("images", "labels"))
+        else:
+            images = check_images(images)
+            labels = check_labels(labels, len(images))
+            check_decisions(transfer, len(check_classes(labels)[0]), name=name)
+            if checkpoint_dir is not None:
+                check_picklable(transfer, name=name)
+    check_classes(labels)
+    labels = labels.copy()  # the result is read long after the caller may have changed his
+    if groups is not None:
+        groups = check_labels(groups, len(images), name="groups").copy()
+    for name, transfer in cloned.items():
+        check_groups(transfer, groups, name=name)
+    split_seed, interval_seed, fold_seed = seed_sequence(random_state).spawn(3)
+    indices = _indices(labels, groups, n_splits, n_repeats, cv, integer_seed(split_seed))
+    *seeds, views_seed = (integer_seed(seed) for seed in fold_seed.spawn(len(indices) + 1))
+    audits: dict[str | None, folds.Audit] = {}  # copies of images take a while to find
+    prepared = []
+    for transfer, of_source in zip(cloned.values(), source_groups, strict=True):
+        if isinstance(transfer, DomainExtensionTransfer):
+            transfer.set_params(random_state=views_seed)
+        source = None if of_source is None else names_digest(np.asarray(of_source))
+        if source not in audits:
+            audits[source] = folds.audit(
+                indices, labels, groups=groups, images=images, source_groups=of_source
+            )
+        prepared.append(
+            Prepared(
+                transfer=transfer,
+                images=images,
+                labels=labels,
+                groups=groups,
+                indices=indices,
+                fold_seeds=seeds,
+                interval_seed=integer_seed(interval_seed),
+                audit=audits[source],
+                seconds=time.perf_counter() - started,
+            )
+        )
+    return prepared
+
+
+def _cloned(transfer: Any) -> Any:
     transfer = clone(transfer)
     if isinstance(transfer, DomainExtensionTransfer):
         transfer.set_params(verbose=0)
         if isinstance(transfer.source, (str, Path)):
             # Read once: workers may not see the file, or see another one by then.
             transfer.set_params(source=load_source(transfer.source))
-        images, labels = transfer._check_data(images, labels, names=("images", "labels"))
-    else:
-        images = check_images(images)
-        labels = check_labels(labels, len(images))
-        check_decisions(transfer, len(check_classes(labels)[0]), name="transfer")
-        if checkpoint_dir is not None:
-            check_picklable(transfer, name="transfer")
-    check_classes(labels)
-    labels = labels.copy()  # the result is read long after the caller may have changed his
-    if groups is not None:
-        groups = check_labels(groups, len(images), name="groups").copy()
-    check_groups(transfer, groups, name="transfer")
-    split_seed, interval_seed, fold_seed = seed_sequence(random_state).spawn(3)
-    indices = _indices(labels, groups, n_splits, n_repeats, cv, integer_seed(split_seed))
-    *seeds, views_seed = (integer_seed(seed) for seed in fold_seed.spawn(len(indices) + 1))
-    if isinstance(transfer, DomainExtensionTransfer):
-        transfer.set_params(random_state=views_seed)
-    source = None if source_groups is None else names_digest(np.asarray(source_groups))
-    if source not in audits:
-        audits[source] = folds.audit(
-            indices, labels, groups=groups, images=images, source_groups=source_groups
-        )
-    return Prepared(
-        transfer=transfer,
-        images=images,
-        labels=labels,
-        groups=groups,
-        indices=indices,
-        fold_seeds=seeds,
-        interval_seed=integer_seed(interval_seed),
-        audit=audits[source],
-        seconds=time.perf_counter() - started,
-    )
+    return transfer
 
 
 def _indices(

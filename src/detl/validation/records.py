@@ -60,12 +60,14 @@ def fields_of(record: Mapping[str, Any]) -> dict[str, Any]:
     classes, labels = np.asarray(record["classes"]), np.asarray(record["labels"])
     found_folds = [_fold(fold) for fold in record["folds"]]
     for number, fold in enumerate(found_folds):
-        wrong = _wrong(fold, len(labels), len(classes))
-        if wrong:
+        try:
+            _check_rows(fold, len(labels))
+            check_predictions(fold, len(classes))
+        except ValueError as error:
             raise ValueError(
-                f"Fold {number} of the record has {wrong}, which no cross-validation finds: the "
+                f"Fold {number} of the record has {error}, which no cross-validation finds: the "
                 "record is damaged or was changed; take what CrossValidationResult.save wrote."
-            )
+            ) from error
     return {
         "classes": classes,
         "labels": labels,
@@ -92,31 +94,38 @@ def _fold(record: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _wrong(fold: Mapping[str, Any], n: int, n_classes: int) -> str | None:
-    """Return what no fold of ``n`` images and so many classes can have."""
+def check_predictions(fold: Mapping[str, Any], n_classes: int) -> None:
+    """Refuse what no fold with so many classes can have found."""
     test, probabilities, decisions = fold["test"], fold["probabilities"], fold["decisions"]
-    for name in ("train", "test"):
-        if not np.isin(fold[name], np.arange(n)).all():
-            return f"rows in {name} that are not among 0 to {n - 1}"
-    if len(np.unique(test)) < len(test):
-        return "a test image twice"
     if probabilities.shape != (len(test), n_classes):
-        return (
+        raise ValueError(
             f"probabilities of shape {probabilities.shape} for {len(test)} test images and "
             f"{n_classes} classes"
         )
     if not ((probabilities >= 0) & (probabilities <= 1 + _ROUNDING)).all():
-        return "probabilities outside [0, 1]"
+        raise ValueError("probabilities outside [0, 1]")
     if decisions is not None and not (
         decisions.shape == test.shape and np.isin(decisions, np.arange(n_classes)).all()
     ):
-        return "decisions that are not one class for each test image"
-    return None
+        raise ValueError("decisions that are not one class for each test image")
+
+
+def _check_rows(fold: Mapping[str, Any], n: int) -> None:
+    for name in ("train", "test"):
+        if not np.isin(fold[name], np.arange(n)).all():
+            raise ValueError(f"rows in {name} that are not among 0 to {n - 1}")
+    if len(np.unique(fold["test"])) < len(fold["test"]):
+        raise ValueError("a test image twice")
 
 
 def _to_json(value: float) -> float | str:
     """Return the number, or its name where JSON has none for it (``float`` reads both)."""
     return float(value) if np.isfinite(value) else str(float(value))
+
+
+def or_none(value: float) -> float | None:
+    """Return the number, or None where it is NaN, for readers without that name."""
+    return None if np.isnan(value) else value
 
 
 def _group_names(groups: np.ndarray) -> list[Any]:
@@ -125,17 +134,14 @@ def _group_names(groups: np.ndarray) -> list[Any]:
 
 
 def _scores_to_dict(scores: Mapping[str, metrics.Score]) -> dict[str, Any]:
-    def known(value: float) -> float | None:
-        return None if np.isnan(value) else value
-
     return {
         name: {
-            "mean": known(score.mean),
-            "std": known(score.std),
-            "low": known(score.interval.low),
-            "high": known(score.interval.high),
+            "mean": or_none(score.mean),
+            "std": or_none(score.std),
+            "low": or_none(score.interval.low),
+            "high": or_none(score.interval.high),
             "method": score.interval.method,
-            "folds": list(map(known, score.folds)),
+            "folds": list(map(or_none, score.folds)),
         }
         for name, score in scores.items()
     }

@@ -85,14 +85,12 @@ class CrossValidationResult:
         What :func:`detl.folds.audit` found out about the folds.
     settings : dict
         Parameters of the transfer and of the cross-validation, digests of source and data, the kind
-        of ``device`` (``"cpu"``, ``"gpu"``), and the ``precision`` that was computed in, which of
-        ``"auto"`` is not known before.
+        of ``device`` (``"cpu"``, ``"gpu"``), and the ``precision`` that was computed in.
     versions : dict of str to str
         Of Python and the packages that computed the result.
     seconds : dict of str to float
-        Wall time of this run: ``features`` (all that comes before the first fold, the trunk above
-        all; 0 if no fold was left to train), ``total``. Of a run that went on from
-        ``checkpoint_dir``, the folds before are not in it.
+        Wall time of this run alone: ``features`` (all that comes before the first fold, the trunk
+        above all; 0 if no fold was left to train), ``total``.
     """
 
     classes: np.ndarray
@@ -162,11 +160,7 @@ class CrossValidationResult:
 
     @property
     def fold_seeds(self) -> list[int]:
-        """Seed of each fold.
-
-        ``transfer.set_params(random_state=fold_seeds[k]).fit(images[train], labels[train])``
-        repeats fold k.
-        """
+        """Seed of each fold, see :class:`FoldResult`."""
         return [fold.seed for fold in self.folds]
 
     # ------------------------------------------------------------------------------ scores
@@ -257,11 +251,6 @@ class CrossValidationResult:
 
         Columns: ``score``, ``class`` (None for scores over all classes), ``mean``, ``std``,
         ``low``, ``high``, ``method``, ``folds_without``, and ``fold_0``, ``fold_1``, ...
-
-        Raises
-        ------
-        ImportError
-            If pandas, an extra, is not installed.
         """
         return scores_frame(self)
 
@@ -270,11 +259,6 @@ class CrossValidationResult:
 
         Columns: ``fold``, ``image`` (row index), ``group`` where groups were given, ``label``,
         ``prediction``, and ``probability_<class>`` for each class.
-
-        Raises
-        ------
-        ImportError
-            If pandas, an extra, is not installed.
         """
         return predictions_frame(self)
 
@@ -301,13 +285,7 @@ class CrossValidationResult:
 
     @classmethod
     def load(cls, path: str | Path) -> CrossValidationResult:
-        """Read the result that :meth:`save` wrote.
-
-        Raises
-        ------
-        ValueError
-            If the file is anything else, or was changed since.
-        """
+        """Read the result that :meth:`save` wrote; a file that was changed since is refused."""
         expected = "expected what CrossValidationResult.save writes."
         record = read_json(Path(path), remedy=expected)
         if not isinstance(record, dict):

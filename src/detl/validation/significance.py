@@ -28,8 +28,7 @@ def corrected_t_test(differences: Any, *, test_share: float) -> float:
     -------
     float
         1 if all differences are zero. NaN where there is no spread to test against: with fewer than
-        two folds, or if all differences are equal and not zero. So a test of few images says
-        nothing, for their scores are coarse, while the formula would say that chance is ruled out.
+        two folds, or if all differences are equal and not zero, as coarse scores of few images are.
 
     References
     ----------

@@ -37,35 +37,16 @@ _watched: set[int] = set()  # the parent with which this process ends
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """All that the folds of one run share, as files, so that no worker gets a copy.
-
-    Attributes
-    ----------
-    folder : pathlib.Path
-        With ``transfer.pickle``, ``features.npy`` and ``targets.npy``.
-    n_workers : int
-        Processes that train at a time.
-    key : bytes
-        Known to this run's processes alone: what is unpickled from the folder, they have written.
-    parent : int
-        The process that waits for the folds.
-    """
+    """All that the folds of one run share, as files, so that no worker gets a copy."""
 
     folder: Path
     n_workers: int
+    # Known to this run's processes alone: what is unpickled from the folder, they have written.
     key: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
-    parent: int = field(default_factory=os.getpid)
+    parent: int = field(default_factory=os.getpid)  # which waits for the folds
 
     def write(self, transfer: Any, classes: np.ndarray, features: np.ndarray, targets: Any) -> None:
-        """Write the files.
-
-        Raises
-        ------
-        TypeError
-            If the transfer cannot be pickled.
-        OSError
-            If the folder has no room for them.
-        """
+        """Write the files, or say what to do where they cannot be written."""
         import numpy as np
 
         from detl.storage.writing import readable_size, write_whole
@@ -95,11 +76,10 @@ class Work:
 
     def kept(self, number: int) -> Outcome | None:
         """Return what a worker has written down about a fold."""
-        try:
+        with contextlib.suppress(FileNotFoundError):
             found: Outcome = pickle.loads(self.read(f"{number}.pickle"))
-        except FileNotFoundError:
-            return None
-        return found
+            return found
+        return None
 
     def _write(self, name: str, content: bytes) -> None:
         from detl.storage.writing import write_whole
@@ -108,13 +88,7 @@ class Work:
         write_whole(self.folder / name, lambda file: file.write(signed))
 
     def read(self, name: str) -> bytes:
-        """Return what a process of this run wrote, refusing what another has.
-
-        Raises
-        ------
-        DamagedFileError
-            If another process wrote it.
-        """
+        """Return what a process of this run wrote, refusing what another has."""
         from detl.storage.damage import DamagedFileError
 
         path = self.folder / name
@@ -124,20 +98,14 @@ class Work:
         return signed[32:]
 
 
-# What a worker warned of: category and text.
-Said = list[tuple[type[Warning], str]]
-# Of a fold, by its number.
-Outcome = tuple[int, "FoldResult | Exception", Said]
+Said = list[tuple[type[Warning], str]]  # what a worker warned of: category and text
+Outcome = tuple[int, "FoldResult | Exception", Said]  # of a fold, by its number
 
 
 def train_in_worker(
     work: Work, number: int, train: np.ndarray, test: np.ndarray, seed: int
 ) -> Outcome:
-    """Train one fold in this process.
-
-    An error is returned, so that no other fold is lost, and warnings too, for nobody reads what a
-    worker writes.
-    """
+    """Train one fold in this process; return its error and warnings, which nobody would read."""
     _end_with(work.parent)
     with _one_at_a_time, warnings.catch_warnings(record=True) as caught:
         found = _trained(work, train, test, seed)
@@ -147,10 +115,7 @@ def train_in_worker(
 
 
 def _end_with(parent: int) -> None:
-    """End this process soon after its parent has died, which nobody would tell it.
-
-    A worker that another process has started, as those of a cluster are, is left alone.
-    """
+    """End this process soon after its parent; one that another has started is left alone."""
 
     def watch() -> None:
         while os.getppid() == parent:
@@ -221,13 +186,7 @@ def train_fold(
     seed: int,
     on_epoch: Callable[[], object] | None = None,
 ) -> FoldResult:
-    """Reset the tail, train it on one part and predict the other.
-
-    Raises
-    ------
-    FloatingPointError
-        If the training diverged so far that there are no predictions.
-    """
+    """Reset the tail, train it on one part and predict the other."""
     import numpy as np
 
     from detl.seeds import seed_sequence
