@@ -1,5 +1,6 @@
 """Paired comparison on the same folds: differences, their intervals, and when to believe them."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -109,14 +110,48 @@ def test_a_classifier_compared_with_itself_is_no_better():
     assert found.verdict == "no difference shown"
 
 
-def test_equal_differences_are_said_to_have_no_spread():
-    right, wrong = result(1.0, seed=1), result(0.0, seed=2)
-    comparison = compare_results({"right": right, "wrong": wrong})
+@pytest.mark.parametrize(
+    ("n_groups", "verdict"),
+    [(19, "no spread to test against"), (20, "right is better, by the interval")],
+)
+def test_without_a_spread_the_interval_decides_if_its_groups_are_many(n_groups, verdict):
+    results = {
+        name: dataclasses.replace(result(share, seed=1), groups=GROUPS % n_groups)
+        for name, share in (("right", 1.0), ("wrong", 0.0))
+    }
+    comparison = compare_results(results)
     (found,) = comparison.differences
     assert found.folds == (1,) * 5
-    assert np.isnan([found.p_value, found.p_adjusted]).all()
-    assert (found.better, found.verdict) == (None, "no spread to test against")
-    assert str(comparison).splitlines()[5].endswith("     -   no spread to test against")
+    assert np.isnan([found.p_value, found.p_adjusted, found.shown_from]).all()
+    assert (found.has_power, found.verdict) == (False, verdict)
+    assert str(comparison).splitlines()[5].endswith(f"     -         -    {verdict}")
+
+
+def test_where_the_test_has_no_power_the_interval_decides():
+    weak, *others = (result(0.8 if seed else 0.72, seed=seed) for seed in range(6))
+    comparison = compare_results({"weak": weak, **dict(zip("abcde", others))})
+    with_weak, rest = comparison.differences[:5], comparison.differences[5:]
+    for found in with_weak:  # 7 to 13 points, of which five folds and fifteen pairs show nothing
+        assert found.p_adjusted > 0.2
+        assert found.shown_from > -found.interval.low > 0
+        assert not found.has_power
+        assert (found.better, found.verdict) == (
+            found.second,
+            f"{found.second} is better, by the interval",
+        )
+        assert f"{100 * found.shown_from:8.1f}    {found.verdict}" in str(comparison)
+    assert {found.verdict for found in rest} == {"no difference shown"}
+    # One of them excludes zero, but not when it is widened for fifteen pairs.
+    assert sum(found.interval.low > 0 for found in rest) == 1
+    assert "widened for 15 pairs, decides alone: it covers new groups" in str(comparison)
+
+
+def test_where_the_test_has_power_the_interval_does_not_decide_alone():
+    (found,) = compare_results({"a": result(0.8, seed=1), "b": result(0.75, seed=2)}).differences
+    settled = dataclasses.replace(found, interval_excludes_zero=True, shown_from=0.01)
+    assert settled.has_power
+    assert found.p_adjusted > 0.05
+    assert settled.verdict == "no difference shown"
 
 
 @pytest.mark.parametrize("score", ["balanced_accuracy", "macro_f1", "roc_auc"])
@@ -191,11 +226,40 @@ def test_folds_that_lack_the_score_are_left_out_of_both():
 
 @pytest.mark.parametrize("names", ["", "a"])
 def test_fewer_than_two_results_are_refused(names):
-    with pytest.raises(ValueError, match=rf"results has {len(names)}, .*; expected at least two"):
+    with pytest.raises(ValueError, match=r"results is {.*; expected a dict of at least two"):
         compare_results({name: result(0.8, seed=1) for name in names})
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["a", "b"], r"results is \['a', 'b'\]; expected a dict of at least two, such as"),
+        ({"a": None, "b": None}, r"results\['a'\] is a NoneType; expected results of Cross"),
+    ],
+)
+def test_something_else_than_results_is_refused(given, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        compare_results(given)
 
 
 def test_results_of_other_folds_are_refused():
     other = result(0.8, seed=1, indices=INDICES[:4])
-    with pytest.raises(ValueError, match="different images or folds, so they cannot be paired"):
+    with pytest.raises(ValueError, match=r"results\['b'\] has other folds than results\['a'\], so"):
         compare_results({"a": result(0.8, seed=1), "b": other})
+
+
+def test_results_with_other_seeds_of_their_intervals_are_paired_by_the_first():
+    a, b = result(0.9, seed=1), result(0.7, seed=2)
+    other = result(0.7, seed=2, interval_seed=5)
+    assert (
+        compare_results({"a": a, "b": other}).differences
+        == compare_results({"a": a, "b": b}).differences
+    )
+
+
+def test_groups_that_are_dates_are_the_same_in_a_file():
+    days = np.datetime64("2020-03-01") + GROUPS
+    fresh = dataclasses.replace(result(0.8, seed=1), groups=days)
+    read = CrossValidationResult.from_dict(fresh.to_dict())
+    (found,) = compare_results({"fresh": fresh, "read": read}).differences
+    assert found.folds == (0,) * 5

@@ -40,7 +40,7 @@ def redrawn(
 
     ``values_of`` takes a fold and a row of weights for each draw, and returns a row of values.
     """
-    tested = np.unique(np.concatenate([fold.units for fold in folds]))
+    tested = units_of(folds)
     n_units = len(tested)
     units = [np.searchsorted(tested, fold.units) for fold in folds]
 
@@ -74,6 +74,11 @@ def redrawn(
     if n_units < FEW_UNITS:
         method += f", too narrow under {FEW_UNITS} {unit}"
     return np.asarray(found.bootstrap_distribution), method
+
+
+def units_of(folds: Sequence[Predictions]) -> np.ndarray:
+    """Return the number of each group, or image, that any fold tests."""
+    return np.unique(np.concatenate([fold.units for fold in folds]))
 
 
 def mean_over_folds(values: Any, weights: Any = None) -> np.ndarray:

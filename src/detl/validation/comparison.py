@@ -65,8 +65,9 @@ def compare(
 
     Notes
     -----
-    Repeats (``n_repeats=10``) make the test sharper: with five folds it has four degrees of
-    freedom.
+    With five folds the test has four degrees of freedom and shows large differences only, the less
+    the more pairs there are: ``shown_from`` says which. Where it has no power, the interval
+    decides. Repeats (``n_repeats=10``) make the test sharper.
 
     References
     ----------

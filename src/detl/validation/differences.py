@@ -12,13 +12,13 @@ import numpy as np
 from detl.checks import check_choice
 from detl.metrics import OVERALL, Interval
 from detl.metrics.fold_scores import weighted_scores
-from detl.metrics.intervals import quantiles
+from detl.metrics.intervals import FEW_UNITS, quantiles, units_of
 from detl.metrics.scoring import redrawn_scores
 from detl.validation.leaks import leaks_of
 from detl.validation.pairing import check_named, check_paired
 from detl.validation.records import or_none
 from detl.validation.results import CrossValidationResult
-from detl.validation.significance import corrected_t_test, holm
+from detl.validation.significance import corrected_t_test, holm, smallest_shown
 
 COMPARED = ("accuracy", "balanced_accuracy", "macro_f1", "roc_auc")
 
@@ -43,6 +43,12 @@ class Difference:
         NaN where the folds have no spread to test against.
     p_adjusted : float
         The same after Holm's correction for the number of pairs compared.
+    shown_from : float
+        Smallest mean that the test could have shown, with this spread over the folds and this
+        number of pairs; NaN where there is no spread.
+    interval_excludes_zero : bool
+        Whether the interval does so even when it is widened for the number of pairs (Bonferroni).
+        False over fewer than 20 groups, or images, where intervals are too narrow.
     """
 
     first: str
@@ -52,14 +58,29 @@ class Difference:
     interval: Interval
     p_value: float
     p_adjusted: float
+    shown_from: float = np.nan
+    interval_excludes_zero: bool = False
+
+    @property
+    def has_power(self) -> bool:
+        """Whether the test could have shown the largest difference inside the interval."""
+        return self.shown_from <= max(abs(self.interval.low), abs(self.interval.high))
 
     @property
     def better(self) -> str | None:
-        """Name of the better one; None unless test and interval both tell them apart."""
+        """Name of the better one, None if no difference is shown.
+
+        Test and interval must both tell the two apart. Where the test has no power, the interval
+        decides alone.
+        """
         apart = self.interval.low > 0 or self.interval.high < 0
-        if not (apart and self.p_adjusted < 0.05):
-            return None
-        return self.first if self.mean > 0 else self.second
+        if (apart and self.p_adjusted < 0.05) or self._by_interval:
+            return self.first if self.mean > 0 else self.second
+        return None
+
+    @property
+    def _by_interval(self) -> bool:
+        return self.interval_excludes_zero and not (self.has_power or self.p_adjusted < 0.05)
 
     @property
     def verdict(self) -> str:
@@ -69,7 +90,7 @@ class Difference:
         if self.better is None:
             untested = len(self.folds) > 1 and np.isnan(self.p_value)
             return "no spread to test against" if untested else "no difference shown"
-        return f"{self.better} is better"
+        return f"{self.better} is better" + ", by the interval" * self._by_interval
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -105,6 +126,7 @@ class Comparison:
                     "method": d.interval.method,
                     "p_value": or_none(d.p_value),
                     "p_adjusted": or_none(d.p_adjusted),
+                    "shown_from": or_none(d.shown_from),
                     "folds": list(map(or_none, d.folds)),
                     "verdict": d.verdict,
                 }
@@ -132,20 +154,26 @@ class Comparison:
         width = max(len("difference in points"), *map(len, pairs))
         lines += [
             "",
-            f"{'difference in points':<{width}}   mean  95 % interval      p   verdict",
+            f"{'difference in points':<{width}}   mean  95 % interval      p   shown from  verdict",
         ]
         for pair, d in zip(pairs, self.differences, strict=True):
             low, high = 100 * d.interval.low, 100 * d.interval.high
             p = "<0.001" if d.p_adjusted < 0.001 else f"{d.p_adjusted:6.3f}".replace("nan", "  -")
+            shown_from = f"{100 * d.shown_from:8.1f}".replace("nan", "  -")
             lines.append(
-                f"{pair:<{width}}  {100 * d.mean:+5.1f}  {low:+5.1f} to {high:+5.1f}  {p}   "
-                f"{d.verdict}"
+                f"{pair:<{width}}  {100 * d.mean:+5.1f}  {low:+5.1f} to {high:+5.1f}  {p}  "
+                f"{shown_from}    {d.verdict}"
             )
+        of_pairs = "1 pair" if len(pairs) == 1 else f"{len(pairs)} pairs"
         lines += [
             "",
             "p: corrected resampled t-test over the folds (Nadeau & Bengio 2003), after Holm for "
-            f"{len(pairs)} {'pair' if len(pairs) == 1 else 'pairs'};",
-            "interval: paired bootstrap. One is called better only if both tell the two apart.",
+            f"{of_pairs};",
+            "interval: paired bootstrap. One is called better if both tell the two apart.",
+            "shown from: the smallest difference that the test could have shown. Where the far end "
+            "of the interval is smaller,",
+            f"the test has no power, and the interval, widened for {of_pairs}, decides alone: it "
+            f"covers new {any_result.unit}, not new training.",
         ]
         leaks = leaks_of({name: result.audit for name, result in self.results.items()})
         if leaks:
@@ -185,12 +213,17 @@ def compare_results(
         per_fold[name] = np.array([weighted_scores(fold)[0, row] for fold in predictions])
     n_train = np.mean([len(fold.train) for fold in first.folds])
     n_test = np.mean([len(fold.test) for fold in first.folds])
+    test_share = float(n_test / n_train)
+    many_units = len(units_of(first.fold_predictions)) >= FEW_UNITS
+    pairs = list(itertools.combinations(results, 2))
     found = []
-    for a, b in itertools.combinations(results, 2):
+    for a, b in pairs:
         folds = per_fold[a] - per_fold[b]
         known = folds[~np.isnan(folds)]
-        (low,), (high,) = quantiles((draws[a] - draws[b])[np.newaxis])
-        p_value = corrected_t_test(known, test_share=float(n_test / n_train))
+        drawn = (draws[a] - draws[b])[np.newaxis]
+        (low,), (high,) = quantiles(drawn)
+        (lowest,), (highest,) = quantiles(drawn, level=0.05 / len(pairs))
+        p_value = corrected_t_test(known, test_share=test_share)
         found.append(
             Difference(
                 first=a,
@@ -200,6 +233,8 @@ def compare_results(
                 interval=Interval(low=float(low), high=float(high), method=f"paired {method}"),
                 p_value=p_value,
                 p_adjusted=p_value,
+                shown_from=smallest_shown(known, test_share=test_share, n_pairs=len(pairs)),
+                interval_excludes_zero=bool(many_units and (lowest > 0 or highest < 0)),
             )
         )
     adjusted = holm([difference.p_value for difference in found])

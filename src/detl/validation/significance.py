@@ -42,13 +42,29 @@ def corrected_t_test(differences: Any, *, test_share: float) -> float:
     0.047
     """
     differences = np.asarray(differences, dtype=float)
-    n = len(differences)
-    if n < 2:
+    if len(differences) > 1 and (abs(differences) < _ROUNDING).all():
+        return 1.0
+    error = _standard_error(differences, test_share)
+    if np.isnan(error):
         return np.nan
-    if np.ptp(differences) < _ROUNDING:
-        return 1.0 if abs(differences.mean()) < _ROUNDING else np.nan
-    variance = (1 / n + test_share) * differences.var(ddof=1)
-    return float(2 * stats.t.sf(abs(differences.mean()) / np.sqrt(variance), df=n - 1))
+    return float(2 * stats.t.sf(abs(differences.mean()) / error, df=len(differences) - 1))
+
+
+def smallest_shown(differences: np.ndarray, *, test_share: float, n_pairs: int) -> float:
+    """Return the mean from which on the test finds p < 0.05, for this spread and so many pairs.
+
+    NaN where there is no spread to test against.
+    """
+    error = _standard_error(differences, test_share)
+    return float(stats.t.isf(0.05 / n_pairs / 2, df=len(differences) - 1) * error)
+
+
+def _standard_error(differences: np.ndarray, test_share: float) -> float:
+    """Return the corrected standard error of the mean; NaN without a spread."""
+    n = len(differences)
+    if n < 2 or np.ptp(differences) < _ROUNDING:
+        return np.nan
+    return float(np.sqrt((1 / n + test_share) * differences.var(ddof=1)))
 
 
 def holm(p_values: list[float]) -> list[float]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from detl import metrics
-from detl.metrics.intervals import FEW_UNITS
+from detl.metrics.intervals import FEW_UNITS, units_of
 
 if TYPE_CHECKING:
     from detl.validation.results import CrossValidationResult
@@ -128,7 +128,7 @@ def _notes(result: CrossValidationResult) -> list[str]:
             "An interval of no width is not certainty: where none of n is wrong, up to 3/n may "
             f"be (n: {result.unit})."
         )
-    n_units = len(np.unique(np.concatenate([fold.units for fold in result.fold_predictions])))
+    n_units = len(units_of(result.fold_predictions))
     if 1 < n_units < FEW_UNITS:
         lines.append(
             f"Over {n_units} {result.unit} the intervals are too narrow: they hold the true "
