@@ -9,7 +9,7 @@ from studies.shared.source_settings import AUGMENTATION, STRONGER, VARIANTS, Var
 from studies.which_source_settings import run as source_tuning
 
 PLAIN = Variant(
-    backbone="vgg16",
+    backbone="alexnet",
     width=0.125,
     epochs=2,
     batch_size=8,
@@ -22,8 +22,8 @@ PLAIN = Variant(
 def part(n, seed):
     generator = np.random.default_rng(seed)
     labels = np.array(["diseased", "normal", "normal"] * (n // 3))
-    images = generator.integers(0, 120, (n, 32, 32, 1)).astype("uint8")
-    images[labels == "diseased", 8:24, 8:24] += 100
+    images = generator.integers(0, 120, (n, 57, 57, 1)).astype("uint8")
+    images[labels == "diseased", 16:40, 16:40] += 100
     return material.Part(
         images=images,
         labels=labels,
@@ -40,7 +40,7 @@ def data():
 
 def test_a_variant_without_trial_levers_trains_as_pretrain_does(data):
     source = detl.pretrain(
-        detl.backbones.vgg16((32, 32, 1), width=PLAIN.width),
+        detl.backbones.alexnet((57, 57, 1), width=PLAIN.width),
         data["train"].images,
         data["train"].labels,
         validation_data=(data["validation"].images, data["validation"].labels),

@@ -279,8 +279,8 @@ FIT = """
     from detl import DomainExtensionTransfer, backbones
     from detl.networks.digests import weights_digest
 
-    pixels = np.random.default_rng(0).integers(0, 256, (10, 32, 32, 1)).astype("uint8")
-    source = backbones.vgg16((32, 32, 1), width=0.0625)
+    pixels = np.random.default_rng(0).integers(0, 256, (10, 57, 57, 1)).astype("uint8")
+    source = backbones.alexnet((57, 57, 1), width=0.0625)
     generator = np.random.default_rng(1)
     source.set_weights([generator.uniform(0.1, 0.2, w.shape) for w in source.get_weights()])
     transfer = DomainExtensionTransfer(source, epochs=2, batch_size=4, random_state=3)

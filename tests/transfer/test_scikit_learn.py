@@ -251,9 +251,12 @@ def test_cross_val_predict_puts_each_image_in_its_own_row(source, images, digest
 
 
 def test_grid_search_starts_every_candidate_from_the_pretrained_weights(source, images, digest):
-    grid = {"learning_rate": [1e-4, 0.1], "trainable_from": ["last_block", "logits"]}
+    grid = [
+        {"learning_rate": [1e-4], "trainable_from": ["last_block"]},
+        {"learning_rate": [0.1], "trainable_from": ["logits"]},
+    ]
     search = GridSearchCV(transfer(source), grid, cv=2, error_score="raise").fit(images, LABELS)
-    assert len(search.cv_results_["params"]) == 4
+    assert len(search.cv_results_["params"]) == 2
     best = search.best_estimator_
     assert best.source is source
     assert_frozen_part_is_the_sources(best, source)
@@ -287,10 +290,10 @@ def test_a_learning_curve_trains_on_more_and_more_images(source, images):
 
 def test_permuted_labels_score_no_better_than_chance_allows(source, images):
     score, permuted, p_value = permutation_test_score(
-        transfer(source, epochs=1), images, LABELS, cv=2, n_permutations=3, random_state=0
+        transfer(source, epochs=1), images, LABELS, cv=2, n_permutations=1, random_state=0
     )
-    assert len(permuted) == 3
-    assert p_value == (np.sum(permuted >= score) + 1) / 4
+    assert len(permuted) == 1
+    assert p_value == (np.sum(permuted >= score) + 1) / 2
 
 
 def test_scikit_learns_displays_take_our_results(source, images):
