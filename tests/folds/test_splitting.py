@@ -1,11 +1,9 @@
-import itertools
 import warnings
 
 import numpy as np
 import pytest
 
 from detl import folds
-from detl.folds.dealing import deal
 
 LABELS = np.repeat(["a", "b", "c"], [50, 30, 20])
 GROUPS = np.arange(100) // 2
@@ -128,32 +126,6 @@ def test_groups_that_cannot_be_dealt_out_are_refused():
         folds.balanced_holdout(labels, groups=groups, fraction=0.5, random_state=0)
 
 
-@pytest.mark.parametrize("seed", range(40))
-def test_groups_are_dealt_out_if_and_only_if_there_is_a_way(seed):
-    generator = np.random.default_rng(seed)
-    labels, groups = np.r_[0, 1, 2, generator.integers(0, 3, 9)], generator.integers(0, 6, 12)
-    n_splits = 2 + seed % 2
-    names, group = np.unique(groups, return_inverse=True)
-    ways = [
-        way
-        for way in itertools.product(range(n_splits), repeat=len(names))
-        if all(set(labels[np.array(way)[group] == part]) == {0, 1, 2} for part in range(n_splits))
-    ]
-    if not ways:
-        with pytest.raises(ValueError, match=r"exceeds|of one group|No way was found"):
-            folds.stratified_folds(labels, groups=groups, n_splits=n_splits, random_state=seed)
-        return
-    found = folds.stratified_folds(labels, groups=groups, n_splits=n_splits, random_state=seed)
-    assert sorted(np.concatenate([test for _, test in found])) == list(range(12))
-    for train, test in found:
-        assert set(labels[train]) == set(labels[test]) == {0, 1, 2}
-        assert not set(groups[train]) & set(groups[test])
-    if n_splits == 2:
-        train, test = folds.balanced_holdout(labels, groups=groups, fraction=0.5, random_state=seed)
-        assert set(labels[train]) == set(labels[test]) == {0, 1, 2}
-        assert not set(groups[train]) & set(groups[test])
-
-
 def test_the_most_folds_are_named_where_so_many_cannot_be():
     labels = ["a", "b", "c"] * 2 + ["a", "b", "a", "c", "b", "c"]
     groups = (
@@ -161,14 +133,6 @@ def test_the_most_folds_are_named_where_so_many_cannot_be():
     )  # a third fold of two; none is left for a fourth
     with pytest.raises(ValueError, match=r"n_splits=4 folds .*; use n_splits<=3"):
         folds.stratified_folds(labels, groups=groups, n_splits=4, random_state=0)
-
-
-def test_what_is_dealt_out_has_about_equal_shares():
-    generator = np.random.default_rng(0)
-    targets, groups = generator.integers(0, 3, 600), generator.integers(0, 60, 600)
-    part_of = deal(targets, groups, [0.25] * 4, generator)
-    counts = np.array([np.bincount(targets[part_of == part]) for part in range(4)])
-    assert np.abs(counts - 50).max() < 8
 
 
 def test_a_holdout_of_too_small_a_class_is_refused():
