@@ -103,18 +103,9 @@ def from_radiographs(
 ) -> Material:
     """Read the NIH table and a COVID-19 collection, draw Data-A and Data-B, load their images.
 
-    Parameters
-    ----------
-    nih, covid : path
-        Folders with ``Data_Entry_2017.csv`` and with ``metadata.csv``.
-    nih_images, covid_images : list of paths
-        Folders of the images. All classes must come from images of one resolution.
-    size : int
-        Height and width that images are brought to, pixels.
-    on_missing, pneumonia, exclude
-        See :mod:`examples.covid_chest_xray.tables`.
-    random_state : int
-        Seed of the draws.
+    ``nih`` and ``covid`` hold ``Data_Entry_2017.csv`` and ``metadata.csv``. All classes
+    must come from images of one resolution. For ``on_missing`` see :func:`tables.read_nih`, for
+    ``pneumonia`` and ``exclude`` :func:`paper_sets.data_b` and :func:`paper_sets.data_a`.
     """
     of_nih = tables.read_nih(_nih_table(Path(nih)), nih_images, on_missing=on_missing)
     of_covid = tables.read_covid(Path(covid) / "metadata.csv", covid_images, on_missing=on_missing)

@@ -48,18 +48,10 @@ def data_b(
 ) -> Records:
     """Draw the target set by Table I: normal, pneumonia, other disease, COVID-19.
 
-    A class that the tables cannot fill stays smaller; :func:`counts` says so.
-
-    Parameters
-    ----------
-    nih, covid : Records
-        The tables as read.
-    pneumonia : {"only", "any"}
-        "only" is the paper's rule: images whose only finding is pneumonia. "any" also takes
-        those with further findings, for copies of the data that hold few pneumonias; the
-        images with pneumonia alone come first.
-    random_state : int, optional
-        Seed of the draw.
+    A class that the tables cannot fill stays smaller; :func:`counts` says so. With ``pneumonia``
+    "only", the paper's rule, images whose only finding is pneumonia are drawn; "any" also takes
+    those with further findings, for copies of the data that hold few pneumonias, but those with
+    pneumonia alone come first.
     """
     if pneumonia not in ("only", "any"):
         raise ValueError(f"pneumonia={pneumonia!r}; expected 'only' or 'any'.")
@@ -98,17 +90,8 @@ def data_a(
     smaller than the paper's, validation keeps the paper's share of it and training takes all
     the rest.
 
-    Parameters
-    ----------
-    nih : Records
-        The table as read.
-    target : Records
-        Data-B, as :func:`data_b` drew it.
-    exclude : {"patients", "images", "nothing"}
-        What of Data-B stays out of Data-A. "nothing" is the paper's own way: its target images
-        are among those that its source model has seen, which flatters the result.
-    random_state : int, optional
-        Seed of the draw.
+    ``exclude`` is what of Data-B, the target, stays out: "nothing" is the paper's own way, in which
+    the source model has seen target images, which flatters the result.
     """
     if exclude not in ("patients", "images", "nothing"):
         raise ValueError(f"exclude={exclude!r}; expected 'patients', 'images' or 'nothing'.")

@@ -159,20 +159,10 @@ def read_covid(
 ) -> Records:
     """Read the frontal COVID-19 radiographs of a collection in the ieee8023 column layout.
 
-    Parameters
-    ----------
-    table : path
-        ``metadata.csv`` with the columns patientid, finding, view, modality and filename; a
-        column ``source`` (the collection, where several were merged) is used if present.
-    image_folders : path or list of paths
-        As in :func:`read_nih`.
-    on_missing : {"raise", "skip"}
-        As in :func:`read_nih`.
-
-    Returns
-    -------
-    Records
-        Only X-rays (no CT) in a frontal view whose finding is COVID-19.
+    ``metadata.csv`` has the columns patientid, finding, view, modality and filename; a column
+    ``source`` (the collection, where several were merged) is used if present. Kept are X-rays (no
+    CT) in a frontal view whose finding is COVID-19. Folders and what is missing: as in
+    :func:`read_nih`.
     """
     return _read_collection(table, image_folders, {COVID}, on_missing)
 
@@ -186,18 +176,8 @@ def read_controls(
     """Read what a COVID-19 collection has without COVID-19: normal and other pneumonia.
 
     They are not in the paper. With them a network can be asked whether it knows the disease or
-    the collection.
-
-    Parameters
-    ----------
-    table, image_folders, on_missing
-        As in :func:`read_covid`.
-
-    Returns
-    -------
-    Records
-        Frontal X-rays, labelled "normal" (finding ``No Finding``) or "pneumonia" (any pneumonia
-        or germ but COVID-19; other findings, such as ARDS alone, are left out).
+    the collection. Frontal X-rays are labelled "normal" (finding ``No Finding``) or "pneumonia"
+    (any pneumonia or germ but COVID-19; other findings, such as ARDS alone, are left out).
     """
     return _read_collection(table, image_folders, {NORMAL, PNEUMONIA}, on_missing)
 
