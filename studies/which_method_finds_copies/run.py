@@ -185,7 +185,7 @@ def compare_in_detail(
     """Return the scores of detl's two steps; -1 for pairs that the first leaves out."""
     n = len(pixels)
     started = time.perf_counter()
-    found = copies_within(sketch(pixels[..., np.newaxis]), threshold=-1)
+    found = copies_within(sketch(pixels[..., np.newaxis]), np.zeros(n, int), threshold=-1)
     seconds = time.perf_counter() - started
     same = patients[found.pairs[:, 0]] == patients[found.pairs[:, 1]]
     best = {True: np.full(n, -1.0), False: np.full(n, -1.0)}
@@ -196,7 +196,7 @@ def compare_in_detail(
     copies = {}
     for kind, of in planted.items():
         together = np.concatenate([pixels, of.pixels])[..., np.newaxis]
-        found = copies_within(sketch(together), threshold=-1)
+        found = copies_within(sketch(together), np.zeros(len(together), int), threshold=-1)
         known = dict(zip(map(tuple, found.pairs.tolist()), found.scores))
         pairs = zip(of.originals.tolist(), range(n, len(together)))
         copies[kind] = np.array([known.get(pair, -1.0) for pair in pairs])

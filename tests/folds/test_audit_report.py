@@ -81,6 +81,19 @@ def test_an_audit_without_pairs_survives_json():
     assert str(again) == str(report)
 
 
+def test_a_record_of_an_earlier_version_is_read():
+    images = pictures(100)
+    images[60] = images[0]
+    found = folds.stratified_folds(LABELS, random_state=0)
+    record = folds.audit(found, LABELS, images=images).to_dict()
+    for name in ("copy_scores", "copy_names", "copy_thresholds", "n_alike"):
+        del record[name]
+    again = folds.Audit.from_dict(record)
+    assert again.copies.tolist() == [[0, 60]]
+    assert again.copy_scores is None
+    assert "copies: 1 pair (1 exact)" in str(again)
+
+
 def test_half_a_record_is_refused():
     with pytest.raises(ValueError, match=r"The record has no leaks, .*n_images"):
         folds.Audit.from_dict({"classes": ["a"]})

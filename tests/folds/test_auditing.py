@@ -1,11 +1,16 @@
 """What is on both sides of a split is found, and counted as a loop would."""
 
+import re
+
 import numpy as np
 import pytest
+from PIL import Image
 from scipy.ndimage import gaussian_filter
+from sklearn.datasets import load_digits
 from sklearn.model_selection import KFold
 
 from detl import folds
+from detl.images import load
 
 LABELS = np.repeat(["a", "b", "c"], [50, 30, 20])
 GROUPS = np.arange(100) // 2
@@ -178,6 +183,8 @@ def test_splitting_by_image_in_spite_of_groups_shows_in_the_audit():
             ValueError,
             "1 source_groups for 3 source_images",
         ),
+        ({"copy_threshold": 1.5}, ValueError, r"copy_threshold=1\.5; expected .* in \(0, 1\]"),
+        ({"copy_threshold": "high"}, TypeError, "copy_threshold is str 'high'"),
         (
             {"groups": GROUPS, "source_groups": ["p1"]},
             TypeError,
@@ -188,3 +195,54 @@ def test_splitting_by_image_in_spite_of_groups_shows_in_the_audit():
 def test_wrong_arguments_of_the_audit_are_refused(arguments, error, message):
     with pytest.raises(error, match=message):
         folds.audit([([0, 60], [1])], LABELS, **arguments)
+
+
+def test_the_user_says_how_alike_a_copy_is():
+    images = pictures(100)
+    images[[60, 70]] = images[1], np.clip(images[2] * 0.8 + 9, 0, 255)
+    splits = [(np.arange(50, 100), np.arange(50))]
+    assert folds.audit(splits, LABELS, images=images).copies.tolist() == [[1, 60], [2, 70]]
+    report = folds.audit(splits, LABELS, images=images, copy_threshold=1.0)
+    assert report.copies.tolist() == [[1, 60]]
+    assert report.copy_thresholds.tolist() == [1.0] * 3
+    assert report.n_alike == 1
+
+
+def test_digits_of_which_none_is_a_copy_leak_nothing():
+    digits = load_digits()
+    images, labels = digits.images[:600, ..., np.newaxis] * 15.9, digits.target[:600]
+    report = folds.audit(folds.stratified_folds(labels, random_state=0), labels, images=images)
+    assert report.leaks == ()
+    assert "alike, as different images are here: " in str(report)
+    assert "no copies" not in str(report)
+
+
+def test_files_are_named_where_their_names_are_known(tmp_path):
+    pixels = pictures(100)
+    pixels[60] = pixels[1]
+    paths = [tmp_path / f"{row}.png" for row in range(100)]
+    for path, image in zip(paths, pixels):
+        Image.fromarray(image[..., 0]).save(path)
+    loaded = load(paths, size=(32, 32))
+    splits = [(np.arange(50, 100), np.arange(50))]
+    report = folds.audit(
+        splits, LABELS, images=loaded, source_images=load(paths[:2], size=(32, 32))
+    )
+    assert report.copy_names == ((str(paths[1]), str(paths[60])),)
+    assert f"  {paths[1]} and {paths[60]}: exact" in str(report)
+    assert report.source_copies.tolist()[0] == [0, 0]
+    assert report.source_copy_names[0] == (str(paths[0]), str(paths[0]))
+    given = folds.audit(splits, LABELS, images=loaded.images)
+    assert "  image 1 and image 60: exact" in str(given)
+    assert given.copies.tolist() == report.copies.tolist()
+    assert folds.Audit.from_dict(report.to_dict()).copy_names == report.copy_names
+
+
+def test_the_least_alike_pairs_are_shown_and_the_others_counted():
+    images = pictures(100)
+    images[60:67] = images[:7]
+    images[67] = np.clip(images[8] * 1.3, 0, 255)
+    lines = str(folds.audit([(np.arange(50, 100), np.arange(50))], LABELS, images=images))
+    assert re.search(r"  image 8 and image 67: 0\.9\d\d\n", lines)
+    assert lines.count(": exact\n") == 4
+    assert "  and 3 more alike" in lines

@@ -13,6 +13,10 @@ _COLUMNS_SHOWN = 10
 _FLAGS = ("copies_exact", "copies_across", "copies_relabelled", "source_copies_exact")
 _ARRAYS = (*_FLAGS, "train_counts", "test_counts", "shared_group_images", "copied_images")
 _PAIRS = ("copies", "source_copies")
+_SCORES = ("copy_scores", "copy_thresholds", "source_copy_scores")
+# What records of earlier versions do not have.
+_NEW = (*_SCORES, "copy_names", "source_copy_names", "n_alike")
+_PAIRS_SHOWN = 5
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -44,14 +48,22 @@ class Audit:
         they have different labels.
     copied_images : numpy.ndarray of int, shape (n_folds,), or None
         Test images of which a copy, or a copy's copy, is trained on.
+    copy_scores : numpy.ndarray of float, shape (m,), or None
+        Correlation of the pairs' detail, 1 for equal images.
+    copy_names : tuple of (str, str), or None
+        File names of the pairs, where the audit was given them.
+    copy_thresholds : numpy.ndarray of float, shape (n_classes,), or None
+        Correlation from which on images of each class are called copies.
+    n_alike : int or None
+        Pairs that are called none, though 0.85 or more alike: different images of the class are.
     source_shared_groups : tuple, or None
         Groups that the source has too.
     source_group_images : int, or None
         Images of these groups.
     source_copies : numpy.ndarray of int, shape (m, 2), or None
         Pairs of copies (row of the image, row of the source image).
-    source_copies_exact : numpy.ndarray of bool, shape (m,), or None
-        Whether all pixels are equal.
+    source_copies_exact, source_copy_scores, source_copy_names
+        As for ``copies``.
     """
 
     leaks: tuple[str, ...]
@@ -67,10 +79,16 @@ class Audit:
     copies_across: np.ndarray | None = None
     copies_relabelled: np.ndarray | None = None
     copied_images: np.ndarray | None = None
+    copy_scores: np.ndarray | None = None
+    copy_names: tuple[tuple[str, str], ...] | None = None
+    copy_thresholds: np.ndarray | None = None
+    n_alike: int | None = None
     source_shared_groups: tuple[Any, ...] | None = None
     source_group_images: int | None = None
     source_copies: np.ndarray | None = None
     source_copies_exact: np.ndarray | None = None
+    source_copy_scores: np.ndarray | None = None
+    source_copy_names: tuple[tuple[str, str], ...] | None = None
 
     @property
     def leaks_across(self) -> bool:
@@ -102,12 +120,12 @@ class Audit:
     def from_dict(cls, record: Mapping[str, Any]) -> Audit:
         """Return the audit that :meth:`to_dict` wrote down."""
         names = [entry.name for entry in fields(cls)]
-        absent = [name for name in names if name not in record]
+        absent = [name for name in names if name not in (*record, *_NEW)]
         if absent:
             raise ValueError(
                 f"The record has no {', '.join(absent)}; expected what Audit.to_dict returns."
             )
-        return cls(**{name: _from_json(name, record[name]) for name in names})
+        return cls(**{name: _from_json(name, record.get(name)) for name in names})
 
     def __repr__(self) -> str:
         """Return the size of the split and the number of leaks."""
@@ -195,7 +213,49 @@ class Audit:
             copied = len(np.unique(self.source_copies[:, 0]))
             exact = _count(self.source_copies_exact)
             source_copies = f"copies of source images: {copied} ({exact} exact)"
-        return [groups, copies, of_source, source_copies]
+        return [
+            groups,
+            copies,
+            *_shown(self.copies, self.copy_scores, self.copies_exact, self.copy_names, "image"),
+            *self._alike(),
+            of_source,
+            source_copies,
+            *_shown(
+                self.source_copies,
+                self.source_copy_scores,
+                self.source_copies_exact,
+                self.source_copy_names,
+                "source image",
+            ),
+        ]
+
+    def _alike(self) -> list[str]:
+        """Return how many pairs are alike, but no copies, and from where on they would be."""
+        if not self.n_alike or self.copy_thresholds is None:
+            return []
+        low, high = self.copy_thresholds.min(), self.copy_thresholds.max()
+        least = f"{low:.3f}" if low == high else f"{low:.3f} to {high:.3f}, by class"
+        return [
+            f"alike, as different images are here: {counted(self.n_alike, 'pair')} from 0.85 "
+            f"on; copies have at least {least} (copy_threshold)"
+        ]
+
+
+def _shown(
+    pairs: np.ndarray | None, scores: np.ndarray | None, exact: Any, names: Any, second: str
+) -> list[str]:
+    """Return a line for each of the least alike of the pairs: those that may be none."""
+    if pairs is None or scores is None:
+        return []
+    lines = []
+    for place in np.argsort(scores, kind="stable")[:_PAIRS_SHOWN]:
+        a, b = pairs[place].tolist()
+        both = names[place] if names else (f"image {a}", f"{second} {b}")
+        score = "exact" if exact[place] else f"{scores[place]:.3f}"
+        lines.append(f"  {' and '.join(both)}: {score}")
+    if len(pairs) > _PAIRS_SHOWN:
+        lines.append(f"  and {len(pairs) - _PAIRS_SHOWN} more alike")
+    return lines
 
 
 def _to_json(value: Any) -> Any:
@@ -207,6 +267,8 @@ def _to_json(value: Any) -> Any:
 def _from_json(name: str, value: Any) -> Any:
     if value is None:
         return None
+    if name in _SCORES:
+        return np.array(value, dtype=float)
     if name in _PAIRS:
         return np.array(value, dtype=int).reshape(-1, 2)
     if name in _ARRAYS:

@@ -1,18 +1,15 @@
 """Which images are copies of each other: find them by thumbnail, tell by their fine detail.
 
-A copy has the same pixels, or shows the same picture saved anew, resized, cropped by a few per
-cent, brightened or mirrored.
+A thumbnail of 8 x 8 cells finds each image's nearest, of which hardly any is a copy. These are then
+laid over each other at 48 x 48 and moved by a few half cells. What all images share is taken away
+before: the coarse light and dark, and the mean image. Only a copy's fine detail then falls into
+place, and the score is the correlation at the best place. Both steps compare the whole images,
+mirrored too, and the whole of one with the centre of the other, which is about what a crop leaves.
+(``studies/which_method_finds_copies``)
 
-Images of one kind are alike, radiographs most of all, so it takes two steps. A thumbnail of 8 x 8
-cells finds each image's nearest, of which hardly any is a copy. These are then laid over each other
-at 48 x 48 and moved by a few half cells. What all images share is taken away before: the coarse
-light and dark, and the mean image, such as the edge of a microscope's round field. Only a copy's
-fine detail then falls into place, and the score is the correlation at the best place. Both steps
-compare the whole images, mirrored too, and the whole of one with the centre of the other, which is
-about what a crop has left.
-
-``studies/which_method_finds_copies`` measures this against perceptual hashes and features of
-networks.
+What score a copy must have depends on how alike different images are: digits and textures are more
+alike than radiographs. Each image's second most alike is taken for a different one, and a copy has
+to be far more alike than these are in its class. (``studies/how_alike_is_a_copy``)
 """
 
 from __future__ import annotations
@@ -24,9 +21,11 @@ import numpy as np
 from scipy import fft
 from scipy.ndimage import gaussian_filter
 
-# About halfway between different patients' images and cropped copies
-# (studies/which_method_finds_copies).
-THRESHOLD = 0.8
+# Least score of a copy: above different patients, below most cropped copies.
+THRESHOLD = 0.85
+_HIGHEST = 0.98  # where different images are more alike than this, only exact copies can be told
+_SPREADS = 4.0  # of different images; see _threshold
+_ENOUGH = 10  # images to tell from how alike those of a class are
 
 _COARSE, _FINE = 8, 48  # cells a side
 _BLUR = 1.5  # cells of the fine grid; what is smoother than that is taken away
@@ -41,40 +40,22 @@ _CELLS = 4_000_000  # of a matrix that is held at once
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Sketches:
-    """What is kept of images to compare them by: 10 kB each, whatever their size.
+    """What is kept of images to compare them by: 10 kB each, whatever their size."""
 
-    Attributes
-    ----------
-    digests : numpy.ndarray of uint64, shape (n,)
-        Hash of the pixels: equal for equal images, whether ``uint8`` or float.
-    coarse : numpy.ndarray of float32, shape (2, n, 8, 8)
-        Thumbnails of the whole image and of its centre, mean 0 and norm 1.
-    fine : numpy.ndarray of float16, shape (2, n, 48, 48)
-        The same, larger, of fine detail only, fading out towards the edges.
-    """
-
-    digests: np.ndarray
-    coarse: np.ndarray
-    fine: np.ndarray
+    digests: np.ndarray  # (n,): hash of the pixels, equal whether uint8 or float
+    coarse: np.ndarray  # (2, n, 8, 8): the whole image and its centre, mean 0 and norm 1
+    fine: np.ndarray  # (2, n, 48, 48): the same, of fine detail, fading out towards the edges
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Copies:
-    """Pairs of images, one row each.
+    """Pairs of images, one row each."""
 
-    Attributes
-    ----------
-    pairs : numpy.ndarray of int, shape (m, 2)
-        Rows of the images. Of k equal images, k - 1 pairs are given: the first with each other.
-    scores : numpy.ndarray of float, shape (m,)
-        Correlation, in [-1, 1]; 1 for equal images.
-    exact : numpy.ndarray of bool, shape (m,)
-        Whether all pixels are equal.
-    """
-
-    pairs: np.ndarray
-    scores: np.ndarray
-    exact: np.ndarray
+    pairs: np.ndarray  # (m, 2); of k equal images, the k - 1 pairs of the first with each other
+    scores: np.ndarray  # (m,): correlation; 1 for equal images
+    exact: np.ndarray  # (m,): whether all pixels are equal
+    thresholds: np.ndarray  # (n_classes,): the least score of a copy
+    n_alike: int  # pairs that miss it, though their score is THRESHOLD or more
 
 
 def sketch(images: np.ndarray) -> Sketches:
@@ -102,58 +83,121 @@ def sketch(images: np.ndarray) -> Sketches:
     return Sketches(digests=digests, coarse=coarse, fine=fine)
 
 
-def copies_within(images: Sketches, *, threshold: float = THRESHOLD) -> Copies:
-    """Return the pairs of copies among images, each as (lower row, higher row)."""
+def copies_within(
+    images: Sketches, targets: np.ndarray, *, threshold: float | None = None
+) -> Copies:
+    """Return the pairs of copies among images, each as (lower row, higher row).
+
+    ``targets`` are the classes of the images, by number. By default each has a threshold of its
+    own, found from its images; two images of different classes have to reach both.
+    """
     _, first, kind = np.unique(images.digests, return_index=True, return_inverse=True)
-    rows = np.arange(len(kind))
-    repeats = np.flatnonzero(first[kind] != rows)
+    repeats = np.flatnonzero(first[kind] != np.arange(len(kind)))
     exact = np.column_stack([first[kind[repeats]], repeats])
-    return _join(exact, *_near(images, np.sort(first), None, np.sort(first), threshold))
+    pairs, scores = _near(images, np.sort(first), None, np.sort(first))
+    thresholds = _thresholds(pairs.T.ravel(), np.tile(scores, 2), targets, threshold)
+    return _join(exact, pairs, scores, thresholds[targets[pairs]].max(axis=1), thresholds)
 
 
-def copies_between(images: Sketches, others: Sketches, *, threshold: float = THRESHOLD) -> Copies:
-    """Return the pairs (row of ``images``, row of ``others``) that are copies."""
+def copies_between(
+    images: Sketches, others: Sketches, targets: np.ndarray, *, threshold: float | None = None
+) -> Copies:
+    """Return the pairs (row of ``images``, row of ``others``) that are copies.
+
+    ``targets`` are the classes of ``images``.
+    """
     digests, first = np.unique(others.digests, return_index=True)
     place = np.searchsorted(digests, images.digests).clip(max=len(digests) - 1)
     equal = digests[place] == images.digests
     exact = np.column_stack([np.flatnonzero(equal), first[place[equal]]])
-    return _join(exact, *_near(images, np.flatnonzero(~equal), others, np.sort(first), threshold))
+    pairs, scores = _near(images, np.flatnonzero(~equal), others, np.sort(first))
+    thresholds = _thresholds(pairs[:, 0], scores, targets, threshold)
+    return _join(exact, pairs, scores, thresholds[targets[pairs[:, 0]]], thresholds)
 
 
-def _join(exact: np.ndarray, near: np.ndarray, scores: np.ndarray) -> Copies:
-    pairs = np.concatenate([exact, near])
+def score_pairs(images: Sketches, pairs: np.ndarray) -> np.ndarray:
+    """Return how alike two images are in detail, mirrored or not."""
+    mirrored = np.ones(len(pairs), dtype=bool)
+    return np.maximum(
+        _scores(images, images, pairs, ~mirrored), _scores(images, images, pairs, mirrored)
+    )
+
+
+def _join(
+    exact: np.ndarray,
+    near: np.ndarray,
+    scores: np.ndarray,
+    least: np.ndarray,
+    thresholds: np.ndarray,
+) -> Copies:
+    called = scores >= least
+    pairs = np.concatenate([exact, near[called]])
     order = np.lexsort(pairs.T[::-1])
     is_exact = np.arange(len(pairs)) < len(exact)
-    all_scores = np.concatenate([np.ones(len(exact)), scores])
-    return Copies(pairs=pairs[order], scores=all_scores[order], exact=is_exact[order])
+    all_scores = np.concatenate([np.ones(len(exact)), scores[called]])
+    return Copies(
+        pairs=pairs[order],
+        scores=all_scores[order],
+        exact=is_exact[order],
+        thresholds=thresholds,
+        n_alike=int(np.count_nonzero(scores[~called] >= THRESHOLD)),
+    )
+
+
+def _thresholds(
+    rows: np.ndarray, scores: np.ndarray, targets: np.ndarray, threshold: float | None
+) -> np.ndarray:
+    """Return the least score of a copy in each class, from the scores of the rows' images."""
+    n_classes = targets.max() + 1
+    if threshold is not None:
+        return np.full(n_classes, threshold)
+    order = np.lexsort((-scores, rows))
+    rows, start, count = np.unique(rows[order], return_index=True, return_counts=True)
+    second = scores[order][start[count > 1] + 1]
+    of_class = targets[rows[count > 1]]
+    of_each = [_threshold(second[of_class == k]) for k in range(n_classes)]
+    return np.maximum(_threshold(second), of_each)
+
+
+def _threshold(different: np.ndarray) -> float:
+    """Return the score that hardly any pair of different images reaches, told from many of them.
+
+    By Fisher's transformation correlations are about normal. The median and the spread below it
+    hardly change where some of the pairs are copies after all.
+    """
+    if len(different) < _ENOUGH:
+        return THRESHOLD
+    low, middle = np.quantile(np.arctanh(different.clip(-0.99, 0.999)), [0.16, 0.5])
+    return float(np.tanh(middle + _SPREADS * (middle - low)).clip(THRESHOLD, _HIGHEST))
 
 
 def _near(
-    images: Sketches,
-    rows: np.ndarray,
-    others: Sketches | None,
-    other_rows: np.ndarray,
-    threshold: float,
+    images: Sketches, rows: np.ndarray, others: Sketches | None, other_rows: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return pairs of rows that are alike in detail, and their scores; None: among themselves."""
+    """Return the nearest pairs of rows, and how alike in detail; None: among themselves."""
     pairs, mirrored = _candidates(
         images.coarse[:, rows],
         None if others is None else others.coarse[:, other_rows],
     )
     pairs = np.column_stack([rows[pairs[:, 0]], other_rows[pairs[:, 1]]])
-    scores = np.empty(len(pairs))
-    for block in _batches(len(pairs)):
-        second = (others or images).fine[:, pairs[block, 1]].astype("float32")
-        flip = mirrored[block]
-        second[:, flip] = second[:, flip, :, ::-1]
-        first = images.fine[:, pairs[block, 0]].astype("float32")
-        scores[block] = _best_correlation(first, second)
-    close = scores >= threshold
-    pairs, scores = pairs[close], scores[close]
+    scores = _scores(images, others or images, pairs, mirrored)
     # A pair may have been tried both ways round; the better one is kept.
     order = np.argsort(-scores, kind="stable")
     pairs, kept = np.unique(pairs[order], axis=0, return_index=True)
     return pairs, scores[order][kept]
+
+
+def _scores(
+    images: Sketches, others: Sketches, pairs: np.ndarray, mirrored: np.ndarray
+) -> np.ndarray:
+    scores = np.empty(len(pairs))
+    for block in _batches(len(pairs)):
+        second = others.fine[:, pairs[block, 1]].astype("float32")
+        flip = mirrored[block]
+        second[:, flip] = second[:, flip, :, ::-1]
+        first = images.fine[:, pairs[block, 0]].astype("float32")
+        scores[block] = _best_correlation(first, second)
+    return scores
 
 
 def _candidates(coarse: np.ndarray, others: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
