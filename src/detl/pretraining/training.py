@@ -27,6 +27,7 @@ from detl.checks import (
 from detl.networks import copying, graphs
 from detl.networks.heads import with_logits, with_probabilities
 from detl.networks.normalization import fused_layers, with_plain_layers
+from detl.networks.optimizers import Adam
 from detl.networks.precision import Precision, dtype_policy
 from detl.pretraining.augmentation import Augmentation
 from detl.pretraining.batches import (
@@ -362,7 +363,7 @@ def _adam(
     warmup_epochs: float,
     gradient_clip: float | None,
     ema_epochs: float | None = None,
-) -> keras.optimizers.Adam:
+) -> Adam:
     warmup_steps = min(round(warmup_epochs * steps), steps * epochs - 1)
     schedule = keras.optimizers.schedules.CosineDecay(
         0.0 if warmup_steps else learning_rate,
@@ -371,11 +372,9 @@ def _adam(
         warmup_steps=warmup_steps,
     )
     if ema_epochs is None:
-        return keras.optimizers.Adam(schedule, global_clipnorm=gradient_clip)
+        return Adam(schedule, global_clipnorm=gradient_clip)
     momentum = max(0.0, 1 - 1 / (ema_epochs * steps))
-    return keras.optimizers.Adam(
-        schedule, global_clipnorm=gradient_clip, use_ema=True, ema_momentum=momentum
-    )
+    return Adam(schedule, global_clipnorm=gradient_clip, use_ema=True, ema_momentum=momentum)
 
 
 def _checked_validation(

@@ -13,6 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from detl.networks import copying
 from detl.networks.digests import weights_digest
+from detl.networks.optimizers import SGD
 from detl.pretraining.batches import (
     BatchStream,
     ClassWeight,
@@ -65,9 +66,9 @@ class Tail:
         self._rates = f"learning_rate={learning_rate:.3g}"
         if head_learning_rate is not None:
             self._rates += f" or head_learning_rate={head_learning_rate:.3g}"
-        optimizer: keras.optimizers.SGD
+        optimizer: SGD
         if head_learning_rate is None:
-            optimizer = keras.optimizers.SGD(float(learning_rate), momentum=float(momentum))
+            optimizer = SGD(float(learning_rate), momentum=float(momentum))
         else:
             optimizer = _DiscriminativeSGD(
                 float(learning_rate),
@@ -183,7 +184,7 @@ class Tail:
         return special.softmax(np.concatenate(batches), axis=1).astype("float32")
 
 
-class _DiscriminativeSGD(keras.optimizers.SGD):
+class _DiscriminativeSGD(SGD):
     """The last variables learn at a multiple of the rate of the others."""
 
     def __init__(self, learning_rate: float, *, momentum: float, last: int, factor: float) -> None:

@@ -1,0 +1,75 @@
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from detl.networks.optimizers import SGD, Adam
+
+PAIRS = [
+    (SGD, keras.optimizers.SGD, {"momentum": 0.9}),
+    (Adam, keras.optimizers.Adam, {"global_clipnorm": 1.0, "use_ema": True, "ema_momentum": 0.5}),
+]
+
+
+def trained(optimizer):
+    model = keras.Sequential(
+        [
+            keras.Input((6,)),
+            keras.layers.Dense(5, "relu", kernel_initializer=keras.initializers.HeNormal(1)),
+            keras.layers.Dense(2, kernel_initializer=keras.initializers.HeNormal(2)),
+        ]
+    )
+    model.compile(optimizer, keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    images = np.random.default_rng(0).random((8, 6), dtype="float32")
+    model.fit(images, np.arange(8) % 2, epochs=3, shuffle=False, verbose=0)
+    return model.get_weights() + [np.asarray(variable) for variable in optimizer.variables]
+
+
+@pytest.mark.parametrize(("ours", "keras_own", "settings"), PAIRS)
+def test_the_updates_are_those_of_keras_to_the_bit(ours, keras_own, settings):
+    for mine, theirs in zip(
+        trained(ours(0.01, **settings)), trained(keras_own(0.01, **settings)), strict=True
+    ):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+# With Keras's own optimizer each fit leaves 144 MB behind: its weights and their momentum.
+MEMORY_OF_FITS = """
+import gc, keras, numpy as np
+from pathlib import Path
+from detl.networks.optimizers import SGD
+def fit():
+    layers = [keras.Input((3000,)), keras.layers.Dense(6000, use_bias=False), keras.layers.Dense(2)]
+    model = keras.Sequential(layers)
+    model.compile(SGD(0.01, momentum=0.9), "mse")
+    model.fit(np.zeros((4, 3000), "float32"), np.zeros((4, 2), "float32"), verbose=0)
+def megabytes():
+    gc.collect()
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 1e6
+fit(), fit()
+before = megabytes()
+for _ in range(4):
+    fit()
+print(megabytes() - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is read from Linux's /proc")
+def test_a_fit_leaves_no_weights_behind():
+    said = subprocess.run(
+        [sys.executable, "-c", MEMORY_OF_FITS], capture_output=True, text=True, check=True
+    )
+    assert float(said.stdout.split()[-1]) < 100
+
+
+def test_under_a_strategy_the_replicas_train_as_one():
+    tensorflow = pytest.importorskip("tensorflow")
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("strategies are TensorFlow's")
+    alone = trained(SGD(0.01, momentum=0.9))
+    with tensorflow.distribute.MirroredStrategy(["/cpu:0"]).scope():
+        together = trained(SGD(0.01, momentum=0.9))
+    for mine, theirs in zip(alone, together, strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-5, atol=1e-7)
