@@ -58,7 +58,7 @@ def measure(name: str, size: int, width: float, n_images: int, rounds: int, prec
     options = {} if name == "resnet50" else {"dropout": 0.0}
     source = getattr(backbones, name)((size, size, 1), width=width, **options)
     transfer = DomainExtensionTransfer(source, random_state=0, precision=precision)
-    extension = transfer._extend(N_CLASSES)
+    extension = transfer._extend(np.arange(N_CLASSES))
     tail = extension.tail.model
 
     plain = with_plain_layers(extension.network)  # Keras's own normalisation, as usual

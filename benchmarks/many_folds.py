@@ -32,14 +32,14 @@ def resident_mib() -> float:
 def memory(transfer: DomainExtensionTransfer, images: np.ndarray, labels: np.ndarray) -> list[dict]:
     """Train fifty folds with one tail and return the memory after each."""
     classes, targets = np.unique(labels, return_inverse=True)
-    extension = transfer._extend(len(classes))
+    extension = transfer._extend(classes)
     features = extension.trunk(images)
     rng = np.random.default_rng(0)
     rows = []
     for fold in range(50):
         order = rng.permutation(len(images))
         train_fold(
-            extension, transfer._fit_settings(classes), features, targets,
+            extension, features, targets,
             np.sort(order[64:]), np.sort(order[:64]), seed=fold,
         )  # fmt: skip
         rows.append({"what": "memory", "number": fold + 1, "value": round(resident_mib(), 1)})

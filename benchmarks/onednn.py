@@ -89,7 +89,7 @@ def stages(case: str) -> dict[str, float]:
         found[SOURCE] = source_stage(network, images)
 
     extension = DomainExtensionTransfer(network, batch_size=BATCH, random_state=0)._extend(
-        N_CLASSES
+        np.arange(N_CLASSES)
     )
     extension.trunk(images[:BATCH], verbose=0)
     detl.features.clear_cache()

@@ -33,7 +33,7 @@ def main() -> None:
         source = getattr(detl.backbones, name)((224, 224, 1))
         tails = {
             precision: detl.DomainExtensionTransfer(source, precision=precision, random_state=0)
-            ._extend(4)
+            ._extend(np.arange(4))
             .tail.model
             for precision in PRECISIONS
         }

@@ -91,7 +91,7 @@ def stages(n: int, folder: str, pipe: Any) -> None:
     transfer = detl.DomainExtensionTransfer(
         source, epochs=1, batch_size=BATCH, cache_dir=f"{folder}/features_{n}", random_state=0
     )
-    measured(lambda: transfer._extend(2).trunk(images))
+    measured(lambda: transfer._extend(np.arange(2)).trunk(images))
     measured(lambda: transfer.fit(images, labels))  # the trunk's features are found again
     measured(lambda: transfer.predict_proba(images))
 

@@ -130,7 +130,7 @@ def measure(precision: str, rounds: int) -> list[dict[str, Any]]:
     half = precision == "mixed_bfloat16"
     source = detl.backbones.vgg16((224, 224, 1), normalization=None)
     transfer = detl.DomainExtensionTransfer(source, precision=precision, random_state=0)
-    calls = machine_limits(half) | parts_of(transfer._extend(4).tail.model)
+    calls = machine_limits(half) | parts_of(transfer._extend(np.arange(4)).tail.model)
     for call in calls.values():
         timed(call)  # traced before it is timed
     seconds: dict[str, list[float]] = {name: [] for name in calls}

@@ -53,7 +53,7 @@ def trial(on_epoch: OnEpoch, *, network: str, precision: str, change: str) -> No
     transfer = detl.DomainExtensionTransfer(
         source, learning_rate=RATE, momentum=MOMENTUM, precision=precision
     )
-    tail = transfer._extend(N_CLASSES).tail
+    tail = transfer._extend(np.arange(N_CLASSES)).tail
     model = tail.model
     if change != "one kernel for normalisation":  # which was kept: the others are without it
         model = with_plain_layers(model)

@@ -77,7 +77,7 @@ def detl_recipe(on_epoch: OnEpoch, *, network: str, precision: str) -> None:
     transfer = detl.DomainExtensionTransfer(
         backbone(network), learning_rate=RATE, momentum=MOMENTUM, precision=precision
     )
-    extension = transfer._extend(N_CLASSES)
+    extension = transfer._extend(np.arange(N_CLASSES))
     images, targets = images_and_targets()
     extension.tail.fit(
         extension.trunk(images),
@@ -96,7 +96,7 @@ def trunk_recipe(on_epoch: OnEpoch, *, precision: str, forgotten: bool) -> None:
     import detl
 
     transfer = detl.DomainExtensionTransfer(backbone("vgg16"), precision=precision)
-    extension = transfer._extend(N_CLASSES)
+    extension = transfer._extend(np.arange(N_CLASSES))
     images, _ = images_and_targets()
     for _ in range(FOREVER):
         if forgotten:

@@ -842,7 +842,7 @@ def test_code_that_was_edited_is_not_taken_for_what_it_was(images, tmp_path, reg
     for factor in (1, 2):
         source = as_in_a_notebook(factor, registered=registered)
         cached = transfer(source, cache_dir=tmp_path if on_disk else None)
-        found.append(np.array(cached._extend(3).trunk(images)))
+        found.append(np.array(cached._extend(np.arange(3)).trunk(images)))
         if on_disk:
             features.clear_cache()
     np.testing.assert_allclose(found[1], 2 * found[0], rtol=1e-5)

@@ -256,7 +256,7 @@ def test_every_fold_starts_from_the_same_weights(noisy, images, result):
 
 
 def extended_start(estimator):
-    tail = estimator._extend(3).tail
+    tail = estimator._extend(np.arange(3)).tail
     return weights_digest(tail.model, but=tail.model.layers[-1])
 
 

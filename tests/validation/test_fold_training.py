@@ -53,8 +53,8 @@ def test_the_tail_is_traced_once_for_all_folds(images):
 class Broken(DomainExtensionTransfer):
     """Fail in the fold that tests image 0."""
 
-    def _extend(self, n_classes):
-        extension = super()._extend(n_classes)
+    def _extend(self, classes):
+        extension = super()._extend(classes)
         fit = extension.tail.fit
 
         def broken_fit(features, targets, *, rows, **settings):

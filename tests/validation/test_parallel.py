@@ -89,8 +89,8 @@ def unpicklable(self):
 class Killed(DomainExtensionTransfer):
     """End the process in the fold that tests image 0."""
 
-    def _extend(self, n_classes):
-        extension = super()._extend(n_classes)
+    def _extend(self, classes):
+        extension = super()._extend(classes)
         fit = extension.tail.fit
 
         def killed_fit(features, targets, *, rows, **settings):

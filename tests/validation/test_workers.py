@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import warnings
+from typing import ClassVar
 
 import joblib
 import numpy as np
@@ -142,11 +143,10 @@ class Recorder:
 
     tail = property(lambda self: self)
 
-    def _extend(self, n_classes):
-        return self
+    training: ClassVar = {"batch_size": 2}
 
-    def _fit_settings(self, classes):
-        return {"batch_size": 2}
+    def _extend(self, classes):
+        return self
 
     def fit(self, features, targets, **settings):
         warnings.warn("look here", UserWarning, stacklevel=1)

@@ -86,8 +86,7 @@ def out_of_fold_heatmaps(
         )
     n = len(images)
     targets = np.searchsorted(result.classes, result.labels)
-    training = transfer._fit_settings(result.classes)
-    extension = transfer._extend(len(result.classes))
+    extension = transfer._extend(result.classes)
     features = extension.trunk(images, verbose=verbose)
     cam = GradCAM(extension.network, method=method, batch_size=transfer.batch_size)
     heatmaps = np.full(images.shape[:3], np.nan, dtype="float32")
@@ -99,7 +98,7 @@ def out_of_fold_heatmaps(
         for fold in result.folds:
             rows = fold.test[~explained[fold.test]]
             if len(rows):
-                train_fold(extension, training, features, targets, fold.train, fold.test, fold.seed)
+                train_fold(extension, features, targets, fold.train, fold.test, fold.seed)
                 found = cam.explain(images[rows])
                 heatmaps[rows], predicted[rows] = found.heatmaps, found.class_indices
                 explained[rows] = True

@@ -126,7 +126,7 @@ def _check_same(transfer: Any, validated: dict[str, Any]) -> None:
 def _check_same_source(transfer: DomainExtensionTransfer, network: CrossValidationResult) -> None:
     """Refuse a network with other weights than the one that was cross-validated."""
     copied = clone(transfer).set_params(precision=network.settings["precision"])
-    extended = copied._extend(len(network.classes)).network
+    extended = copied._extend(network.classes).network
     if weights_digest(extended, but=extended.layers[-1]) != network.settings["source"]:
         raise ValueError(
             "transfer has a source with other weights than the one that was cross-validated; give "

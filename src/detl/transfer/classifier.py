@@ -2,58 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from numbers import Real
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-import keras
 import numpy as np
 from sklearn.base import ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
-from detl.backbones.blocks import entrance_of
-from detl.checks import check_choice, check_classes, check_count, check_labels, check_positive
-from detl.features.identity import trunk_name
-from detl.features.trunk import extract, features_of
-from detl.features.views import Views, pixels_of_views
-from detl.networks import copying, graphs
-from detl.networks.heads import with_logits, with_probabilities
-from detl.networks.normalization import fused_layers, with_plain_layers
-from detl.networks.precision import Precision, dtype_policy
+from detl.checks import check_classes, check_labels
+from detl.features.trunk import extract
+from detl.networks.heads import with_probabilities
+from detl.networks.normalization import with_plain_layers
+from detl.networks.precision import Precision
 from detl.pretraining.augmentation import Augmentation
 from detl.pretraining.batches import ClassWeight
 from detl.pretraining.source import SharesSource, Source, source_network
-from detl.seeds import integer_seed, seed_sequence
-from detl.transfer.tail import Tail
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Extension:
-    """A source network with a new last layer, cut where training begins.
-
-    Attributes
-    ----------
-    network : keras.Model
-        From pixels to logits: a copy of the source, with the weights that ``tail`` trains.
-    trunk : callable
-        From images to what the frozen layers make of them and of their augmented views, see
-        :func:`detl.features.trunk.features_of`.
-    tail : Tail
-        The layers that are trained.
-    """
-
-    network: keras.Model
-    trunk: Trunk
-    tail: Tail
-
-
-class Trunk(Protocol):
-    """The frozen layers, run once per image: what :attr:`Extension.trunk` is."""
-
-    def __call__(self, images: np.ndarray, *, verbose: int = 0) -> np.ndarray:
-        """Return the features of the images, then of their augmented views."""
+from detl.seeds import seed_sequence
+from detl.transfer.extension import Extension, extend
 
 
 class DomainExtensionTransfer(ClassifierMixin, SharesSource):
@@ -201,14 +167,13 @@ class DomainExtensionTransfer(ClassifierMixin, SharesSource):
         """
         X, y = self._check_data(X, y)
         classes, targets = check_classes(y)
-        training = self._fit_settings(classes)
-        extension = self._extend(len(classes))
+        extension = self._extend(classes)
         self.history_ = extension.tail.fit(
             extension.trunk(X, verbose=self.verbose),
             targets,
             rows=np.arange(len(targets)),
             seed=seed_sequence(self.random_state),
-            **training,
+            **extension.training,
         )
         self.classes_ = classes
         self.model_ = with_plain_layers(with_probabilities(extension.network))
@@ -243,112 +208,6 @@ class DomainExtensionTransfer(ClassifierMixin, SharesSource):
         check_classification_targets(y)
         return X, y
 
-    def _extend(self, n_classes: int) -> Extension:
-        """Copy the source, replace its last layer, and cut it where training begins.
-
-        What this returns can be trained many times, which is how
-        :func:`detl.cross_validate` runs the trunk once and compiles the tail once for all folds.
-        """
-        check_count("epochs", self.epochs)
-        check_count("batch_size", self.batch_size)
-        check_positive("learning_rate", self.learning_rate)
-        if self.head_learning_rate is not None:
-            check_positive("head_learning_rate", self.head_learning_rate)
-        if not isinstance(self.class_weight, str | dict | None):
-            raise TypeError(
-                f"class_weight is {type(self.class_weight).__name__}; expected None, 'balanced', "
-                "or a dict of each class and its weight."
-            )
-        if not isinstance(self.class_weight, dict):
-            check_choice("class_weight", self.class_weight, (None, "balanced"))
-        for name in ("momentum", "label_smoothing"):
-            value = getattr(self, name)
-            if not (isinstance(value, Real) and 0 <= float(value) < 1):
-                raise ValueError(f"{name}={value!r}; expected a number in [0, 1).")
-        check_count("augmented_views", self.augmented_views, at_least=0)
-        if not (self.augmentation is None or isinstance(self.augmentation, Augmentation)):
-            raise TypeError(
-                f"augmentation is {type(self.augmentation).__name__}; expected an Augmentation."
-            )
-        if self.augmentation is not None and not self.augmented_views:
-            raise ValueError("augmentation is given, but augmented_views=0; try augmented_views=8.")
-        policy = dtype_policy(self.precision)
-        network = copying.copy_model(
-            source_network(self.source), dtype_policy=policy, replacing=fused_layers()
-        )
-        network = with_logits(network, n_classes, integer_seed(seed_sequence(self.random_state)))
-        entrance = entrance_of(network, self.trainable_from)
-        nothing_frozen = entrance is network.inputs[0]
-        frozen = None if nothing_frozen else keras.Model(network.input, entrance)
-        trained = network if nothing_frozen else graphs.above(entrance, network.outputs[0])
-        if frozen is not None:
-            _check_no_shared_weights(frozen, trained, self.trainable_from)
-        # A source may come with layers frozen. One by one: a model that is trainable already
-        # does not pass the setting on to its layers.
-        for layer in trained._flatten_layers():
-            layer.trainable = True
-        tail = Tail(
-            trained,
-            learning_rate=self.learning_rate,
-            momentum=self.momentum,
-            head_learning_rate=self.head_learning_rate,
-            label_smoothing=self.label_smoothing,
-        )
-        return Extension(network=network, trunk=self._trunk(frozen), tail=tail)
-
-    def _trunk(self, frozen: keras.Model | None) -> Trunk:
-        """Return what runs the frozen layers; without any, the views themselves are features."""
-        cache_dir = None if self.cache_dir is None else Path(self.cache_dir)
-        views = Views(
-            n_augmented=int(self.augmented_views),
-            augmentation=Augmentation() if self.augmentation is None else self.augmentation,
-            seed=integer_seed(seed_sequence(self.random_state)),
-        )
-
-        def trunk(images: np.ndarray, *, verbose: int = 0) -> np.ndarray:
-            if frozen is None:
-                return pixels_of_views(images, views, verbose=verbose)
-            return features_of(
-                frozen,
-                images,
-                key=trunk_name(frozen, cache_dir=cache_dir),
-                views=views,
-                cache_dir=cache_dir,
-                verbose=verbose,
-            )
-
-        return trunk
-
-    def _fit_settings(self, classes: np.ndarray) -> dict[str, Any]:
-        """Return the parameters that each fit of the tail takes."""
-        weights = self.class_weight
-        return {
-            "epochs": self.epochs,
-            "batch_size": self.batch_size,
-            "class_weight": _in_order(weights, classes) if isinstance(weights, dict) else weights,
-            "n_views": 1 + int(self.augmented_views),
-            "verbose": self.verbose,
-        }
-
-
-def _in_order(class_weight: dict[Any, float], classes: np.ndarray) -> np.ndarray:
-    """Return the weights in the order of the classes."""
-    if set(class_weight) != set(classes.tolist()):
-        raise ValueError(
-            f"class_weight has weights for {sorted(class_weight, key=str)}; expected one for each "
-            f"class and no others: {classes.tolist()}."
-        )
-    for label, weight in class_weight.items():
-        check_positive(f"class_weight[{label!r}]", weight)
-    return np.array([class_weight[label] for label in classes.tolist()], dtype="float64")
-
-
-def _check_no_shared_weights(trunk: keras.Model, tail: keras.Model, trainable_from: str) -> None:
-    trained = {id(layer) for layer in tail.layers}
-    shared = [layer.name for layer in trunk.layers if layer.weights and id(layer) in trained]
-    if shared:
-        raise ValueError(
-            f"The layer {shared[0]!r} is called both below and above "
-            f"trainable_from={trainable_from!r}, so it cannot be frozen in the one and trained in "
-            "the other; name a layer further up or further down."
-        )
+    def _extend(self, classes: np.ndarray) -> Extension:
+        """Return the network for these classes, ready to be trained once or once per fold."""
+        return extend(self, classes)

@@ -143,8 +143,7 @@ class _NetworkTraining:
         parameters = described(self.transfer)
         # Not by each worker: machines may differ in what "auto" is.
         self.transfer.set_params(precision=dtype_policy(self.transfer.precision))
-        self.training = self.transfer._fit_settings(self.classes)
-        self.extension = self.transfer._extend(len(self.classes))
+        self.extension = self.transfer._extend(self.classes)
         network = self.extension.network
         below_head = keras.Model(network.input, network.layers[-1].input)
         self.settings = {
@@ -165,7 +164,7 @@ class _NetworkTraining:
         """Yield each fold's result, or what went wrong."""
         n_workers = min(n_workers_of(self.n_jobs), len(plan))
         if n_workers == 1:
-            shared = self.extension, self.training, self.features, self.targets
+            shared = self.extension, self.features, self.targets
             yield from _one_by_one(
                 plan,
                 lambda train, test, seed: train_fold(

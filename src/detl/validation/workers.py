@@ -25,11 +25,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import numpy as np
 
-    from detl.transfer.classifier import Extension
+    from detl.transfer.extension import Extension
     from detl.validation.results import FoldResult
 
 # One network per process and run: a second fold in the same worker compiles nothing.
-_built: dict[str, tuple[Extension, dict[str, Any]]] = {}
+_built: dict[str, Extension] = {}
 # A Dask worker of several threads runs as many folds at a time; its one network trains but one.
 _one_at_a_time = threading.Lock()
 _watched: set[int] = set()  # the parent with which this process ends
@@ -151,11 +151,10 @@ def _trained(work: Work, train: np.ndarray, test: np.ndarray, seed: int) -> Fold
         if key not in _built:
             _built.clear()
             transfer, classes = pickle.loads(pickled)
-            _built[key] = (transfer._extend(len(classes)), transfer._fit_settings(classes))
-        extension, training = _built[key]
+            _built[key] = transfer._extend(classes)
         features = np.load(work.folder / "features.npy", mmap_mode="r")
         targets = np.load(work.folder / "targets.npy")
-        return train_fold(extension, training, features, targets, train, test, seed)
+        return train_fold(_built[key], features, targets, train, test, seed)
     except Exception as error:
         if not work.folder.exists():
             return FileNotFoundError(
@@ -178,7 +177,6 @@ def _portable(error: Exception) -> Exception:
 
 def train_fold(
     extension: Extension,
-    training: dict[str, Any],
     features: np.ndarray,
     targets: np.ndarray,
     train: np.ndarray,
@@ -194,10 +192,15 @@ def train_fold(
 
     started = time.perf_counter()
     history = extension.tail.fit(
-        features, targets, rows=train, seed=seed_sequence(seed), on_epoch=on_epoch, **training
+        features,
+        targets,
+        rows=train,
+        seed=seed_sequence(seed),
+        on_epoch=on_epoch,
+        **extension.training,
     )
     probabilities = extension.tail.probabilities(
-        features, rows=test, batch_size=training["batch_size"]
+        features, rows=test, batch_size=extension.training["batch_size"]
     )
     if np.isnan(probabilities).any():
         raise FloatingPointError(
