@@ -27,7 +27,7 @@ from detl.networks.heads import with_logits, with_probabilities
 from detl.networks.normalization import fused_layers, with_plain_layers
 from detl.networks.precision import dtype_policy
 from detl.pretraining.batches import balanced_weights, training_batches
-from detl.pretraining.training import _adam
+from detl.pretraining.optimizer import cosine_adam
 from detl.seeds import integer_seed, seed_sequence
 from examples.covid_chest_xray import material, tables
 from studies.shared.auc import interval
@@ -146,7 +146,13 @@ def train(
     steps = -(-len(rows) // variant.batch_size)
     amounts = {name: getattr(variant, name) for name in AUGMENTATION}
     augmentation = detl.Augmentation(**amounts)
-    optimizer = _adam(variant.learning_rate, steps, variant.epochs, 1.0, 1.0)
+    optimizer = cosine_adam(
+        variant.learning_rate,
+        steps=steps,
+        epochs=variant.epochs,
+        warmup_epochs=1.0,
+        gradient_clip=1.0,
+    )
     if variant.weight_decay:
         optimizer = keras.optimizers.AdamW(
             optimizer._learning_rate, weight_decay=variant.weight_decay, global_clipnorm=1.0

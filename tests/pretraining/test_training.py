@@ -18,7 +18,6 @@ from sklearn.metrics import log_loss
 
 from detl import load_source
 from detl.networks.digests import weights_digest
-from detl.pretraining.training import _adam
 
 SHAPE = (16, 16, 1)
 
@@ -413,35 +412,6 @@ def test_balanced_weights_undo_the_preference_for_the_common_class(train, tiny_i
 
 
 # ------------------------------------------------------------------------- rate and gradient
-
-
-@pytest.mark.parametrize(("steps", "epochs", "warmup_epochs"), [(10, 5, 1), (7, 3, 0.5), (4, 4, 0)])
-def test_the_rate_rises_linearly_and_then_falls_along_a_cosine_to_zero(
-    steps, epochs, warmup_epochs
-):
-    rate = _adam(2e-3, steps, epochs, warmup_epochs, gradient_clip=1.0)._learning_rate
-    warm = round(warmup_epochs * steps)
-    for step in range(steps * epochs + 1):
-        if step < warm:
-            expected = 2e-3 * step / warm
-        else:
-            done = (step - warm) / (steps * epochs - warm)
-            expected = 2e-3 * (1 + math.cos(math.pi * done)) / 2
-        assert float(rate(step)) == pytest.approx(expected, rel=1e-5, abs=1e-9)
-
-
-def test_a_training_of_one_step_takes_it_at_the_full_rate():
-    rate = _adam(2e-3, steps=1, epochs=1, warmup_epochs=1, gradient_clip=1.0)._learning_rate
-    assert float(rate(0)) == pytest.approx(2e-3)
-
-
-@pytest.mark.parametrize("gradient_clip", [None, 0.5])
-def test_the_gradient_is_clipped_by_its_global_norm_or_not_at_all(gradient_clip):
-    optimizer = _adam(1e-3, steps=1, epochs=1, warmup_epochs=0, gradient_clip=gradient_clip)
-    assert optimizer.global_clipnorm == gradient_clip
-    gradients = [np.array([3.0]), np.array([4.0])]
-    clipped = np.ravel(optimizer._clip_gradients(gradients))
-    np.testing.assert_allclose(clipped, [3, 4] if gradient_clip is None else [0.3, 0.4], rtol=1e-6)
 
 
 @pytest.mark.parametrize(("warmup_epochs", "expected"), [(0, 0.01), (1, 0.0)])

@@ -27,7 +27,6 @@ from detl.checks import (
 from detl.networks import copying, graphs
 from detl.networks.heads import with_logits, with_probabilities
 from detl.networks.normalization import fused_layers, with_plain_layers
-from detl.networks.optimizers import Adam
 from detl.networks.precision import Precision, dtype_policy
 from detl.pretraining.augmentation import Augmentation
 from detl.pretraining.batches import (
@@ -39,6 +38,8 @@ from detl.pretraining.batches import (
     training_batches,
 )
 from detl.pretraining.epochs import KeepBest, SaveEpochs, TrainingStore
+from detl.pretraining.held_out import HeldOut, checked_validation
+from detl.pretraining.optimizer import cosine_adam
 from detl.pretraining.run_record import described_augmentation, described_run
 from detl.pretraining.source import SourceModel
 from detl.seeds import integer_seed, seed_sequence
@@ -160,6 +161,7 @@ def pretrain(
     backbone learns at the paper's rate (documentation, "Backbones"). Averaged weights, there all
     alike: Polyak & Juditsky 1992, "Acceleration of Stochastic Approximation by Averaging".
     """
+    check_repeatable(checkpoint_dir, random_state)
     check_count("epochs", epochs)
     check_count("batch_size", batch_size)
     check_positive("learning_rate", learning_rate)
@@ -169,7 +171,6 @@ def pretrain(
         check_positive("gradient_clip", gradient_clip)
     if ema_epochs is not None:
         check_positive("ema_epochs", ema_epochs)
-    check_repeatable(checkpoint_dir, random_state)
     check_choice("class_weight", class_weight, (None, "balanced"))
     if not isinstance(callbacks, Sequence) or not all(
         isinstance(callback, keras.callbacks.Callback) for callback in callbacks
@@ -192,16 +193,19 @@ def pretrain(
     classes, targets = check_classes(labels)
     holdout_seed, weight_seed, batch_seed, noise_seed = seed_sequence(random_state).spawn(4)
 
-    rows = np.arange(len(images))
     if validation_data is None:
-        rows, held_out = folds.balanced_holdout(
+        rows, held_out_rows = folds.balanced_holdout(
             labels, groups=groups, random_state=integer_seed(holdout_seed)
         )
-        validation = (images, targets)
-        _logger.info("pretrain holds out %d of %d images to validate.", len(held_out), len(labels))
+        held_out = HeldOut(images, targets, rows=held_out_rows, batch_size=batch_size)
+        _logger.info(
+            "pretrain holds out %d of %d images to validate.", len(held_out_rows), len(labels)
+        )
     else:
-        validation = _checked_validation(validation_data, shape, classes)
-        held_out = np.arange(len(validation[1]))
+        rows = np.arange(len(images))
+        held_out = HeldOut(
+            *checked_validation(validation_data, shape, classes), batch_size=batch_size
+        )
 
     network = copying.copy_model(
         backbone,
@@ -215,7 +219,14 @@ def pretrain(
     copying.seed_noise(network, integer_seed(noise_seed))
     steps = steps_per_epoch(len(rows), batch_size)
     network.compile(
-        optimizer=_adam(learning_rate, steps, epochs, warmup_epochs, gradient_clip, ema_epochs),
+        optimizer=cosine_adam(
+            learning_rate,
+            steps=steps,
+            epochs=epochs,
+            warmup_epochs=warmup_epochs,
+            gradient_clip=gradient_clip,
+            ema_epochs=ema_epochs,
+        ),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
         weighted_metrics=[],
@@ -240,12 +251,13 @@ def pretrain(
                 "ema_epochs": ema_epochs,
             },
             training=(images, labels, rows),
-            validation=(validation[0], classes[validation[1]], held_out),
+            validation=(held_out.images, classes[held_out.targets], held_out.rows),
             seeds=[integer_seed(seed) for seed in (batch_seed, noise_seed)],
         )
         store = TrainingStore(checkpoint_dir, run)
     with store or nullcontext():
         earlier = None if store is None else store.load(network)
+        best, history = KeepBest(earlier), {} if earlier is None else earlier.history
         if earlier is not None:
             _logger.info(
                 "pretrain %s: %s has %d of %d epochs.",
@@ -254,15 +266,19 @@ def pretrain(
                 earlier.n_epochs,
                 epochs,
             )
-        best, history = KeepBest(earlier), {} if earlier is None else earlier.history
         if earlier is None or not earlier.finished:
+            generator = np.random.default_rng(batch_seed)
+            epoch_ends: list[Any] = []
+            # All built anew for every call: a reused one would carry its best value into the next.
+            followers = [best, *callbacks]
             if store is not None:
                 store.check_writable()
-            generator = np.random.default_rng(batch_seed)
+                followers.append(
+                    SaveEpochs(store, best, epoch_ends, epochs=epochs, earlier=earlier)
+                )
             if earlier is not None:
                 earlier = earlier.restored_to(network)
                 generator.bit_generator.state = earlier.generator
-            epoch_ends: list[Any] = []
             batches = training_batches(
                 images,
                 targets,
@@ -274,21 +290,14 @@ def pretrain(
                 epoch_ends=epoch_ends,
             )
             stream = BatchStream()
-            held_out_batches = _InOrder(*validation, rows=held_out, batch_size=batch_size)
-            # All built anew for every call: a reused one would carry its best value into the next.
-            saving = (
-                []
-                if store is None
-                else [SaveEpochs(store, best, epoch_ends, epochs=epochs, earlier=earlier)]
-            )
             fitted = stream.fit(
                 network,
                 batches,
                 steps_per_epoch=steps,
                 epochs=epochs,
                 initial_epoch=0 if earlier is None else earlier.n_epochs,
-                validation_data=in_order(held_out_batches),
-                callbacks=[best, *callbacks, *saving],
+                validation_data=in_order(held_out),
+                callbacks=followers,
                 verbose=verbose,
             )
             history = {
@@ -303,28 +312,6 @@ def pretrain(
         history=history,
         best_epoch=best.epoch,
     )
-
-
-class _InOrder(keras.utils.PyDataset):
-    """Batches of the given rows in their order: a memory map is not copied as a whole.
-
-    Not a generator: Keras 3.15 begins every validation but the first with batches it had before.
-    """
-
-    def __init__(
-        self, images: np.ndarray, targets: np.ndarray, *, rows: np.ndarray, batch_size: int
-    ) -> None:
-        super().__init__()
-        self._images, self._targets = images, targets
-        self._rows, self._batch_size = rows, batch_size
-
-    def __len__(self) -> int:
-        return steps_per_epoch(len(self._rows), self._batch_size)
-
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        start = index * self._batch_size
-        chosen = self._rows[start : start + self._batch_size]
-        return self._images[chosen], self._targets[chosen]
 
 
 def _image_shape(backbone: Any) -> tuple[int | None, ...]:
@@ -354,40 +341,3 @@ def _warn_of_divergence(history: dict[str, list[float]], learning_rate: float) -
             ConvergenceWarning,
             stacklevel=3,
         )
-
-
-def _adam(
-    learning_rate: float,
-    steps: int,
-    epochs: int,
-    warmup_epochs: float,
-    gradient_clip: float | None,
-    ema_epochs: float | None = None,
-) -> Adam:
-    warmup_steps = min(round(warmup_epochs * steps), steps * epochs - 1)
-    schedule = keras.optimizers.schedules.CosineDecay(
-        0.0 if warmup_steps else learning_rate,
-        decay_steps=max(1, steps * epochs - warmup_steps),
-        warmup_target=learning_rate if warmup_steps else None,
-        warmup_steps=warmup_steps,
-    )
-    if ema_epochs is None:
-        return Adam(schedule, global_clipnorm=gradient_clip)
-    momentum = max(0.0, 1 - 1 / (ema_epochs * steps))
-    return Adam(schedule, global_clipnorm=gradient_clip, use_ema=True, ema_momentum=momentum)
-
-
-def _checked_validation(
-    validation_data: tuple[Any, Any] | list[Any], shape: tuple[Any, ...], classes: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    if not isinstance(validation_data, (tuple, list)) or len(validation_data) != 2:
-        raise TypeError("validation_data is not a pair; expected (images, labels).")
-    images = check_images(validation_data[0], name="validation images", shape=shape)
-    labels = check_labels(validation_data[1], len(images), name="validation labels")
-    unknown = np.setdiff1d(labels, classes)
-    if len(unknown):
-        raise ValueError(
-            f"validation labels have classes that the training labels lack: {unknown.tolist()}; "
-            f"expected only {classes.tolist()}."
-        )
-    return images, np.searchsorted(classes, labels)
