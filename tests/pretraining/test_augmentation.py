@@ -247,20 +247,27 @@ def test_the_generator_alone_decides_and_every_image_has_a_map_of_its_own():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"rotation": -1}, "rotation=-1; expected degrees between 0 and 180"),
-        ({"rotation": 181}, "rotation=181; expected degrees between 0 and 180"),
-        ({"rotation": np.nan}, "rotation=nan; expected degrees between 0 and 180"),
-        ({"scaling": -0.1}, r"scaling=-0.1; expected a share in \[0, 1\)"),
-        ({"scaling": 1}, r"scaling=1; expected a share in \[0, 1\), such as 0.1"),
-        ({"translation": 8}, r"translation=8; expected a share in \[0, 1\)"),
-        ({"contrast": -0.2}, r"contrast=-0.2; expected a share in \[0, 1\)"),
-        ({"brightness": 30}, r"brightness=30; expected a share in \[0, 1\)"),
-        ({"erasing": np.nan}, r"erasing=nan; expected a share in \[0, 1\)"),
+        ({"rotation": -1}, "rotation=-1; expected a number at least 0 and at most 180"),
+        ({"rotation": 181}, "rotation=181; expected a number at least 0 and at most 180"),
+        ({"rotation": np.nan}, "rotation=nan; expected a number at least 0 and at most 180"),
+        ({"scaling": -0.1}, "scaling=-0.1; expected a number at least 0 and below 1"),
+        ({"scaling": 1}, "scaling=1; expected a number at least 0 and below 1"),
+        ({"translation": 8}, "translation=8; expected a number at least 0 and below 1"),
+        ({"contrast": -0.2}, "contrast=-0.2; expected a number at least 0 and below 1"),
+        ({"brightness": 30}, "brightness=30; expected a number at least 0 and below 1"),
+        ({"erasing": np.nan}, "erasing=nan; expected a number at least 0 and below 1"),
     ],
 )
 def test_amounts_out_of_range_are_refused(change, message):
     with pytest.raises(ValueError, match=message):
         Augmentation(**change)
+
+
+@pytest.mark.parametrize("name", ["rotation", "scaling", "contrast", "erasing"])
+@pytest.mark.parametrize("amount", ["10", None, True])
+def test_an_amount_that_is_no_number_is_named(name, amount):
+    with pytest.raises(TypeError, match=f"{name} is {type(amount).__name__} {amount!r}; expected"):
+        Augmentation(**{name: amount})
 
 
 @pytest.mark.parametrize("mirroring", [0.5, "no", None])

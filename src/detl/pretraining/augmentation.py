@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from keras import ops
 
+from detl.checks import check_number
+
 _GREY = 128.0  # the middle of [0, 255]
 # What TensorFlow interpolates; other backends take more.
 _INTERPOLATED = ("uint8", "int32", "int64", "bfloat16", "float16", "float32", "float64")
@@ -70,14 +72,11 @@ class Augmentation:
     erasing: float = 0.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.rotation <= 180:
-            raise ValueError(f"rotation={self.rotation!r}; expected degrees between 0 and 180.")
+        check_number("rotation", self.rotation, at_least=0, at_most=180)
         if not isinstance(self.mirroring, (bool, np.bool_)):
             raise TypeError(f"mirroring={self.mirroring!r}; expected True or False.")
         for name in ("scaling", "translation", "contrast", "brightness", "erasing"):
-            share = getattr(self, name)
-            if not 0 <= share < 1:
-                raise ValueError(f"{name}={share!r}; expected a share in [0, 1), such as 0.1.")
+            check_number(name, getattr(self, name), at_least=0, below=1)
         for name, value in vars(self).items():
             if isinstance(value, np.generic):  # which JSON does not know
                 object.__setattr__(self, name, value.item())

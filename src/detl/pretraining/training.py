@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import logging
-import math
 import warnings
 from collections.abc import Sequence
 from contextlib import nullcontext
-from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +20,7 @@ from detl.checks import (
     check_count,
     check_images,
     check_labels,
+    check_number,
     check_positive,
 )
 from detl.networks import copying, graphs
@@ -165,8 +164,7 @@ def pretrain(
     check_count("epochs", epochs)
     check_count("batch_size", batch_size)
     check_positive("learning_rate", learning_rate)
-    if not (isinstance(warmup_epochs, Real) and 0 <= warmup_epochs < math.inf):
-        raise ValueError(f"warmup_epochs={warmup_epochs!r}; expected 0 or more.")
+    check_number("warmup_epochs", warmup_epochs, at_least=0)
     if gradient_clip is not None:
         check_positive("gradient_clip", gradient_clip)
     if ema_epochs is not None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -12,7 +11,7 @@ import keras
 import numpy as np
 
 from detl.backbones.blocks import entrance_of
-from detl.checks import check_choice, check_count, check_positive
+from detl.checks import check_choice, check_count, check_number, check_positive
 from detl.features.identity import trunk_name
 from detl.features.trunk import features_of
 from detl.features.views import Views, pixels_of_views
@@ -112,9 +111,7 @@ def _check_parameters(transfer: DomainExtensionTransfer) -> None:
     if transfer.head_learning_rate is not None:
         check_positive("head_learning_rate", transfer.head_learning_rate)
     for name in ("momentum", "label_smoothing"):
-        value = getattr(transfer, name)
-        if not (isinstance(value, Real) and 0 <= float(value) < 1):
-            raise ValueError(f"{name}={value!r}; expected a number in [0, 1).")
+        check_number(name, getattr(transfer, name), at_least=0, below=1)
     if not isinstance(transfer.class_weight, str | dict | None):
         raise TypeError(
             f"class_weight is {type(transfer.class_weight).__name__}; expected None, 'balanced', "

@@ -27,9 +27,8 @@ from detl.seeds import integer_seed
 class Tail:
     """Train the layers above the cut on the features of the trunk, again and again.
 
-    Building a model per fold would trace and compile it anew each time, and Keras does not give
-    the memory back. Here one compiled model serves all folds: ``fit`` first puts weights,
-    optimizer and noise back to where they started.
+    Building a model per fold would trace and compile it anew each time. Here one compiled model
+    serves all folds: ``fit`` first puts weights, optimizer and noise back to where they started.
 
     Parameters
     ----------
