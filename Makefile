@@ -22,8 +22,12 @@ help:
 example: $(VENV)/.installed-plots
 	$(BIN)/python -m examples.covid_chest_xray --profile phantoms
 
+# Two processes side by side, of one thread each: the networks are too small to share out. Worksteal leaves
+# the tests of a file together, which share what they train.
+test: export TF_NUM_INTRAOP_THREADS ?= 1
+test: export OMP_NUM_THREADS ?= 1
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n 2 --cov --cov-report=term
+	$(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report=term
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
