@@ -78,7 +78,7 @@ def test_the_border_leaves_the_region_out_wherever_it_lies():
 
 @pytest.mark.parametrize("border", [0, 0.5, -1, True, "wide"])
 def test_a_border_that_is_none_is_refused(border):
-    with pytest.raises(ValueError, match=r"between 0 and 0\.5"):
+    with pytest.raises((TypeError, ValueError), match=r"^border.* above 0 and below 0\.5"):
         border_mask(border, (10, 20))
 
 
@@ -110,13 +110,13 @@ def test_floats_may_be_filled_with_any_finite_number():
 @pytest.mark.parametrize(
     ("fill", "dtype", "error", "message"),
     [
-        (-1, "uint8", ValueError, "fill=-1 does not fit images of uint8; .* from 0 to 255"),
-        (300, "uint8", ValueError, "fill=300 does not fit images of uint8; .* from 0 to 255"),
-        (0.5, "uint8", ValueError, r"fill=0\.5 does not fit images of uint8; expected a whole"),
-        (70000, "uint16", ValueError, "fill=70000 does not fit .* from 0 to 65535"),
-        (np.nan, "uint8", ValueError, "fill=nan; expected a finite number"),
-        (np.inf, "float32", ValueError, "fill=inf; expected a finite number"),
-        ("mean", "uint8", TypeError, "fill is str 'mean'; expected a number, such as 128"),
+        (-1, "uint8", ValueError, "fill=-1; expected a number at least 0 and at most 255"),
+        (300, "uint8", ValueError, "fill=300; expected a number at least 0 and at most 255"),
+        (0.5, "uint8", ValueError, r"fill=0\.5; expected a whole number for images of uint8"),
+        (70000, "uint16", ValueError, "fill=70000; .* at most 65535"),
+        (np.nan, "uint8", ValueError, "fill=nan; expected a number"),
+        (np.inf, "float32", ValueError, "fill=inf; expected a number"),
+        ("mean", "uint8", TypeError, "fill is str 'mean'; expected a number"),
         (None, "float32", TypeError, "fill is NoneType None; expected a number"),
         (True, "uint8", TypeError, "fill is bool True; expected a number"),
     ],

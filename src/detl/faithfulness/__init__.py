@@ -36,10 +36,10 @@ centre      0.8...
 95 % intervals: percentile bootstrap over 3 images, 2000 draws, too narrow under 20 images
 """
 
+from detl.faithfulness.boxes import box_masks
 from detl.faithfulness.estimates import Estimate
 from detl.faithfulness.localization import (
     Localization,
-    box_masks,
     energy,
     intersection_over_union,
     pointing_game,

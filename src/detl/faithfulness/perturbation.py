@@ -8,29 +8,16 @@ from functools import partial
 from typing import Any, Literal
 
 import numpy as np
-from scipy import ndimage, sparse
-from scipy.sparse import linalg
 
 from detl.checks import check_choice, check_count, check_heatmaps, check_number
 from detl.faithfulness.baselines import centre_maps, random_maps
 from detl.faithfulness.estimates import Array, Compared, estimates
+from detl.faithfulness.filling import Hide, check_fill, filled_with, noisy_linear
 from detl.faithfulness.inputs import Classified, classified
 from detl.networks.classifiers import probabilities_of
 from detl.seeds import seed_sequence
 
 _LARGEST_GAP = 0.99
-_BLUR = 1 / 16  # of the image's sides: standard deviation
-# Rong et al. 2022, app. B: what a pixel weighs in the mean that replaces its neighbour.
-_NEIGHBOURS = {
-    (row, column): 1 / 6 if row == 0 or column == 0 else 1 / 12
-    for row in (-1, 0, 1)
-    for column in (-1, 0, 1)
-    if (row, column) != (0, 0)
-}
-
-# From images (m, height, width, channels) to a function that takes what is hidden of them, (m,
-# height, width), and returns them with that replaced.
-Hide = Callable[[Array], Callable[[Array], Array]]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -40,7 +27,6 @@ class Curve(Compared):
     Attributes
     ----------
     metric : str
-        What was done.
     fractions : numpy.ndarray of shape (n_steps,)
         Share of the pixels that was changed.
     probabilities : numpy.ndarray of shape (n, n_steps)
@@ -48,11 +34,9 @@ class Curve(Compared):
     random_probabilities, centre_probabilities : numpy.ndarray of shape (n, n_steps)
         The same in the order of a random map (noise on an 8 × 8 grid, resized), and from the centre
         of the image outwards.
-    heatmaps : Estimate
-        Area under the curve, divided by the range of fractions, so in [0, 1]. Its parts are at hand
-        as ``values``, ``mean`` and ``interval``.
-    random, centre : Estimate
-        The same of the random map and the centre.
+    heatmaps, random, centre : Estimate
+        Area under each curve, divided by the range of fractions, so in [0, 1]. Those of the
+        heatmaps are at hand as ``values``, ``mean`` and ``interval``.
     class_indices : numpy.ndarray of int, shape (n,)
         The class whose probability it is.
     blank : numpy.ndarray of bool, shape (n,)
@@ -93,13 +77,11 @@ def deletion(
         In [0, 1], such as :class:`detl.GradCAM` gives for these images and that class.
     class_index : int, str or array-like of shape (n,), optional
         Column of the model's output, or name of a class where the model carries names; the same
-        for all images or one per image. By default the
-        predicted class of each whole image.
+        for all images or one per image. By default the predicted class of each whole image.
     fill : {"mean", "blur"}, number or array-like, default="mean"
-        What is put where a pixel is taken away: the mean of its image and channel, which Petsiuk et
-        al. used (their zero is the mean after normalisation); the image blurred by a Gaussian whose
-        standard deviation is a sixteenth of each side; or a pixel value, or an image ``(height,
-        width, channels)``, on the scale of the images.
+        What is put where a pixel is taken away: the mean of its image and channel, as in Petsiuk et
+        al.; the image blurred by a Gaussian whose standard deviation is a sixteenth of each side; a
+        pixel value; or an image ``(height, width, channels)``, on the scale of the images.
     n_steps : int, default=20
         Steps from none of the pixels to all.
     batch_size : int, default=32
@@ -112,18 +94,19 @@ def deletion(
     Returns
     -------
     Curve
-        The smaller the area the better. What it is worth shows beside the random map: an image with
-        holes is like none that the network was trained on, and any holes may change its mind.
+        The smaller the area the better. Compare it with the random map's: an image with holes is
+        like none that the network was trained on, and any holes may change its mind.
 
     References
     ----------
     Petsiuk, Das, Saenko 2018, "RISE: Randomized Input Sampling for Explanation of Black-box
     Models", BMVC, sec. 4.2.
     """
+    steps = _fractions(n_steps)
     asked = classified(model, images, class_index=class_index, groups=groups, batch_size=batch_size)
-    _check_fill(fill, asked.images)
-    hide = partial(_filled_with, fill=fill)
-    return _curve("deletion", asked, heatmaps, _fractions(n_steps), hide, random_state)
+    check_fill(fill, asked.images)
+    hide = partial(filled_with, fill=fill)
+    return _curve("deletion", asked, heatmaps, steps, hide, random_state)
 
 
 def insertion(
@@ -145,23 +128,19 @@ def insertion(
     model, images, heatmaps, class_index, n_steps, batch_size, groups, random_state
         As for :func:`deletion`.
     fill : {"blur", "mean"}, number or array-like, default="blur"
-        As for :func:`deletion`. Petsiuk et al. blur by 5 pixels in images of 224, under which large
-        objects are still to be seen; here it is 14 of 224.
+        As for :func:`deletion`. Petsiuk et al. blur by 5 pixels in images of 224, where large
+        objects can still be seen; here it is 14 of 224.
 
     Returns
     -------
     Curve
         The larger the area the better.
-
-    References
-    ----------
-    Petsiuk, Das, Saenko 2018, "RISE: Randomized Input Sampling for Explanation of Black-box
-    Models", BMVC, sec. 4.2.
     """
+    steps = _fractions(n_steps)
     asked = classified(model, images, class_index=class_index, groups=groups, batch_size=batch_size)
-    _check_fill(fill, asked.images)
-    hide = partial(_filled_with, fill=fill)
-    return _curve("insertion", asked, heatmaps, _fractions(n_steps), hide, random_state, shown=True)
+    check_fill(fill, asked.images)
+    hide = partial(filled_with, fill=fill)
+    return _curve("insertion", asked, heatmaps, steps, hide, random_state, shown=True)
 
 
 def road(
@@ -224,7 +203,7 @@ def road(
         spread = noise * images.std(axis=(1, 2, 3))
         return lambda hidden: np.stack(
             [
-                _noisy_linear(image, gap, sd, generator)
+                noisy_linear(image, gap, sd, generator)
                 for image, gap, sd in zip(images, hidden, spread)
             ]
         )
@@ -239,9 +218,6 @@ def road(
         of_maps,
         least_first=first == "least",
     )
-
-
-# ------------------------------------------------------------------------------------ the curves
 
 
 def _curve(
@@ -301,75 +277,3 @@ def _ranks(maps: Array, ties: Array) -> Array:
     ranks = np.empty_like(order)
     np.put_along_axis(ranks, order, np.arange(order.shape[1])[np.newaxis], axis=1)
     return ranks.reshape(maps.shape)
-
-
-# ------------------------------------------------------------------------------------ the filling
-
-
-def _filled_with(images: Array, fill: Any) -> Callable[[Array], Array]:
-    """Return a function that puts the filling where images are hidden."""
-    if not isinstance(fill, str):
-        filling = np.asarray(fill, dtype=np.float32)
-    elif fill == "mean":
-        filling = images.mean(axis=(1, 2), keepdims=True)
-    else:
-        height, width = images.shape[1:3]
-        filling = ndimage.gaussian_filter(images, (0, height * _BLUR, width * _BLUR, 0))
-    return lambda hidden: np.where(hidden[..., np.newaxis], filling, images)
-
-
-def _check_fill(fill: Any, images: Array) -> None:
-    if isinstance(fill, str):
-        check_choice("fill", fill, ("mean", "blur"))
-        return
-    filling = np.asarray(fill, dtype=np.float32)
-    try:
-        np.broadcast_to(filling, images.shape[1:])
-    except ValueError as error:
-        raise ValueError(
-            f"fill has shape {filling.shape}; expected 'mean', 'blur', a pixel value, or an image "
-            f"of shape {images.shape[1:]}."
-        ) from error
-    low, high = min(0.0, float(images.min())), max(255.0, float(images.max()))
-    if not ((filling >= low) & (filling <= high)).all():  # also refuses NaN
-        raise ValueError(
-            f"fill has values from {filling.min():g} to {filling.max():g}; expected pixels as in "
-            f"the images, from {low:g} to {high:g}."
-        )
-
-
-def _noisy_linear(image: Array, gap: Array, sd: float, generator: np.random.Generator) -> Array:
-    """Fill a gap so that each pixel is the weighted mean of its neighbours, plus noise.
-
-    Rong et al. 2022, app. B. Pixels beyond the border do not count; not all are in the gap.
-    """
-    if not gap.any():
-        return image
-    number = np.full(gap.shape, -1)
-    number[gap] = np.arange(gap.sum())
-    places = np.argwhere(gap)
-    total, known = np.zeros(len(places)), np.zeros((len(places), image.shape[2]))
-    entries = []
-    for offset, weight in _NEIGHBOURS.items():
-        around = places + offset
-        inside = ((around >= 0) & (around < gap.shape)).all(axis=1)
-        equations = np.flatnonzero(inside)
-        rows, columns = around[inside].T
-        total[equations] += weight
-        unknown = number[rows, columns]
-        solved = unknown >= 0
-        entries.append((equations[solved], unknown[solved], weight))
-        known[equations[~solved]] += weight * image[rows[~solved], columns[~solved]]
-    row, column = (np.concatenate([entry[k] for entry in entries]) for k in (0, 1))
-    data = np.concatenate([np.full(len(entry[0]), -entry[2]) for entry in entries])
-    system = sparse.csc_array((data, (row, column)), (len(places), len(places)))
-    system = system + sparse.diags_array(total)
-    solver = linalg.splu(
-        sparse.csc_matrix(system),
-        permc_spec="MMD_AT_PLUS_A",
-        diag_pivot_thresh=0.0,
-        options={"SymmetricMode": True},
-    )
-    filled = image.copy()
-    filled[gap] = solver.solve(known) + sd * generator.normal(size=known.shape)
-    return filled

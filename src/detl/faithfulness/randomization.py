@@ -88,18 +88,14 @@ def randomization(
         [0, 1] of this very model, such as ``GradCAM(model, layer=...)``. By default
         ``GradCAM(model)``.
     class_index : int, str or array-like of shape (n,), optional
-        Column of the model's output, or name of a class where the model carries names; the same
-        for all images or one per image. By default the
-        class that the intact model predicts.
+        As for :func:`deletion`. By default the class that the intact model predicts.
     n_steps : int, default=10
         A model with more layers than this has them scrambled in as many groups.
     n_repeats : int, default=5
         How often it is all done again, scrambled otherwise: one scrambled layer may by chance
         favour what the trained one did, in all images alike, which the intervals do not know.
-    batch_size : int, default=32
-        Images per step of the model.
-    groups : array-like of shape (n,), optional
-        Whose image each is, such as the patient: groups are then what the intervals draw from.
+    batch_size, groups
+        As for :func:`deletion`.
     random_state : int, numpy generator or None
         Seed of the weights, the random maps and the intervals.
 
@@ -165,17 +161,12 @@ def _rank_correlations(maps: Array, others: Array) -> Array:
     found = np.empty(len(maps))
     for start in range(0, len(maps), _CHUNK):
         rows = slice(start, start + _CHUNK)
-        ranks = [
-            stats.rankdata(part[rows].reshape(len(part[rows]), -1), axis=1)
-            for part in (maps, others)
-        ]
+        flat = (part[rows].reshape(len(part[rows]), -1) for part in (maps, others))
+        ranks = (stats.rankdata(part, axis=1) for part in flat)
         first, second = (rank - rank.mean(axis=1, keepdims=True) for rank in ranks)
-        lengths = np.linalg.norm(first, axis=1), np.linalg.norm(second, axis=1)
+        length, other = np.linalg.norm(first, axis=1), np.linalg.norm(second, axis=1)
         with np.errstate(invalid="ignore"):
-            values = (first * second).sum(axis=1) / (
-                lengths[0] * np.where(lengths[1] > 0, lengths[1], 1)
-            )
-        found[rows] = values
+            found[rows] = (first * second).sum(axis=1) / (length * np.where(other > 0, other, 1))
     return found
 
 

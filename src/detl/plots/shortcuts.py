@@ -46,18 +46,11 @@ def shortcut_report(report: ShortcutReport) -> Figure:
     for name, test in report.tests.items():
         if test.threshold is not None:
             panels.setdefault(test.measure, []).append((name, test))
-    rows = {
-        measure: [row for name, test in found for row in _rows_of_test(name, test)]
-        for measure, found in panels.items()
-    }
-    # Beside the largest panel the others find room above each other.
-    names = list(panels)
-    columns = [[name] for name in names] if len(names) < 3 else [names[:1], names[1:]]
-    heights = [sum(len(rows[name]) for name in column) + 3 * len(column) for column in columns]
-    n_lines = max(len(report.results) + 3, *heights, 11)
-    figure = new_figure(4.8 * (1 + len(columns)), 0.6 + 0.2 * n_lines)
-    grid = figure.add_gridspec(1, 1 + len(columns))
-    axis = figure.add_subplot(grid[0])
+    rows = [[row for test in tests for row in _rows_of_test(*test)] for tests in panels.values()]
+    heights = [len(rows_of_panel) + 3 for rows_of_panel in rows]
+    figure = new_figure(9.6, 0.6 + 0.2 * max(len(report.results) + 3, sum(heights), 11))
+    grid = figure.add_gridspec(max(1, len(panels)), 2, height_ratios=heights or None)
+    axis = figure.add_subplot(grid[:, 0])
     areas = {name: result.scores["roc_auc"] for name, result in report.results.items()}
     _draw_intervals(
         axis,
@@ -65,16 +58,12 @@ def shortcut_report(report: ShortcutReport) -> Figure:
     )
     axis.axvline(0.5, color="grey", linestyle=":", linewidth=1)
     axis.set_xlabel("ROC AUC, mean over classes")
-    for place, column in enumerate(columns, start=1):
-        cells = grid[place].subgridspec(
-            len(column), 1, height_ratios=[len(rows[name]) for name in column]
-        )
-        for line, measure in enumerate(column):
-            axis = figure.add_subplot(cells[line])
-            _draw_intervals(axis, rows[measure])
-            for threshold in {float(test.threshold or 0) for _, test in panels[measure]}:
-                axis.axvline(threshold, color="tab:red", linestyle="--", linewidth=1)
-            axis.set_xlabel(textwrap.fill(measure, _LABEL_WIDTH), loc="right")
+    for place, (measure, tests) in enumerate(panels.items()):
+        axis = figure.add_subplot(grid[place, 1])
+        _draw_intervals(axis, rows[place])
+        for threshold in {float(test.threshold or 0) for _, test in tests}:
+            axis.axvline(threshold, color="tab:red", linestyle="--", linewidth=1)
+        axis.set_xlabel(textwrap.fill(measure, _LABEL_WIDTH), loc="right")
     return figure
 
 

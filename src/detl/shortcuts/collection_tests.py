@@ -17,7 +17,7 @@ from detl.metrics.scoring import redrawn_scores
 from detl.shortcuts.examination import THRESHOLD, Examination
 from detl.shortcuts.retraining import Trainer
 from detl.shortcuts.rival_classifiers import class_shares, on_the_folds_of
-from detl.shortcuts.shares import LEAST_KNOWN, units_per_class
+from detl.shortcuts.shares import LEAST_KNOWN, units_of, units_per_class
 from detl.shortcuts.verdicts import FEW_PER_CLASS, NONE_FOUND, Figure, ShortcutReport, listed
 from detl.validation.results import CrossValidationResult
 
@@ -75,13 +75,6 @@ def check_collections(collections: Any, n: int) -> Array:
 
 def ask_collections(examination: Examination, trainer: Trainer, collections: Array) -> None:
     """Run all three; the images are asked only if the names alone may tell the class."""
-    _class_from_collection(examination, collections)
-    if examination.tests["collection"].verdict != NONE_FOUND:
-        _collection_from_image(examination, trainer, collections)
-    _held_out(examination, trainer, collections)
-
-
-def _class_from_collection(examination: Examination, collections: Array) -> None:
     network = examination.network
     predict = class_shares(examination.targets, len(network.classes), collections)
     examination.add_blind(
@@ -89,6 +82,9 @@ def _class_from_collection(examination: Examination, collections: Array) -> None
         f"Are classes told by the names of {len(np.unique(collections))} collections alone?",
         on_the_folds_of(network, "collection", predict),
     )
+    if examination.tests["collection"].verdict != NONE_FOUND:
+        _collection_from_image(examination, trainer, collections)
+    _held_out(examination, trainer, collections)
 
 
 def _collection_from_image(examination: Examination, trainer: Trainer, collections: Array) -> None:
@@ -96,14 +92,19 @@ def _collection_from_image(examination: Examination, trainer: Trainer, collectio
     told: dict[Any, CrossValidationResult] = {}
     left_out = []
     for label in examination.network.classes.tolist():
-        rows = _rows_of_common(examination, collections, label)
-        if rows is None:
+        rows = np.flatnonzero(examination.network.labels == label)
+        units, names = examination.units[rows], collections[rows]
+        common = [
+            name
+            for name in np.unique(names).tolist()
+            if len(np.unique(units[names == name])) >= FEW_PER_CLASS
+        ]
+        if len(common) < 2:
             left_out.append(label)
             continue
         name = f"collection from image, {label}"
-        told[label] = trainer.on_labels(name, collections, rows=rows)
+        told[label] = trainer.on_labels(name, collections, rows=rows[np.isin(names, common)])
         examination.results[name] = told[label]
-    figures = {label: _told(result, of=len(told)) for label, result in told.items()}
     note = ""
     if left_out:
         note = (
@@ -114,13 +115,13 @@ def _collection_from_image(examination: Examination, trainer: Trainer, collectio
         "collection from image",
         "Are the collections of one class told from each other by the image?",
         "twice the ROC AUC above 1/2, mean over collections",
-        figures,
+        {label: _told(result, of=len(told)) for label, result in told.items()},
         note,
     )
 
 
 def _told(result: CrossValidationResult, *, of: int) -> Figure:
-    """Return how well collections are told apart, one of several classes that are judged."""
+    """Return how well the collections of one class, ``of`` so many, are told apart."""
     draws, _ = redrawn_scores(
         result.fold_predictions, unit=result.unit, random_state=result.settings["interval_seed"]
     )
@@ -132,18 +133,6 @@ def _told(result: CrossValidationResult, *, of: int) -> Figure:
         high=float(high),
         units=min(units_per_class(result).values()),
     )
-
-
-def _rows_of_common(examination: Examination, collections: Array, label: Any) -> Array | None:
-    """Return the images of a class from the collections that have enough; None if under two do."""
-    rows = np.flatnonzero(examination.network.labels == label)
-    units, names = examination.units[rows], collections[rows]
-    common = [
-        name
-        for name in np.unique(names).tolist()
-        if len(np.unique(units[names == name])) >= FEW_PER_CLASS
-    ]
-    return rows[np.isin(names, common)] if len(common) > 1 else None
 
 
 def _held_out(examination: Examination, trainer: Trainer, collections: Array) -> None:
@@ -183,13 +172,12 @@ def judge_held_out(
 def _lost(held_out: CrossValidationResult, network: CrossValidationResult) -> Figure | None:
     """Return what is lost on images that both tested; None if the network tells nothing there.
 
-    Of the mean sensitivity, not of the accuracy: a network that falls back to the largest class
-    keeps as much accuracy as that class is large.
+    It is lost of the mean sensitivity: a network that falls back to the largest class keeps as
+    much accuracy as that class is large.
     """
     tested = np.flatnonzero((held_out.fold_of >= 0) & (network.fold_of >= 0))
     targets = np.searchsorted(network.classes, network.labels)[tested]
-    units = np.arange(len(network.labels)) if network.groups is None else network.groups
-    units = np.unique(units[tested], return_inverse=True)[1]
+    units = np.unique(units_of(network)[tested], return_inverse=True)[1]
     there = np.unique(targets)
     first = len(OVERALL) + PER_CLASS.index("sensitivity")
     rows = first + len(PER_CLASS) * there

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from detl.checks import check_images, check_positive
+from detl.checks import check_images, check_number
 from detl.shortcuts.regions import Array
 from detl.shortcuts.rival_classifiers import LINEAR, Predict, fitted, on_the_folds_of
-from detl.shortcuts.shares import shares, units_per_class
+from detl.shortcuts.shares import shares, units_of, units_per_class
 from detl.shortcuts.verdicts import Figure, ShortcutReport, ShortcutTest, listed, verdict_of
 from detl.storage.digests import array_digest
 from detl.validation.differences import compare_results
@@ -19,17 +19,9 @@ from detl.validation.results import CrossValidationResult
 THRESHOLD = 0.33
 
 
-def check_threshold(name: str, value: Any) -> None:
-    """Refuse what is no share between 0 and 1: nothing could be held against it."""
-    check_positive(name, value)
-    if value > 1:
-        raise ValueError(f"{name}={value!r}; expected a share of at most 1, such as {THRESHOLD}.")
-
-
 class Examination:
     """Collect tests of one classifier, all on the folds on which it was cross-validated.
 
-    ``tests`` and ``results`` are those of :class:`detl.shortcuts.ShortcutReport`, so far;
     ``targets`` has the index of the class of each image, ``units`` its group, or its number.
     """
 
@@ -38,7 +30,7 @@ class Examination:
             raise TypeError(
                 f"result is {type(network).__name__}; expected what detl.cross_validate returns."
             )
-        check_threshold("threshold", threshold)
+        check_number("threshold", threshold, above=0, at_most=1)
         self.network = network
         self.images: Array = check_images(images)
         self.threshold = threshold
@@ -48,7 +40,7 @@ class Examination:
                 "give the same, in the same order and of the same type."
             )
         self.targets = np.searchsorted(network.classes, network.labels)
-        self.units = np.arange(len(self.targets)) if network.groups is None else network.groups
+        self.units = units_of(network)
         self.tests: dict[str, ShortcutTest] = {}
         self.results: dict[str, CrossValidationResult] = {"network": network}
 
@@ -89,11 +81,10 @@ class Examination:
         result = on_the_folds_of(self.network, name, predict)
         compared = compare_results({"network": self.network, name: result}, score="roc_auc")
         (difference,) = compared.differences
-        interval = difference.interval
         figure = Figure(
             value=difference.mean,
-            low=interval.low,
-            high=interval.high,
+            low=difference.interval.low,
+            high=difference.interval.high,
             units=min(units_per_class(result).values()),
         )
         better = {"above": "network is better", "below": f"{name} is better"}

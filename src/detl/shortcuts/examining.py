@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from detl.checks import check_number
 from detl.shortcuts.collection_tests import ask_collections, check_collections
-from detl.shortcuts.examination import THRESHOLD, Examination, check_threshold
+from detl.shortcuts.examination import THRESHOLD, Examination
 from detl.shortcuts.heatmap_tests import ATTENTION_THRESHOLD, ask_heatmaps
 from detl.shortcuts.region_tests import ask_blanked, ask_outlines, hidden_parts
 from detl.shortcuts.regions import BORDER, FILL, Region
@@ -76,11 +77,10 @@ def examine(
     Raises
     ------
     TypeError, ValueError
-        If the images, the transfer or the regions do not fit the result. Nothing has been trained
-        then.
+        If an argument does not fit the result. Nothing has been trained then.
     """
     examination = Examination(result, images, threshold=threshold)
-    check_threshold("attention_threshold", attention_threshold)
+    check_number("attention_threshold", attention_threshold, above=0, at_most=1)
     trainer = Trainer(
         examination, transfer, checkpoint_dir=checkpoint_dir, n_jobs=n_jobs, verbose=verbose
     )

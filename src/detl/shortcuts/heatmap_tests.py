@@ -54,9 +54,9 @@ def attention(
     ShortcutReport
         With the test ``"attention"``, and a figure for each class that was predicted, see
         :func:`detl.faithfulness.energy`; blank heatmaps are left out, and counted in the note. A
-        shortcut is likely if those of all classes are below the
-        threshold: a class that is known by what it lacks, such as normal, may look anywhere. It
-        can accuse, but not acquit: the verdict is never ``"no shortcut found"``.
+        shortcut is likely if those of all classes are below the threshold: a class that is known
+        by what it lacks, such as normal, may look anywhere. The test can accuse, but not acquit:
+        the verdict is never ``"no shortcut found"``.
     """
     examination = Examination(result, images, threshold=threshold)
     trainer = Trainer(examination, transfer, verbose=verbose)
@@ -75,9 +75,8 @@ def out_of_fold_heatmaps(
 ) -> tuple[Array, Array]:
     """Train the folds once more, and explain what each network predicts for its test images.
 
-    Returns the heatmaps in [0, 1], ``(n, height, width)``, NaN where no fold tested the image, and
-    the index of the class explained, ``(n,)``, there -1. Of repeats, the first is explained. The
-    transfer has the ``random_state`` of its views set.
+    Returns the heatmaps ``(n, height, width)``, NaN where no fold tested the image, and the index
+    of the class explained, ``(n,)``, there -1. Of repeats, the first is explained.
     """
     if not isinstance(transfer, DomainExtensionTransfer):
         raise TypeError(
@@ -110,12 +109,9 @@ def ask_heatmaps(
     examination: Examination, trainer: Trainer, masks: Array, threshold: float, method: str
 ) -> None:
     """Explain all images, and judge where the heatmaps lie."""
+    network, images, verbose = examination.network, examination.images, trainer.verbose
     heatmaps, predicted = out_of_fold_heatmaps(
-        examination.network,
-        trainer.transfer,
-        examination.images,
-        method=method,
-        verbose=trainer.verbose,
+        network, trainer.transfer, images, method=method, verbose=verbose
     )
     judge_heatmaps(examination, heatmaps, predicted, masks, threshold)
 

@@ -8,6 +8,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from detl.checks import check_number
+
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 Region: TypeAlias = "tuple[float, float, float, float] | Array | Callable[[Array], Array]"
 
@@ -19,18 +21,11 @@ _CHUNK = 256  # images at once: a memory map is never read whole
 
 
 def region_masks(region: Any, images: Array) -> Array:
-    """Return the region as a mask per image, ``(n, height, width)``; not to be written to.
-
-    A region is a box (top, left, bottom, right), in shares of height and width if any of its
-    numbers is a float and in pixels if all are whole; a mask for all images; one per image; or a
-    function from images to such masks.
-    """
-    n, (height, width) = len(images), images.shape[1:3]
+    """Return the region as a mask per image, ``(n, height, width)``; not to be written to."""
+    n, height, width = images.shape[:3]
+    source = "region"
     if callable(region):
-        region = region(images)
-        source = "what region(images) returned"
-    else:
-        source = "region"
+        region, source = region(images), "what region(images) returned"
     if isinstance(region, np.ndarray) and region.shape == (4,) and region.dtype.kind in "uif":
         region = region.tolist()
     if isinstance(region, np.ndarray):
@@ -89,11 +84,7 @@ def border_mask(border: Any, size: tuple[int, int], *, without: Array | None = N
 
     What is in the masks ``without``, in whatever image, is no part of it.
     """
-    if not isinstance(border, Real) or isinstance(border, bool) or not 0 < float(border) < 0.5:
-        raise ValueError(
-            f"border={border!r}; expected a share of the shorter side between 0 and 0.5, such as "
-            "0.1, or None for no test of the border."
-        )
+    check_number("border", border, above=0, below=0.5)
     pixels = int(float(border) * min(size))
     if pixels == 0:
         raise ValueError(
@@ -125,15 +116,7 @@ def blanked(images: Array, masks: Array, fill: float) -> Array:
 
 
 def _check_fill(fill: Any, dtype: np.dtype[Any]) -> None:
-    if not isinstance(fill, Real) or isinstance(fill, bool):
-        raise TypeError(f"fill is {type(fill).__name__} {fill!r}; expected a number, such as 128.")
-    level = float(fill)
-    if not np.isfinite(level):
-        raise ValueError(f"fill={fill}; expected a finite number, such as 128.")
-    if dtype.kind in "ui":
-        levels = np.iinfo(dtype)
-        if not levels.min <= level <= levels.max or not level.is_integer():
-            raise ValueError(
-                f"fill={fill} does not fit images of {dtype}; expected a whole number from "
-                f"{levels.min} to {levels.max}."
-            )
+    levels = np.iinfo(dtype) if dtype.kind in "ui" else np.finfo(dtype)
+    check_number("fill", fill, at_least=float(levels.min), at_most=float(levels.max))
+    if dtype.kind in "ui" and not float(fill).is_integer():
+        raise ValueError(f"fill={fill}; expected a whole number for images of {dtype}.")

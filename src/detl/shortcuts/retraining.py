@@ -1,4 +1,4 @@
-"""Train the network under examination once more, on other images, labels or folds."""
+"""The network under examination, trained once more."""
 
 from __future__ import annotations
 
@@ -27,8 +27,7 @@ from detl.validation.results import CrossValidationResult
 class Trainer:
     """Train the network under examination once more, on other images, labels or folds.
 
-    Another classifier than was cross-validated is refused. Each training has a folder of its own
-    in ``checkpoint_dir``.
+    Each training has a folder of its own in ``checkpoint_dir``.
     """
 
     def __init__(
@@ -111,9 +110,8 @@ def _check_same(transfer: Any, validated: dict[str, Any]) -> None:
     given, expected = (json.loads(json.dumps(words)) for words in (described(transfer), validated))
     if expected.keys() - given.keys():  # of an average, of a rival, or of another classifier
         raise ValueError(
-            f"transfer is {transfer!r}, but {validated} was cross-validated: the result is not of "
-            "one transfer alone, or of another classifier; give the result that cross_validate "
-            "returned for this one."
+            f"transfer is {transfer!r}, but {validated} was cross-validated; give the result that "
+            "cross_validate returned for this one."
         )
     for name, value in expected.items():
         if any(differences(value, given[name])):
@@ -129,6 +127,5 @@ def _check_same_source(transfer: DomainExtensionTransfer, network: CrossValidati
     extended = copied._extend(network.classes).network
     if weights_digest(extended, but=extended.layers[-1]) != network.settings["source"]:
         raise ValueError(
-            "transfer has a source with other weights than the one that was cross-validated; give "
-            "the same source."
+            "transfer has a source with other weights than was cross-validated; give that one."
         )

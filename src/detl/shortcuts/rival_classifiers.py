@@ -60,11 +60,8 @@ def fitted(classifier: Any, features: Array, network: CrossValidationResult) -> 
     """Return a classifier of scikit-learn on features ``(n, ...)``, fitted anew in each fold."""
 
     def predict(fold: FoldResult) -> Array:
-        labels, groups, classes = network.labels, network.groups, network.classes
-        rows = (fold.train, fold.test)
-        return fit_fold(
-            classifier, features, labels, groups, classes, *rows, fold.seed
-        ).probabilities
+        known = features, network.labels, network.groups, network.classes
+        return fit_fold(classifier, *known, fold.train, fold.test, fold.seed).probabilities
 
     return predict
 
@@ -88,9 +85,6 @@ def class_shares(targets: Array, n_classes: int, kinds: Array | None = None) -> 
     return predict
 
 
-# ------------------------------------------------------------------------------- what they look at
-
-
 def thumbnails(images: Array, side: int) -> Array:
     """Return the means of the cells of a grid, ``(n, features)``, ``side`` cells high and wide."""
     rows, columns = (
@@ -110,19 +104,12 @@ def thumbnails(images: Array, side: int) -> Array:
 
 def histograms(images: Array) -> Array:
     """Return the shares of the pixels in 32 bins from 0 to 255, by channel, ``(n, features)``."""
-    edges = np.linspace(0, 256, _BINS + 1)
-    return np.stack(
-        [
-            np.concatenate(
-                [
-                    np.histogram(channel, edges)[0]
-                    for channel in image.reshape(-1, image.shape[-1]).T
-                ]
-            )
-            / image[..., 0].size
-            for image in images
-        ]
-    )
+    found = []
+    for image in images:
+        channels = image.reshape(-1, image.shape[-1])
+        counts = [np.histogram(channel, _BINS, range=(0, 256))[0] for channel in channels.T]
+        found.append(np.concatenate(counts) / len(channels))
+    return np.stack(found)
 
 
 def shapes(sizes: Array) -> Array:

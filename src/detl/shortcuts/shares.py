@@ -19,11 +19,10 @@ LEAST_KNOWN = 0.1
 
 
 def shares(part: Any, whole: Any) -> tuple[dict[Any, Figure], list[Any]]:
-    """Return, for each class, which share of what one classifier tells another tells as well.
+    """Return ``(AUC of part - 1/2) / (AUC of whole - 1/2)`` of each class against the rest.
 
-    ``(AUC of part - 1/2) / (AUC of whole - 1/2)``, the class against the rest, by bootstrap draws
-    that both share. Then the classes that ``whole`` itself hardly tells from the rest: its
-    interval reaches 0.6.
+    Both have the same bootstrap draws. Then the classes that ``whole`` itself hardly tells from
+    the rest: its interval reaches 0.6.
     """
     classes = whole.classes.tolist()
     # Of two classes, both have the same curve.
@@ -68,9 +67,14 @@ def _class_areas(result: Any) -> Array:
 _class_areas_of_network = lru_cache(maxsize=1)(_class_areas)
 
 
+def units_of(result: Any) -> Array:
+    """Return the group of each image, or its number."""
+    return np.arange(len(result.labels)) if result.groups is None else result.groups
+
+
 def units_per_class(result: Any) -> dict[Any, int]:
     """Return how many groups, or images, each class has."""
-    units = np.arange(len(result.labels)) if result.groups is None else result.groups
+    units = units_of(result)
     return {
         label: len(np.unique(units[result.labels == label])) for label in result.classes.tolist()
     }

@@ -54,11 +54,7 @@ class Figure:
 def verdict_of(
     figures: Mapping[Any, Figure], *, threshold: float, suspicious: Literal["above", "below"]
 ) -> str:
-    """Decide from the figures of all classes.
-
-    One class that is surely on the suspicious side of the threshold is enough for a finding, and
-    it takes all of them to be surely on the other side for none.
-    """
+    """Return the verdict: one class surely suspicious is a finding, all surely not is none."""
     sides = {figure.lies(threshold) for figure in figures.values()}
     if suspicious in sides:
         return LIKELY
@@ -101,28 +97,23 @@ class ShortcutTest:
     @property
     def worst(self) -> Any:
         """The class that looks most like a shortcut; None where none could be judged."""
-        if not self.figures:
-            return None
-        sign, end = (1, "low") if self.suspicious == "above" else (-1, "high")
 
-        def suspicion(label: Any) -> tuple[float, float]:
+        def suspicion(label: Any) -> tuple[float, ...]:
             figure = self.figures[label]
-            found = np.nan_to_num([getattr(figure, end), figure.value], nan=-sign * np.inf)
-            return sign * found[0], sign * found[1]
+            ends = (figure.low, figure.value)
+            if self.suspicious == "below":
+                ends = (-figure.high, -figure.value)
+            return tuple(-np.inf if np.isnan(end) else end for end in ends)
 
-        return max(self.figures, key=suspicion)
+        return max(self.figures, key=suspicion, default=None)
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything in lists, strings and numbers that JSON can hold; None for NaN."""
-        figures = [
-            {"class": label, **{name: _known(value) for name, value in vars(figure).items()}}
-            for label, figure in self.figures.items()
-        ]
+        figures = []
+        for label, figure in self.figures.items():
+            known = {k: v if np.isfinite(v) else None for k, v in vars(figure).items()}
+            figures.append({"class": label, **known})
         return {**vars(self), "figures": figures}
-
-
-def _known(value: float) -> float | None:
-    return value if np.isfinite(value) else None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -165,17 +156,12 @@ class ShortcutReport:
         counts = f"{len(network.labels)} images"
         if network.groups is not None:
             counts += f" of {len(np.unique(network.groups))} groups"
-        lines = [
-            f"Does the classifier look at what it should? {counts}, "
-            f"{len(network.classes)} classes, {len(network.folds)} folds",
-            "",
-            *self._result_lines(),
-            "",
-            *self._test_lines(),
-            "",
-            *self._closing_lines(),
-        ]
-        return "\n".join(lines)
+        title = (
+            f"Does the classifier look at what it should? {counts}, {len(network.classes)} "
+            f"classes, {len(network.folds)} folds"
+        )
+        parts = [[title], self._result_lines(), *self._test_lines(), self._closing_lines()]
+        return "\n\n".join("\n".join(lines) for lines in parts)
 
     def _result_lines(self) -> list[str]:
         width = max(map(len, self.results))
@@ -188,7 +174,8 @@ class ShortcutReport:
             lines.append(f"{name:<{width}}  {result.accuracy:<8.3f}  {cell}")
         return lines
 
-    def _test_lines(self) -> list[str]:
+    def _test_lines(self) -> tuple[list[str], list[str]]:
+        """Return a table of the tests, and what each of them asks."""
         rows = [("test", "verdict", "worst class", "figure (95 % interval)", "threshold")]
         for name, test in self.tests.items():
             worst = test.worst
@@ -196,12 +183,12 @@ class ShortcutReport:
             limit = "" if test.threshold is None else f"{test.threshold:g}"
             rows.append((name, test.verdict, "" if worst is None else str(worst), figure, limit))
         widths = [max(map(len, column)) for column in zip(*rows)]
-        lines = ["  ".join(f"{c:<{w}}" for c, w in zip(row, widths)).rstrip() for row in rows]
-        lines.append("")
+        table = ["  ".join(f"{c:<{w}}" for c, w in zip(row, widths)).rstrip() for row in rows]
+        questions = []
         for name, test in self.tests.items():
             text = f"{name}: {test.question} Figure: {test.measure}. {test.note}"
-            lines += textwrap.wrap(text, _WIDTH, subsequent_indent="  ")
-        return lines
+            questions += textwrap.wrap(text, _WIDTH, subsequent_indent="  ")
+        return table, questions
 
     def _closing_lines(self) -> list[str]:
         found = "No test found a shortcut, which is no proof that there is none."
