@@ -19,31 +19,15 @@ Arrays = list[np.ndarray]
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """How far a training has come.
-
-    Attributes
-    ----------
-    history : dict of str to list of float
-        An entry for every epoch so far.
-    finished : bool
-        Whether no epoch is left, or a callback has ended it.
-    best_epoch : int
-        Index of the epoch whose weights are kept.
-    best : list of numpy.ndarray
-        These weights, as ``model.get_weights()`` has them.
-    variables, optimizer : list of numpy.ndarray
-        Values of all variables of the network and of its optimizer; none once it is finished.
-    generator : dict
-        State of the generator that draws the batches; empty once it is finished.
-    """
+    """How far a training has come; what only the next epoch needs is empty once it is finished."""
 
     history: dict[str, list[float]]
-    finished: bool
+    finished: bool  # no epoch is left, or a callback has ended it
     best_epoch: int
-    best: Arrays
-    variables: Arrays
+    best: Arrays  # the weights of that epoch
+    variables: Arrays  # of the network, as they are now
     optimizer: Arrays
-    generator: dict[str, Any]
+    generator: dict[str, Any]  # state of what draws the batches
 
     @property
     def n_epochs(self) -> int:
@@ -104,11 +88,6 @@ class KeepBest(keras.callbacks.Callback):
     Of an optimizer with ``use_ema`` the averaged weights are validated, and kept. Keras's
     ``SwapEMAWeights`` would add and subtract to swap, so that the weights which training goes on
     from are rounded.
-
-    Parameters
-    ----------
-    earlier : Training, optional
-        Goes on from there.
     """
 
     def __init__(self, earlier: Training | None = None) -> None:
@@ -144,16 +123,8 @@ class KeepBest(keras.callbacks.Callback):
 class SaveEpochs(keras.callbacks.Callback):
     """Write after each epoch all that training goes on from; the last of the callbacks.
 
-    Parameters
-    ----------
-    store : TrainingStore
-    best : KeepBest
-    epoch_ends : list
-        States of the generator of batches, see :func:`detl.pretraining.batches.training_batches`.
-    epochs : int
-        How many there are to be.
-    earlier : Training, optional
-        Goes on from there.
+    ``epoch_ends`` has the states of the generator of batches, see
+    :func:`detl.pretraining.batches.training_batches`.
     """
 
     def __init__(

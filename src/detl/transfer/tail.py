@@ -30,24 +30,11 @@ class Tail:
     Building a model per fold would trace and compile it anew each time. Here one compiled model
     serves all folds: ``fit`` first puts weights, optimizer and noise back to where they started.
 
-    Parameters
-    ----------
-    model : keras.Model
-        From the trunk's features to ``(n, n_classes)`` logits; its last layer is new.
-    learning_rate, momentum : float
-        Of stochastic gradient descent.
-    head_learning_rate : float, optional
-        Of the new layer alone.
-    label_smoothing : float, default=0.0
-        Share of each label that goes to all classes alike.
-
-    Attributes
-    ----------
-    start_digest : str
-        Of the weights that the last fit began with, the new layer left out; equal for every fit.
+    ``model`` goes from the trunk's features to ``(n, n_classes)`` logits; its last layer is new,
+    and learns at ``head_learning_rate`` where that is given.
     """
 
-    start_digest: str
+    start_digest: str  # of the weights that a fit begins with, but for the new layer
 
     def __init__(
         self,
@@ -107,27 +94,9 @@ class Tail:
     ) -> dict[str, list[float]]:
         """Train from the starting weights and return the history, one entry per epoch.
 
-        Parameters
-        ----------
-        features : numpy.ndarray of shape (n n_views, ...)
-            Output of the trunk: of the images, then of the first augmented view of each, and so on.
-        targets : numpy.ndarray of shape (n,)
-            Index of each row's class.
-        rows : numpy.ndarray
-            Indices of the rows to train on: the others are never looked at, and nothing is copied.
-        epochs, batch_size : int
-            Length of the training.
-        class_weight : {"balanced", None} or numpy.ndarray of shape (n_classes,)
-            Weight of each class in the loss; only their ratios count. ``"balanced"`` gives every
-            class the same weight, however many its images.
-        seed : numpy.random.SeedSequence
-            Root of the head's weights, the order of images, the views drawn and dropout.
-        n_views : int, default=1
-            Views of each image, one of which is drawn every epoch.
-        verbose : int
-            As in Keras.
-        on_epoch : callable, optional
-            Called after each epoch.
+        ``features`` are what the trunk made of the n images, then of the first augmented view of
+        each, and so on; ``targets`` are the n indices of classes. Only ``rows`` are looked at, and
+        nothing is copied. A ``class_weight`` that is an array has a weight for each class.
         """
         head_seed, batch_seed, noise_seed = (
             np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, k)) for k in range(3)
