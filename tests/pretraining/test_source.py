@@ -117,6 +117,15 @@ def test_a_file_of_another_kind_is_refused(tmp_path):
         load_source(tmp_path)
 
 
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.999])
+def test_a_file_that_was_cut_off_is_damaged(tiny_source, tmp_path, share):
+    path = tiny_source.save(tmp_path / "source.keras")
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+    with pytest.raises(ValueError, match=r"source\.keras is damaged \(.*\); save the source again"):
+        load_source(path)
+
+
 def test_a_path_of_another_ending_is_refused(tiny_source, tmp_path):
     with pytest.raises(ValueError, match=r"source\.h5'; expected a file name that ends in \.keras"):
         tiny_source.save(tmp_path / "source.h5")

@@ -117,7 +117,9 @@ def load_source(path: str | Path) -> SourceModel:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"No source model at {path}.")
-    if not zipfile.is_zipfile(path):
+    with path.open("rb") as file:
+        start = file.read(4)
+    if start not in (b"", b"PK\x03\x04"):  # nothing at all may be left of a file
         raise ValueError(f"{path} is not a .keras file; expected what SourceModel.save wrote.")
     parts = check_archive(path, remedy="save the source again, or use a copy of the file.")
     if _RECORD not in (part.filename for part in parts):
