@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from detl.storage import LockedError
+from detl.storage import LockedError, locks
 from detl.storage.locks import Lock
 
 HOLD = """
@@ -83,6 +83,16 @@ def test_where_a_disk_has_no_locks_it_is_said_and_work_goes_on(lock, monkeypatch
     with caplog.at_level(logging.WARNING, "detl"), lock:
         pass
     assert "cannot be locked (No locks available)" in caplog.text
+
+
+def test_where_a_system_has_no_locks_it_is_said_and_work_goes_on(lock, monkeypatch, caplog):
+    monkeypatch.setattr(locks, "fcntl", None)
+    with caplog.at_level(logging.WARNING, "detl"), lock, Lock(lock.path, "it"):
+        pass
+    assert (
+        "checkpoint_dir='runs' cannot be locked (this system has no fcntl); see to it that no "
+        "other process uses it." in caplog.messages
+    )
 
 
 def test_a_link_in_the_place_of_the_lock_is_not_followed(tmp_path, lock):

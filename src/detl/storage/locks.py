@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import logging
 import os
@@ -15,7 +16,7 @@ from detl.storage.writing import open_unlinked
 
 try:
     import fcntl
-except ImportError:  # not POSIX: there is no lock
+except ImportError:  # not POSIX
     fcntl = None  # type: ignore[assignment]
 
 _logger = logging.getLogger("detl")
@@ -74,16 +75,17 @@ class Lock:
         self.release()
 
     def _lock(self, file: IO[Any]) -> None:
-        if fcntl is None:
-            return
         try:
+            if fcntl is None:
+                # A file that only its holder may make would outlive a killed run, and lock it out.
+                raise OSError(errno.ENOSYS, "this system has no fcntl")
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise LockedError(
                 f"{self._what} is in use by {_holder(file)}; wait until it has ended, or choose "
                 "another."
             ) from error
-        except OSError as error:  # some network disks have no locks
+        except OSError as error:  # nor have some network disks
             _logger.warning(
                 "%s cannot be locked (%s); see to it that no other process uses it.",
                 self._what,
