@@ -135,6 +135,14 @@ def test_what_the_source_has_seen_is_a_leak():
     )
 
 
+def test_a_source_that_has_all_images_is_a_leak():
+    images = pictures(100)
+    report = folds.audit([([0, 60], [1])], LABELS, images=images, source_images=images)
+    assert report.source_copies.tolist() == [[i, i] for i in range(100)]
+    assert report.source_copies_exact.all()
+    assert "The source has copies of 100 of 100 images" in report.leaks[0]
+
+
 def test_a_source_that_shares_nothing_is_no_leak():
     report = folds.audit(
         folds.stratified_folds(LABELS, groups=GROUPS, random_state=0),
@@ -183,7 +191,8 @@ def test_splitting_by_image_in_spite_of_groups_shows_in_the_audit():
             ValueError,
             "1 source_groups for 3 source_images",
         ),
-        ({"copy_threshold": 1.5}, ValueError, r"copy_threshold=1\.5; expected .* in \(0, 1\]"),
+        ({"indices": [([0, 60], [0])]}, ValueError, "Fold 0 of indices: 1 rows are in both"),
+        ({"copy_threshold": 1.5}, ValueError, r"copy_threshold=1\.5; .* above 0 and at most 1"),
         ({"copy_threshold": "high"}, TypeError, "copy_threshold is str 'high'"),
         (
             {"groups": GROUPS, "source_groups": ["p1"]},
@@ -194,7 +203,7 @@ def test_splitting_by_image_in_spite_of_groups_shows_in_the_audit():
 )
 def test_wrong_arguments_of_the_audit_are_refused(arguments, error, message):
     with pytest.raises(error, match=message):
-        folds.audit([([0, 60], [1])], LABELS, **arguments)
+        folds.audit(**{"indices": [([0, 60], [1])], "labels": LABELS, **arguments})
 
 
 def test_the_user_says_how_alike_a_copy_is():

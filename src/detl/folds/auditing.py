@@ -9,7 +9,7 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from detl.checks import check_images, check_labels, check_positive
+from detl.checks import check_classes, check_images, check_labels, check_number
 from detl.folds.audit_report import Audit, counted
 from detl.folds.copies import (
     Copies,
@@ -19,7 +19,7 @@ from detl.folds.copies import (
     score_pairs,
     sketch,
 )
-from detl.folds.splitters import from_splitter
+from detl.folds.splitters import checked_folds
 from detl.folds.splitting import Indices
 
 # Attributes of the audit, and what makes scores flatter, in sentences.
@@ -80,7 +80,7 @@ def audit(
     trained on, such as 1 in fold 0.
     """
     labels = check_labels(labels)
-    indices = from_splitter(indices, labels, groups=groups)
+    classes, targets = check_classes(labels)
     for name, of_source, of_target in (
         ("groups", source_groups, groups),
         ("images", source_images, images),
@@ -88,11 +88,10 @@ def audit(
         if of_source is not None and of_target is None:
             raise ValueError(f"source_{name} without {name}; give both, to find what they share.")
     if groups is not None:
-        groups = check_labels(groups, len(labels), name="groups")
+        groups = check_labels(groups, len(labels), name="groups", of="labels")
+    indices = checked_folds(indices, targets, groups, name="indices")
     if copy_threshold is not None:
-        check_positive("copy_threshold", copy_threshold)
-        if copy_threshold > 1:
-            raise ValueError(f"copy_threshold={copy_threshold!r}; expected a number in (0, 1].")
+        check_number("copy_threshold", copy_threshold, above=0, at_most=1)
     # The rooms beside this one are not imported: what has images and paths is a LoadedImages.
     names = getattr(images, "paths", None)
     source_names = getattr(source_images, "paths", None)
@@ -114,7 +113,6 @@ def audit(
                 f"groups are such as {groups.tolist()[0]!r}, but source_groups such as "
                 f"{source_groups.tolist()[0]!r}: text and numbers are never equal; name both alike."
             )
-    classes, targets = np.unique(labels, return_inverse=True)
     train_counts, test_counts = (
         np.array([np.bincount(targets[split[part]], minlength=len(classes)) for split in indices])
         for part in (0, 1)

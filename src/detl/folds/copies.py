@@ -203,14 +203,14 @@ def _scores(
 def _candidates(coarse: np.ndarray, others: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
     """Return each image's nearest by thumbnail, as pairs, and whether it is so when mirrored."""
     second = coarse if others is None else others
-    whole, centre = coarse.reshape(2, coarse.shape[1], -1)
+    whole, centre = coarse.reshape(2, -1, _COARSE**2)
     n, n_others = len(whole), second.shape[1]
     count = min(_NEAREST, n_others)
     found = [np.empty((0, 3), int)]
     for rows in np.array_split(np.arange(n), max(1, -(-n * n_others // _CELLS))):
         plain, mirrored = (
             np.maximum.reduce([whole[rows] @ a.T, whole[rows] @ b.T, centre[rows] @ a.T])
-            for a, b in (part.reshape(2, n_others, -1) for part in (second, second[..., ::-1]))
+            for a, b in (part.reshape(2, -1, _COARSE**2) for part in (second, second[..., ::-1]))
         )
         alike = np.maximum(plain, mirrored)
         if others is None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from sklearn.model_selection import LeaveOneGroupOut, StratifiedGroupKFold, StratifiedKFold
 
-from detl.checks import check_classes, check_count, check_labels, check_positive
+from detl.checks import check_classes, check_count, check_labels, check_number
 from detl.folds.dealing import deal
 from detl.seeds import seed_sequence
 
@@ -108,7 +108,7 @@ def leave_one_collection_out(labels: Any, collections: Any) -> list[Indices]:
     """
     labels = check_labels(labels)
     classes, targets = check_classes(labels)
-    collections = check_labels(collections, len(labels), name="collections")
+    collections = check_labels(collections, len(labels), name="collections", of="labels")
     if len(np.unique(collections)) < 2:
         raise ValueError(
             f"collections has one value only, {collections.tolist()[0]!r}; expected at least two, "
@@ -177,9 +177,7 @@ def balanced_holdout(
     ValueError
         If a class has too few images, or groups, to give one.
     """
-    check_positive("fraction", fraction)
-    if fraction > 0.5:
-        raise ValueError(f"fraction={fraction!r}; expected a share in (0, 0.5], such as 0.2.")
+    check_number("fraction", fraction, above=0, at_most=0.5)
     labels, classes, targets, groups = _checked(labels, groups)
     n_splits = round(1 / fraction)
     rarest, count, unit = _rarest_class(classes, targets, groups)
@@ -221,7 +219,7 @@ def _checked(
     labels = check_labels(labels)
     classes, targets = check_classes(labels)
     if groups is not None:
-        groups = check_labels(groups, len(labels), name="groups")
+        groups = check_labels(groups, len(labels), name="groups", of="labels")
     return labels, classes, targets, groups
 
 
