@@ -21,6 +21,8 @@ def test_a_choice_is_one_of_those_offered():
     checks.check_choice("mode", None, ("a", "b", None))
     with pytest.raises(ValueError, match=r"mode='c'; expected one of 'a', 'b', None\."):
         checks.check_choice("mode", "c", ("a", "b", None))
+    with pytest.raises(ValueError, match=r"mode=array\(\['a'.*; expected one of 'a', 'b'\."):
+        checks.check_choice("mode", np.array(["a", "b"]), ("a", "b"))
 
 
 def test_a_number_lies_within_its_bounds():
@@ -155,6 +157,31 @@ def test_a_memory_map_comes_back_itself_and_is_never_read_whole(tmp_path):
 def test_what_is_not_one_array_of_numbers_is_no_images(images, dtype):
     with pytest.raises(TypeError, match=rf"photos has dtype {dtype}; .*detl\.images\.load resizes"):
         checks.check_images(images, name="photos")
+
+
+class Dataset:
+    """What is taken for a tf.data.Dataset."""
+
+    def as_numpy_iterator(self):
+        return iter([(pixels(), [0])])
+
+
+def test_images_in_another_container_are_told_how_to_become_an_array():
+    with pytest.raises(
+        TypeError, match=r"X is a tf\.data\.Dataset; .*np\.concatenate\(\[x for x, _ i"
+    ):
+        checks.check_images(Dataset(), name="X")
+    column = np.empty(2, dtype=object)
+    column[:] = list(pixels()[:2])
+    with pytest.raises(TypeError, match=r"X has dtype object; .*of one size: np\.stack\(X\) makes"):
+        checks.check_images(column, name="X")
+    column[1] = column[1][:2]
+    with pytest.raises(TypeError, match=r"Images of different sizes do not form one array"):
+        checks.check_images(column, name="X")
+    for container in ({"images": pixels()}, (image for image in pixels()), None):
+        kind = type(container).__name__
+        with pytest.raises(TypeError, match=f"X is a {kind}; expected numbers, uint8 or float"):
+            checks.check_images(container, name="X")
 
 
 @pytest.mark.parametrize(
@@ -380,6 +407,11 @@ def test_numbers_and_text_in_one_list_are_refused_as_in_an_array_of_objects(valu
     for given in (values, tuple(values), np.array(values, dtype=object)):
         with pytest.raises(TypeError, match=r"groups mixes .* and str, .*\[str\(value\) for value"):
             checks.check_labels(given, name="groups")
+
+
+def test_lists_as_labels_are_refused_by_name():
+    with pytest.raises(ValueError, match="groups holds lists; expected one entry per image"):
+        checks.check_labels([[1], [1, 2]], name="groups")
 
 
 def test_a_masked_label_is_missing():

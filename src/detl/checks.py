@@ -22,7 +22,7 @@ _COMPARISONS = {
 
 def check_choice(name: str, value: Any, choices: Sequence[Any]) -> None:
     """Refuse a value that is not one of the choices."""
-    if value not in choices:
+    if isinstance(value, np.ndarray) or value not in choices:
         raise ValueError(f"{name}={value!r}; expected one of {', '.join(map(repr, choices))}.")
 
 
@@ -85,10 +85,14 @@ def check_images(
     except ValueError:  # numpy's word for a list of unequal arrays names neither images nor sizes
         array = np.empty(0, dtype=object)
     if array.dtype.kind not in "uif":
-        raise TypeError(
-            f"{name} has dtype {array.dtype}; expected numbers, uint8 or float in [0, 255]. "
-            "Images of different sizes do not form one array: detl.images.load resizes them."
-        )
+        what = f"has dtype {array.dtype}" if array.ndim else f"is a {type(images).__name__}"
+        hint = "Images of different sizes do not form one array: detl.images.load resizes them."
+        if hasattr(images, "as_numpy_iterator"):
+            what = "is a tf.data.Dataset"
+            hint = f"Collect it: np.concatenate([x for x, _ in {name}.as_numpy_iterator()])."
+        elif array.ndim == 1 and array.dtype == object and len(set(map(np.shape, array))) == 1:
+            hint = f"Its images are of one size: np.stack({name}) makes one array of them."
+        raise TypeError(f"{name} {what}; expected numbers, uint8 or float in [0, 255]. {hint}")
     if array.ndim != 4:
         hint = ""
         if array.ndim == 3:
@@ -191,7 +195,10 @@ def check_labels(
     labels: Any, n: int | None = None, *, name: str = "labels", of: str = "images"
 ) -> np.ndarray:
     """Return labels as a one-dimensional array, of length ``n`` where given, none missing."""
-    array = _as_array(labels)
+    try:
+        array = _as_array(labels)
+    except ValueError as error:  # numpy's word for lists of unequal lengths
+        raise ValueError(f"{name} holds lists; expected one entry per image.") from error
     if array.ndim != 1:
         hint = ""
         if array.ndim == 2 and array.shape[1] == 1:

@@ -124,6 +124,22 @@ def test_maps_of_a_single_pixel_are_refused():
         GradCAM(model)
 
 
+def test_a_network_of_frames_is_refused_with_what_to_explain():
+    frame = keras.Sequential(
+        [layers.Input((8, 8, 1)), layers.Conv2D(2, 3), layers.GlobalAveragePooling2D()]
+    )
+    model = keras.Sequential(
+        [
+            layers.Input((2, 8, 8, 1)),
+            layers.TimeDistributed(frame),
+            layers.Flatten(),
+            layers.Dense(2),
+        ]
+    )
+    with pytest.raises(ValueError, match=r"the 5 axes of its input; .* network, frame by frame"):
+        GradCAM(model)
+
+
 def test_a_wrong_layer_name_is_answered_by_the_nearest():
     with pytest.raises(ValueError, match=r"layer='brunch' is no layer of .* are 'branch'"):
         GradCAM(residual(), layer="brunch")

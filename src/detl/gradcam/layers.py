@@ -50,6 +50,12 @@ def last_maps(calls: Sequence[Call], ranks: dict[int, int], network: Any) -> tup
             if best is candidates:
                 _check_whole(candidates, network)
             return images, best[-1]
+    if max(ranks.values()) > 4:
+        raise ValueError(
+            f"No convolution of {network.name!r} gives maps with the {max(ranks.values())} axes of "
+            "its input; where frames go one by one through a network, explain that network, frame "
+            "by frame."
+        )
     raise ValueError(
         f"No convolution of {network.name!r} gives maps (n, height, width, channels) of more "
         "than one pixel; use larger images, or a network that reduces them less."
