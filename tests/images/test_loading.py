@@ -78,6 +78,13 @@ def test_channels_that_are_no_whole_number_are_refused(tmp_path, channels, kind)
         images.load([tmp_path / "a.png"], size=(4, 4), channels=channels)
 
 
+@pytest.mark.parametrize("folder", [None, 3, b"set", ["set"], np.array(["set"])])
+def test_a_folder_that_is_no_path_is_refused(folder):
+    kind = type(folder).__name__
+    with pytest.raises(TypeError, match=f"folder is {kind} .*; expected the path of a folder"):
+        images.load_folders(folder, size=(4, 4))
+
+
 @pytest.mark.skipif(CHEST_XRAY is None, reason="DETL_CHEST_XRAY names no folder of radiographs")
 @pytest.mark.parametrize("collection", ["nih", "covid"])
 def test_real_radiographs_are_read_as_pillow_decodes_them(collection):

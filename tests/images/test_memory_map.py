@@ -1,5 +1,6 @@
 """Through ``images.load``, as users meet it."""
 
+import errno
 import json
 import logging
 import os
@@ -421,6 +422,47 @@ def test_a_disk_that_is_too_small_is_told_before_a_file_is_read(files, target, m
     monkeypatch.setattr(memory_map.shutil, "disk_usage", lambda folder: usage)
     with pytest.raises(OSError, match=r"12 images need 360 bytes, but .*maps has 10 bytes free"):
         images.load(files, size=SIZE, memory_map=target)
+
+
+def test_a_disk_that_fills_up_is_named_and_what_was_read_is_kept(files, target, monkeypatch):
+    expected = images.load(files, size=SIZE).images
+    monkeypatch.setattr(memory_map, "_SECONDS_BETWEEN_SAVES", -1.0)
+    synced, fsync = [], os.fsync
+
+    def no_room(number):
+        synced.append(number)
+        if len(synced) > 12:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        fsync(number)
+
+    with monkeypatch.context() as full:
+        full.setattr(os, "fsync", no_room)
+        with pytest.raises(
+            OSError, match=r"memory_map='.*images\.npy' could not be written \(No space left on de"
+        ):
+            images.load(files, size=SIZE, memory_map=target)
+    for path in files[:5]:
+        spoil(path)
+    np.testing.assert_array_equal(images.load(files, size=SIZE, memory_map=target).images, expected)
+
+
+def test_a_disk_that_cannot_be_written_to_is_named_and_a_finished_file_on_it_is_read(
+    files, target, monkeypatch
+):
+    expected = images.load(files, size=SIZE, memory_map=target).images.copy()
+    opened = os.open
+
+    def read_only(path, flags, *mode, **where):
+        if flags & os.O_CREAT:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+        return opened(path, flags, *mode, **where)
+
+    monkeypatch.setattr(os, "open", read_only)
+    np.testing.assert_array_equal(images.load(files, size=SIZE, memory_map=target).images, expected)
+    with pytest.raises(
+        OSError, match=r"other\.npy' could not be written \(Read-only file system\)"
+    ):
+        images.load(files, size=SIZE, memory_map=target.with_name("other.npy"))
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,14 @@ was read. Pixels reach the disk before the lines that vouch for them.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import os
 import shutil
 import time
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import IO, Any
@@ -64,17 +65,18 @@ class MappedImages:
         self._file: IO[bytes] | None = None
         if self._open_finished():
             return
-        path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = Lock(path.with_name(f"{path.name}.lock"), f"memory_map={str(path)!r}")
-        self._lock.acquire()
-        try:
-            if self._open_finished():  # by another process, meanwhile
+        with self._writing():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._lock.acquire()
+            try:
+                if self._open_finished():  # by another process, meanwhile
+                    self._lock.release()
+                else:
+                    self._open_partial()
+            except BaseException:
                 self._lock.release()
-            else:
-                self._open_partial()
-        except BaseException:
-            self._lock.release()
-            raise
+                raise
 
     @property
     def outcomes(self) -> list[Outcome]:
@@ -84,25 +86,27 @@ class MappedImages:
     def add(self, pixels: np.ndarray | None, outcome: Outcome) -> None:
         """Append what became of the next file."""
         source, checksum = self._sources[len(self._lines)], None
-        if pixels is not None and self._file is not None:
-            content = pixels.tobytes()
-            checksum = zlib.crc32(content)
-            self._file.write(content)
-        self._lines.append(source._replace(outcome=outcome, checksum=checksum))
-        if time.monotonic() - self._saved_at > _SECONDS_BETWEEN_SAVES:
-            self._save()
+        with self._writing():
+            if pixels is not None and self._file is not None:
+                content = pixels.tobytes()
+                checksum = zlib.crc32(content)
+                self._file.write(content)
+            self._lines.append(source._replace(outcome=outcome, checksum=checksum))
+            if time.monotonic() - self._saved_at > _SECONDS_BETWEEN_SAVES:
+                self._save()
 
     def finish(self) -> np.ndarray:
         """Give the file its name, and return it as a memory map that is not to be written to."""
         checksums = [line.checksum for line in self._lines if line.checksum is not None]
         if self._file is None:
             return CheckedRows.open(self._path, np.array(checksums, "uint32"))
-        self._save()
-        self._file.seek(0)
-        self._file.write(_header(len(checksums), self._shape))
-        _sync(self._file)
-        self._file.close()
-        self._partial.replace(self._path)
+        with self._writing():
+            self._save()
+            self._file.seek(0)
+            self._file.write(_header(len(checksums), self._shape))
+            _sync(self._file)
+            self._file.close()
+            self._partial.replace(self._path)
         self._lock.release()
         return np.load(self._path, mmap_mode="r")
 
@@ -111,11 +115,25 @@ class MappedImages:
         if self._file is None:
             return
         try:
-            if not self._file.closed:
-                self._save()
+            with contextlib.suppress(OSError):  # of which the caller has been told
+                if not self._file.closed:
+                    self._save()
+                self._file.close()
         finally:
-            self._file.close()
             self._lock.release()
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Say what to do where the disk is full, or cannot be written to."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno is None:
+                raise
+            raise OSError(
+                f"memory_map={str(self._path)!r} could not be written ({error.strerror}). Make "
+                "room, or name a file on another disk; the same call goes on with what is there."
+            ) from error
 
     def _open_finished(self) -> bool:
         """Take a finished file, refusing one of other images; one of an earlier version waits."""
