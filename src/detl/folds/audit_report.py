@@ -9,14 +9,18 @@ from typing import Any
 import numpy as np
 
 _COLUMNS_SHOWN = 10
-# Of the arrays of an audit, those of truth values; all others count.
-_FLAGS = ("copies_exact", "copies_across", "copies_relabelled", "source_copies_exact")
-_ARRAYS = (*_FLAGS, "train_counts", "test_counts", "shared_group_images", "copied_images")
+_PAIRS_SHOWN = 5
 _PAIRS = ("copies", "source_copies")
+_FLAGS = ("copies_exact", "copies_across", "copies_relabelled", "source_copies_exact")
 _SCORES = ("copy_scores", "copy_thresholds", "source_copy_scores")
+_COUNTS = ("train_counts", "test_counts", "shared_group_images", "copied_images", *_PAIRS)
+_DTYPES: dict[str, type] = {
+    **dict.fromkeys(_COUNTS, int),
+    **dict.fromkeys(_FLAGS, bool),
+    **dict.fromkeys(_SCORES, float),
+}
 # What records of earlier versions do not have.
 _NEW = (*_SCORES, "copy_names", "source_copy_names", "n_alike")
-_PAIRS_SHOWN = 5
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -193,7 +197,10 @@ class Audit:
 
     def _checked(self) -> list[str]:
         """Return what was looked for, and found."""
-        groups, copies = "groups: not checked, none were given", "copies: not checked, no images"
+        groups, copies = (
+            "groups: not checked, none were given",
+            "copies: not checked, none were given",
+        )
         of_source = "groups of the source: not checked, none were given"
         source_copies = "copies of source images: not checked, none were given"
         if self.shared_groups is not None:
@@ -265,15 +272,10 @@ def _to_json(value: Any) -> Any:
 
 
 def _from_json(name: str, value: Any) -> Any:
-    if value is None:
-        return None
-    if name in _SCORES:
-        return np.array(value, dtype=float)
-    if name in _PAIRS:
-        return np.array(value, dtype=int).reshape(-1, 2)
-    if name in _ARRAYS:
-        return np.array(value, dtype=bool if name in _FLAGS else int)
-    return _as_tuple(value)
+    if value is None or name not in _DTYPES:
+        return _as_tuple(value)
+    array: np.ndarray = np.array(value, dtype=_DTYPES[name])
+    return array.reshape(-1, 2) if name in _PAIRS else array
 
 
 def _as_tuple(value: Any) -> Any:
