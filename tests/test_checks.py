@@ -25,6 +25,14 @@ def test_a_choice_is_one_of_those_offered():
         checks.check_choice("mode", np.array(["a", "b"]), ("a", "b"))
 
 
+def test_a_path_is_text_or_a_path():
+    assert checks.check_path("folder", "a/b") == checks.check_path("folder", Path("a", "b"))
+    for value in (None, 3, b"a", ["a"], np.array(["a"])):
+        kind = type(value).__name__
+        with pytest.raises(TypeError, match=f"folder is {kind} .*; expected the path of a file or"):
+            checks.check_path("folder", value)
+
+
 def test_a_number_lies_within_its_bounds():
     for value in (0, 0.5, np.float32(1)):
         checks.check_number("alpha", value, at_least=0, at_most=1)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import enum
 import math
 import operator
+import os
 import warnings
 from collections.abc import Sequence
 from numbers import Integral, Real
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +26,13 @@ def check_choice(name: str, value: Any, choices: Sequence[Any]) -> None:
     """Refuse a value that is not one of the choices."""
     if isinstance(value, np.ndarray) or value not in choices:
         raise ValueError(f"{name}={value!r}; expected one of {', '.join(map(repr, choices))}.")
+
+
+def check_path(name: str, value: Any, *, of: str = "a file or folder") -> Path:
+    """Return a path, refusing what is none."""
+    if not isinstance(value, str | os.PathLike):
+        raise TypeError(f"{name} is {type(value).__name__} {value!r}; expected the path of {of}.")
+    return Path(value)
 
 
 def check_number(name: str, value: Any, **bounds: float) -> None:

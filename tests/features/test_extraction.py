@@ -285,3 +285,9 @@ def test_a_layer_that_was_edited_gives_new_features(images):
         network = keras.Model(pixels, namespace["Scaled"](name="scaled")(pixels))
         found.append(FeatureExtractor(network, layers="scaled").fit_transform(images))
     np.testing.assert_allclose(found[1], 2 * found[0], rtol=1e-5)
+
+
+def test_a_folder_that_is_no_path_is_refused(source, images):
+    extractor = FeatureExtractor(source, layers="block1", cache_dir=3)
+    with pytest.raises(TypeError, match="cache_dir is int 3; expected the path of a"):
+        extractor.fit_transform(images)

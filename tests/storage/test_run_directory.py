@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from detl.storage import LockedError
-from detl.storage.run_directory import RunDirectory
+from detl.storage.run_directory import RunDirectory, check_repeatable
 
 RUN = {"labels": "a" * 64, "transfer": {"epochs": 3}, "versions": {"keras": "3.15.1"}, "seeds": [1]}
 
@@ -105,6 +105,17 @@ def test_what_else_is_in_the_directory_is_left_alone(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["run.json", "work-2024", "writable"]
     assert (tmp_path / "work-2024" / "thesis.txt").read_text() == "a year"
     assert (tmp_path / "writable").read_text() == "mine"
+
+
+def test_checkpoints_need_a_path_and_a_seed():
+    check_repeatable(None, None)
+    check_repeatable("runs", 0)
+    with pytest.raises(
+        ValueError, match=r"checkpoint_dir='runs' without random_state: .* give ran"
+    ):
+        check_repeatable("runs", None)
+    with pytest.raises(TypeError, match="checkpoint_dir is int 3; expected the path of a folder"):
+        check_repeatable(3, 0)
 
 
 def test_a_second_run_is_told_who_is_there(tmp_path):

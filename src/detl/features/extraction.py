@@ -15,7 +15,7 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from detl.backbones.blocks import exit_of
-from detl.checks import check_count
+from detl.checks import check_count, check_path
 from detl.features.identity import trunk_name
 from detl.features.trunk import features_of
 from detl.features.views import Views
@@ -128,7 +128,7 @@ class FeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Shares
         X = self._check_images(X, network, reset=False)
         lower = keras.Model(graphs.input_structure(network), self._exits(network))
         policy = dtype_policy(self.precision)
-        cache_dir = None if self.cache_dir is None else Path(self.cache_dir)
+        cache_dir = None if self.cache_dir is None else check_path("cache_dir", self.cache_dir)
         found = features_of(
             _Averaged(lower, self.grid, policy),
             X,

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from detl.checks import check_choice, check_count
+from detl.checks import check_choice, check_count, check_path
 from detl.images.decoding import read_image
 from detl.images.listing import list_class_files, list_paths
 from detl.images.reading import attempt, in_order, open_rows
@@ -180,7 +180,7 @@ def load_folders(
     read = _reader(size=size, channels=channels, aspect=aspect)
     check_choice("on_error", on_error, ("raise", "skip"))
     target = _npy_path(memory_map)
-    paths = list_class_files(_path("folder", folder, "a folder with one per class"))
+    paths = list_class_files(check_path("folder", folder, of="a folder with one per class"))
     labels = np.array([path.parent.name for path in paths])
     return _load(paths, labels, read, target, on_error, verbose)
 
@@ -203,19 +203,13 @@ def _reader(*, size: Any, channels: Any, aspect: Any) -> partial[np.ndarray]:
 def _npy_path(memory_map: Any) -> Path | None:
     if memory_map is None:
         return None
-    path = _path("memory_map", memory_map, "a .npy file")
+    path = check_path("memory_map", memory_map, of="a .npy file")
     if not str(memory_map).endswith(".npy"):
         raise ValueError(
             f"memory_map={str(memory_map)!r}; expected a file whose name ends in .npy, such as "
             "'images.npy'."
         )
     return path
-
-
-def _path(name: str, value: Any, what: str) -> Path:
-    if not isinstance(value, str | os.PathLike):
-        raise TypeError(f"{name} is {type(value).__name__} {value!r}; expected the path of {what}.")
-    return Path(value)
 
 
 def _load(

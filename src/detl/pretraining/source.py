@@ -18,6 +18,7 @@ from sklearn.utils.validation import validate_data
 
 from detl.checks import (
     check_images,
+    check_path,
 )
 from detl.networks import copying, graphs
 from detl.networks.opening import open_model, read_member
@@ -62,7 +63,7 @@ class SourceModel:
         UserWarning
             If the model has a ``Lambda`` layer that :func:`load_source` will not load.
         """
-        path = Path(path)
+        path = check_path("path", path, of="a .keras file")
         if path.suffix != ".keras":
             raise ValueError(f"path={str(path)!r}; expected a file name that ends in .keras.")
         record = {
@@ -114,7 +115,7 @@ def load_source(path: str | Path) -> SourceModel:
         without detl's record of classes and history: ``DomainExtensionTransfer`` takes such a model
         as it is, once ``keras.saving.load_model`` has loaded it.
     """
-    path = Path(path)
+    path = check_path("path", path, of="a .keras file")
     if not path.is_file():
         raise FileNotFoundError(f"No source model at {path}.")
     with path.open("rb") as file:

@@ -16,6 +16,7 @@ from typing import Any, Self, TypeVar
 import keras
 import numpy as np
 
+from detl.checks import check_path
 from detl.storage.damage import DamagedFileError
 from detl.storage.locks import Lock
 from detl.storage.reading import read_arrays, read_json
@@ -28,7 +29,10 @@ Content = TypeVar("Content")
 
 def check_repeatable(checkpoint_dir: str | Path | None, random_state: Any) -> None:
     """Refuse checkpoints of a run that no other run can repeat."""
-    if checkpoint_dir is not None and random_state is None:
+    if checkpoint_dir is None:
+        return
+    check_path("checkpoint_dir", checkpoint_dir, of="a folder")
+    if random_state is None:
         raise ValueError(
             f"checkpoint_dir={str(checkpoint_dir)!r} without random_state: every run would draw "
             "anew what is random in it, so that none could go on from there; give random_state=0."

@@ -12,6 +12,7 @@ import numpy as np
 from sklearn.metrics import confusion_matrix
 
 from detl import metrics
+from detl.checks import check_path
 from detl.storage.reading import read_json
 from detl.storage.writing import write_json
 from detl.validation.frames import predictions_frame, scores_frame
@@ -278,7 +279,7 @@ class CrossValidationResult:
 
     def save(self, path: str | Path) -> Path:
         """Write the result to a JSON file, and return its path."""
-        path = Path(path)
+        path = check_path("path", path)
         record = self.to_dict()  # before a folder is made: not every label can be written
         path.parent.mkdir(parents=True, exist_ok=True)
         return write_json(path, record)
@@ -287,7 +288,7 @@ class CrossValidationResult:
     def load(cls, path: str | Path) -> CrossValidationResult:
         """Read the result that :meth:`save` wrote; a file that was changed since is refused."""
         expected = "expected what CrossValidationResult.save writes."
-        record = read_json(Path(path), remedy=expected)
+        record = read_json(check_path("path", path), remedy=expected)
         if not isinstance(record, dict):
             raise ValueError(f"{path} has a {type(record).__name__}; {expected}")
         return cls.from_dict(record)
