@@ -114,6 +114,8 @@ class FeatureStore:
                     RuntimeWarning,
                     stacklevel=3,
                 )
+                if not self.missing(trunk, names):  # they are kept already
+                    return
         numbered = {name: row for row, name in enumerate(names)}
         self._chunks.append(_Chunk(trunk=trunk, names=numbered, rows=rows, path=path))
 

@@ -59,7 +59,8 @@ def features_of(
             rows = _extract_places(trunk, images, missing, digests, views, verbose=verbose)
             _store.add(key, [names[place] for place in missing], rows, cache_dir)
         if cache_dir is not None:
-            unwritten = [names[place] for place in _store.missing(key, names, cache_dir)]
+            elsewhere = set(_store.missing(key, names, cache_dir)) - set(missing)
+            unwritten = [names[place] for place in sorted(elsewhere)]
             if unwritten:
                 _store.add(key, unwritten, _store.gather(key, unwritten), cache_dir)
         found = _store.gather(key, names)
