@@ -114,13 +114,13 @@ class MappedImages:
         """Keep what is there for another run."""
         if self._file is None:
             return
-        try:
-            with contextlib.suppress(OSError):  # of which the caller has been told
-                if not self._file.closed:
-                    self._save()
-                self._file.close()
-        finally:
-            self._lock.release()
+        # Of a full disk the caller has been told.
+        with contextlib.suppress(OSError):
+            if not self._file.closed:
+                self._save()
+        with contextlib.suppress(OSError):
+            self._file.close()
+        self._lock.release()
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
