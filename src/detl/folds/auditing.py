@@ -164,53 +164,37 @@ def _copies_across(
     copies: Copies,
     names: Sequence[Any] | None,
 ) -> _Finding:
-    first, second = copies.pairs.T
-    n = len(labels)
-    links = coo_array((np.ones(len(first)), (first, second)), shape=(n, n))
-    cluster = connected_components(links, directed=False)[1]
-    across = np.zeros(len(first), dtype=bool)
-    copied = []
-    unlisted: list[tuple[int, int]] = []
-    example = ""
-    for number, (train, test) in enumerate(indices):
-        side = np.zeros(n, dtype=int)
+    sides = np.zeros((len(indices), len(labels)), "int8")
+    for side, (train, test) in zip(sides, indices):
         side[train], side[test] = 1, -1
-        crossing = side[first] * side[second] < 0
-        across |= crossing
-        unlisted += _unlisted(cluster, side, cluster[first[crossing]])
-        rows = test[np.isin(cluster[test], cluster[train])]
-        copied.append(len(rows))
-        if not example and len(rows):
-            original = train[cluster[train] == cluster[rows[0]]][0]
-            example = f"such as image {rows[0]} of image {original} in fold {number}"
-    pairs, exact, scores = copies.pairs, copies.exact, copies.scores
-    if unlisted:
-        more = np.unique(unlisted, axis=0)
-        equal = sketches.digests[more[:, 0]] == sketches.digests[more[:, 1]]
-        pairs = np.concatenate([pairs, more])
-        order = np.lexsort(pairs.T[::-1])
-        pairs, exact = pairs[order], np.concatenate([exact, equal])[order]
-        more_scores = np.where(equal, 1, score_pairs(sketches, more))
-        scores = np.concatenate([scores, more_scores])[order]
-        across = np.concatenate([across, np.ones(len(more), dtype=bool)])[order]
+    links = coo_array((np.ones(len(copies.pairs)), copies.pairs.T), shape=(len(labels),) * 2)
+    cluster = connected_components(links, directed=False)[1]
+    pairs, exact, scores = _with_unlisted(copies, sketches, cluster, sides)
     first, second = pairs.T
+    across = (sides[:, first] * sides[:, second] < 0).any(axis=0)
     relabelled = np.asarray(labels[first] != labels[second], dtype=bool)
+    copied = [test[np.isin(cluster[test], cluster[train])] for train, test in indices]
+    counts = np.array(list(map(len, copied)))
     found = {
         "copies": pairs,
         "copies_exact": exact,
         "copies_across": across,
         "copies_relabelled": relabelled,
-        "copied_images": np.array(copied),
+        "copied_images": counts,
         "copy_scores": scores,
         "copy_names": _names(pairs, names, names),
         "copy_thresholds": copies.thresholds,
         "n_alike": copies.n_alike,
     }
     leaks = []
-    if example:
+    if counts.any():
+        number = int(np.flatnonzero(counts)[0])
+        row, train = copied[number][0], indices[number][0]
+        original = train[cluster[train] == cluster[row]][0]
         leaks.append(
-            f"Copies are on both sides in {_of_folds(np.flatnonzero(copied), indices)}: "
-            f"{_of_tests(copied, indices)} are copies of training images, {example}."
+            f"Copies are on both sides in {_of_folds(np.flatnonzero(counts), indices)}: "
+            f"{_of_tests(counts, indices)} are copies of training images, such as image {row} of "
+            f"image {original} in fold {number}."
         )
     contradictions = np.flatnonzero(across & relabelled)
     if contradictions.size:
@@ -223,15 +207,31 @@ def _copies_across(
     return found, leaks
 
 
-def _unlisted(cluster: np.ndarray, side: np.ndarray, listed: np.ndarray) -> list[tuple[int, int]]:
-    """Return pairs across a fold of clusters of copies that have no pair ``listed`` as across."""
-    spanning = np.intersect1d(cluster[side > 0], cluster[side < 0])
-    found = []
-    for name in np.setdiff1d(spanning, listed):
-        members = np.flatnonzero((cluster == name) & (side != 0))
-        others = members[side[members] != side[members[0]]]
-        found += [(int(members[0]), int(other)) for other in others]
-    return found
+def _with_unlisted(
+    copies: Copies, sketches: Sketches, cluster: np.ndarray, sides: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Add pairs across a fold that only copies in neither of its parts connect."""
+    first, second = copies.pairs.T
+    unlisted = []
+    for side in sides:
+        listed = cluster[first[side[first] * side[second] < 0]]
+        spanning = np.intersect1d(cluster[side > 0], cluster[side < 0])
+        for name in np.setdiff1d(spanning, listed):
+            members = np.flatnonzero((cluster == name) & (side != 0))
+            others = members[side[members] != side[members[0]]]
+            unlisted += [(members[0], other) for other in others]
+    if not unlisted:
+        return copies.pairs, copies.exact, copies.scores
+    more = np.unique(unlisted, axis=0)
+    equal = sketches.digests[more[:, 0]] == sketches.digests[more[:, 1]]
+    scores = np.where(equal, 1, score_pairs(sketches, more))
+    pairs = np.concatenate([copies.pairs, more])
+    order = np.lexsort(pairs.T[::-1])
+    return (
+        pairs[order],
+        np.concatenate([copies.exact, equal])[order],
+        np.concatenate([copies.scores, scores])[order],
+    )
 
 
 def _groups_of_source(groups: np.ndarray, source_groups: np.ndarray) -> _Finding:
@@ -280,7 +280,7 @@ def _of_folds(where: np.ndarray, indices: list[Indices]) -> str:
     return f"{len(where)} of {counted(len(indices), 'fold')}"
 
 
-def _of_tests(images: list[Any], indices: list[Indices]) -> str:
+def _of_tests(images: Any, indices: list[Indices]) -> str:
     count, tests = int(sum(images)), sum(len(test) for _, test in indices)
     return f"{count} of {counted(tests, 'test image')} ({_percent(count, tests)})"
 
