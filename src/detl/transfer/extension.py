@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import keras
 import numpy as np
 
 from detl.backbones.blocks import entrance_of
-from detl.checks import check_choice, check_count, check_number, check_positive
+from detl.checks import check_choice, check_count, check_number, check_path, check_positive
 from detl.features.identity import trunk_name
 from detl.features.trunk import features_of
 from detl.features.views import Views, pixels_of_views
@@ -144,7 +143,9 @@ def _in_order(class_weight: Any, classes: np.ndarray) -> Any:
 
 def _trunk(transfer: DomainExtensionTransfer, frozen: keras.Model | None) -> Trunk:
     """Return what runs the frozen layers; without any, the views themselves are features."""
-    cache_dir = None if transfer.cache_dir is None else Path(transfer.cache_dir)
+    cache_dir = transfer.cache_dir
+    if cache_dir is not None:
+        cache_dir = check_path("cache_dir", cache_dir, of="a folder")
     views = Views(
         n_augmented=int(transfer.augmented_views),
         augmentation=transfer.augmentation or Augmentation(),
