@@ -110,8 +110,8 @@ def _check_same(transfer: Any, validated: dict[str, Any]) -> None:
     given, expected = (json.loads(json.dumps(words)) for words in (described(transfer), validated))
     if expected.keys() - given.keys():  # of an average, of a rival, or of another classifier
         raise ValueError(
-            f"transfer is {transfer!r}, but the result is of {validated}: of several, or not of one "
-            "transfer alone. Give the result that cross_validate returned for this one."
+            f"transfer is {transfer!r}, but the result is of {validated}: of several, or not of "
+            "one transfer alone. Give the result that cross_validate returned for this one."
         )
     for name, value in expected.items():
         if any(differences(value, given[name])):
