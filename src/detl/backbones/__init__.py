@@ -1,8 +1,7 @@
 """Convolutional backbones: untrained graphs with named blocks, and where to cut them.
 
 A backbone goes from raw pixels to the features under the last fully connected layer; ``pretrain``
-and ``DomainExtensionTransfer`` put that last layer on. The three networks of the paper
-(Basu et al. 2020, sec. III-B) have 3x3 kernels throughout, first layers included.
+and ``DomainExtensionTransfer`` put that last layer on.
 
 References
 ----------

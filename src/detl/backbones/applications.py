@@ -44,12 +44,10 @@ def from_application(
     Parameters
     ----------
     name : str
-        Its constructor in ``keras.applications``, such as ``"ResNet50"`` or
-        ``"EfficientNetV2B0"``.
+        Its constructor in ``keras.applications``, such as ``"ResNet50"``.
     input_shape : tuple of int
         ``(height, width, channels)``; 1 or 3 channels, of any size that the network takes. Grey
-        images are repeated in red, green and blue: every network has three input channels, with
-        weights or without.
+        images are repeated in red, green and blue.
     weights : {"imagenet", None} or path-like, default=None
         Weights trained on photographs, downloaded once by Keras; random ones; or the file of
         weights of the same network built with ``include_top=False``.
@@ -64,16 +62,13 @@ def from_application(
     Raises
     ------
     ValueError
-        If there is no such network (the nearest names are offered), no such file, or if Keras
-        refuses the input size or the weights; its reason is passed on.
+        If there is no such network or file, or if Keras refuses the input size or the weights.
 
     Notes
     -----
-    The network's own preprocessing is inside. ConvNeXt normalises its layers once more after the
-    pooling, as published.
-
-    In NASNet every cell reads the outputs of two cells before it, so that nothing between its stem
-    and its last layers can be cut: there, ``"last_block"`` trains all cells.
+    The network's own preprocessing is inside. In NASNet every cell reads the outputs of two cells
+    before it, so that nothing between its stem and its last layers can be cut: there,
+    ``"last_block"`` trains all cells.
 
     Examples
     --------

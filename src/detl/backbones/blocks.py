@@ -45,7 +45,11 @@ def block_names(model: keras.Model) -> list[str]:
     >>> backbones.block_names(backbones.vgg16((32, 32, 1), width=0.125))
     ['block1', 'block2', 'block3', 'block4', 'block5']
     """
-    _check_graph(model)
+    if not graphs.is_graph(model):
+        raise TypeError(
+            f"model is {type(model).__name__}; expected a functional or built Sequential "
+            "keras.Model, whose layers can be followed from its input to its output."
+        )
     names = [node.operation.name for node in graphs.model_nodes(model)]
     for pattern in _BLOCK_NAMES:
         blocks = [match[1] for name in names if (match := pattern.match(name))]
@@ -55,114 +59,46 @@ def block_names(model: keras.Model) -> list[str]:
 
 
 def entrance_of(model: keras.Model, trainable_from: str) -> Any:
-    """Return the tensor at which training begins: the last one that all of it depends on.
+    """Return the tensor of a flat graph at which training begins: the last that all depends on.
 
-    Parameters
-    ----------
-    model : keras.Model
-        A flat functional model.
-    trainable_from : str
-        ``"last_block"`` (the last of :func:`block_names`; without known names, the last
-        convolution), ``"input"`` (all of the network), the name of a block, of a unit in it, or
-        of a layer.
-
-    Returns
-    -------
-    keras.KerasTensor
-        A tensor of the model. Where the named layer lies inside a residual or dense block, it is
-        the tensor that enters that block: a graph can be cut in two only where nothing runs
-        beside it.
-
-    Raises
-    ------
-    ValueError
-        If nothing has that name (the nearest names are offered), or if ``"last_block"`` is asked
-        of a network without a convolution.
-
-    Notes
-    -----
-    A block is what its network names so. Pooling between two blocks, and what DenseNet and
-    ConvNeXt reduce the image with between theirs, comes before the cut; what a block reduces the
-    image with itself, as in ResNet and EfficientNet, after it.
-
-    Examples
-    --------
-    >>> from detl import backbones
-    >>> from detl.backbones.blocks import entrance_of
-    >>> network = backbones.vgg16((32, 32, 1), width=0.125)
-    >>> entrance_of(network, "last_block").shape
-    (None, 2, 2, 64)
+    ``trainable_from`` is ``"last_block"`` (without known names, the last convolution), ``"input"``,
+    or the name of a block, of a unit in it, or of a layer. Where that lies inside a residual or
+    dense block, the tensor is the one that enters the block: a graph can be cut in two only where
+    nothing runs beside it. Pooling between two blocks, and what DenseNet and ConvNeXt reduce the
+    image with between theirs, comes before the cut; what a block reduces the image with itself, as
+    in ResNet and EfficientNet, after it.
     """
-    _check_graph(model)
     if not isinstance(trainable_from, str):
         raise TypeError(
             f"trainable_from is {type(trainable_from).__name__} {trainable_from!r}; expected the "
             "name of a block or a layer, or 'last_block'."
         )
-    if trainable_from == "input" and len(model.inputs) == 1:
-        return model.inputs[0]
+    entrance = model.inputs[0]
+    if trainable_from == "input":
+        return entrance
     named = {id(node) for node in _named_nodes(model, trainable_from)}
-    entrance = None
     for tensor, after in graphs.bottlenecks(model):
         if not named <= {id(node) for node in after}:
             break
         entrance = tensor
-    if entrance is None:
-        raise ValueError(
-            f"{model.name!r} has {len(model.inputs)} inputs that only meet after "
-            f"trainable_from={trainable_from!r}; name a layer after they have met."
-        )
     return entrance
 
 
 def exit_of(model: keras.Model, name: str) -> Any:
-    """Return the tensor in which a block, a unit or a layer ends.
-
-    Parameters
-    ----------
-    model : keras.Model
-        A flat functional model.
-    name : str
-        ``"last_block"``, or the name of a block, of a unit in it, or of a layer.
-
-    Returns
-    -------
-    keras.KerasTensor
-        A tensor of the model: what the last layer of that name gives.
-
-    Raises
-    ------
-    ValueError
-        If nothing has that name (the nearest names are offered).
-
-    Examples
-    --------
-    >>> from detl import backbones
-    >>> from detl.backbones.blocks import exit_of
-    >>> network = backbones.vgg16((32, 32, 1), width=0.125)
-    >>> exit_of(network, "block2").shape
-    (None, 8, 8, 16)
-    """
-    _check_graph(model)
+    """Return the tensor in which a block, a unit or a layer ends; also of ``"last_block"``."""
     return _named_nodes(model, name, "layers")[-1].outputs[0]
 
 
-def _check_graph(model: Any) -> None:
-    if not graphs.is_graph(model):
-        raise TypeError(
-            f"model is {type(model).__name__}; expected a functional or built Sequential "
-            "keras.Model, whose layers can be followed from its input to its output."
-        )
-
-
 def _named_nodes(model: keras.Model, name: str, argument: str = "trainable_from") -> Sequence[Any]:
+    """Return the calls of a block, a unit or a layer, in their order."""
     order = graphs.model_nodes(model)
+    names = [node.operation.name for node in order if not node.is_input]
     if name == "last_block":
         convolutions = [node for node in order if is_convolution(node.operation)]
         if not convolutions:
             raise ValueError(
                 f"The source {model.name!r} has no convolution, so it has no last block; "
-                f"name the layer to train from, one of {_layer_names(order)}."
+                f"name the layer to train from, one of {names}."
             )
         blocks = block_names(model)
         if not blocks:
@@ -175,17 +111,13 @@ def _named_nodes(model: keras.Model, name: str, argument: str = "trainable_from"
     prefix = re.compile(re.escape(name) + r"(?:(?<=\d)[a-z])?_")
     members = [node for node in order if prefix.match(node.operation.name)]
     if not members:
-        known = [*block_names(model), *_layer_names(order)]
+        known = [*block_names(model), *names]
         near = difflib.get_close_matches(name, known, n=3, cutoff=0.4) or known[-5:]
         raise ValueError(
             f"{argument}={name!r} names neither a block nor a layer of {model.name!r}; "
             f"the nearest are {', '.join(map(repr, near))}, or use 'last_block'."
         )
     return members
-
-
-def _layer_names(order: Sequence[Any]) -> list[str]:
-    return [node.operation.name for node in order if not node.is_input]
 
 
 def is_convolution(layer: Any) -> bool:

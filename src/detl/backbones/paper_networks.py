@@ -29,13 +29,8 @@ def alexnet(
     ----------
     input_shape : tuple of int
         ``(height, width, channels)``; 1 or 3 channels, at least 57 x 57 pixels.
-    width : float, default=1.0
-        Factor on the channels and the fully connected units (96 to 384 channels, 4096 units).
-    normalization : {"batch", None}, default="batch"
-        After every convolution and fully connected layer; ``None`` is the literal network. See
-        :func:`vgg16`.
-    dropout : float, default=0.5
-        Share of units dropped after each fully connected layer.
+    width, normalization, dropout
+        As for :func:`vgg16`; here 96 to 384 channels times ``width``.
 
     Returns
     -------
@@ -47,8 +42,7 @@ def alexnet(
     Basu et al. 2020, sec. III-B; Krizhevsky et al. 2012, without its local response normalisation
     and its split over two GPUs.
     """
-    _check_backbone(input_shape, width, normalization, dropout, smallest=57)
-    images, x = _pixels(input_shape)
+    images, x = _pixels(input_shape, 57, width, normalization, dropout)
     plan = ((96, 4, True), (256, 1, True), (384, 1, False), (384, 1, False), (256, 1, True))
     for block, (channels, strides, pooled) in enumerate(plan, start=1):
         name = f"block{block}_conv"
@@ -90,8 +84,7 @@ def vgg16(
     ----------
     Basu et al. 2020, sec. III-B; Simonyan & Zisserman 2015, configuration D.
     """
-    _check_backbone(input_shape, width, normalization, dropout, smallest=32)
-    images, x = _pixels(input_shape)
+    images, x = _pixels(input_shape, 32, width, normalization, dropout)
     plan = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
     for block, (channels, depth) in enumerate(plan, start=1):
         for index in range(1, depth + 1):
@@ -117,10 +110,9 @@ def resnet50(
     ----------
     input_shape : tuple of int
         ``(height, width, channels)``; 1 or 3 channels, at least 32 x 32 pixels.
-    width : float, default=1.0
-        Factor on the channels (64 to 2048).
-    normalization : {"batch", None}, default="batch"
-        After every convolution, as published; ``None`` leaves it out.
+    width, normalization
+        As for :func:`vgg16`; here 64 to 2048 channels times ``width``, and batch normalisation is
+        part of the published network.
 
     Returns
     -------
@@ -133,7 +125,7 @@ def resnet50(
     Basu et al. 2020, sec. III-B; He et al. 2016, table 1. The 1x1 convolutions of the bottleneck
     are kept: they define the network, and without them it would have four times the weights.
     """
-    _check_backbone(input_shape, width, normalization, 0.0, smallest=32)
+    images, x = _pixels(input_shape, 32, width, normalization)
 
     def convolution(x: Any, channels: int, kernel: int, strides: int, name: str) -> Any:
         return _convolution(x, _scaled(channels, width), kernel, strides, normalization, name)
@@ -148,42 +140,37 @@ def resnet50(
             x = convolution(x, 4 * channels, 1, strides, f"{name}_projection")
         return layers.ReLU(name=f"{name}_relu3")(layers.Add(name=f"{name}_add")([x, y]))
 
-    images, x = _pixels(input_shape)
     x = convolution(x, 64, 3, 2, "block1_conv")
     x = layers.ReLU(name="block1_relu")(x)
     x = layers.MaxPooling2D(3, strides=2, padding="same", data_format=_LAST, name="block1_pool")(x)
     plan = ((64, 3, 1), (128, 4, 2), (256, 6, 2), (512, 3, 2))
     for block, (channels, depth, strides) in enumerate(plan, start=2):
-        for index in range(1, depth + 1):
-            first = index == 1
-            name = f"block{block}_unit{index}"
-            x = unit(x, channels, strides if first else 1, name, projected=first)
+        x = unit(x, channels, strides, f"block{block}_unit1", projected=True)
+        for index in range(2, depth + 1):
+            x = unit(x, channels, 1, f"block{block}_unit{index}", projected=False)
     x = layers.GlobalAveragePooling2D(data_format=_LAST, name="pool")(x)
     return keras.Model(images, x, name="resnet50")
 
 
-def _check_backbone(
+def _pixels(
     input_shape: tuple[int, int, int],
+    smallest: int,
     width: float,
     normalization: Normalization,
-    dropout: float,
-    *,
-    smallest: int,
-) -> None:
+    dropout: float = 0.0,
+) -> tuple[Any, Any]:
+    """Check what a backbone is built with; return its input, plain and in [-1, 1]."""
     check_input_shape(input_shape, smallest=smallest)
     check_positive("width", width)
     check_choice("normalization", normalization, ("batch", None))
     if not 0 <= dropout < 1:
         raise ValueError(f"dropout={dropout!r}; expected a share in [0, 1), such as 0.5.")
+    images = keras.Input(input_shape, name="images")
+    return images, layers.Rescaling(1 / 127.5, offset=-1, name="rescaling")(images)
 
 
 def _scaled(channels: int, width: float) -> int:
     return max(1, round(channels * width))
-
-
-def _pixels(input_shape: tuple[int, int, int]) -> tuple[Any, Any]:
-    images = keras.Input(input_shape, name="images")
-    return images, layers.Rescaling(1 / 127.5, offset=-1, name="rescaling")(images)
 
 
 def _convolution(
@@ -204,8 +191,7 @@ def _convolution(
 
 def _fully_connected(x: Any, width: float, normalization: Normalization, dropout: float) -> Any:
     x = layers.Flatten(data_format=_LAST, name="flatten")(x)
-    for index in (1, 2):
-        name = f"fc{index}"
+    for name in ("fc1", "fc2"):
         x = layers.Dense(
             _scaled(4096, width),
             use_bias=normalization is None,
