@@ -112,7 +112,7 @@ def test_what_draws_anew_or_takes_no_noise_is_copied_all_the_same(caplog):
     x = layers.Lambda(lambda x: x + keras.random.normal(ops.shape(x)), output_shape=SHAPE)(x)
     always = keras.Model(images, layers.GlobalAveragePooling2D()(x))
     words = keras.Input((4,))
-    table = keras.Model(words, layers.Dense(2)(layers.Embedding(9, 2)(words)))
+    table = keras.Model(words, layers.Dense(2)(Factor()(layers.Embedding(9, 2)(words))))
     for model in (drawn, always, network(kind=Named)):
         assert copy_model(model).count_params() == model.count_params()
     with caplog.at_level("INFO", "detl"):

@@ -12,15 +12,12 @@ import keras
 import numpy as np
 
 from detl.networks.graphs import Tensor, is_graph, layer_of, model_nodes
-from detl.networks.probe import check_copy
+from detl.networks.probe import check_copy, needs_proof
 
 
 @contextmanager
 def global_seed_kept() -> Iterator[None]:
-    """Leave Python's global generator as it was.
-
-    Keras draws from it a seed for every layer that is built without one.
-    """
+    """Leave Python's global generator as it was: Keras draws from it seeds for layers."""
     state = random.getstate()
     try:
         yield
@@ -36,15 +33,16 @@ def copy_model(
     seeds: np.random.Generator | None = None,
     replacing: Mapping[type, type] = MappingProxyType({}),
 ) -> keras.Model:
-    """Build a flat copy of a model with weights of its own, and prove it on images of noise.
+    """Build a flat copy of a functional or Sequential model with weights of its own, and prove it.
 
     Models nested in the graph are dissolved into it: a nested model hides its layers from cutting
-    and from Grad-CAM.
+    and from Grad-CAM. Inputs, outputs and the names of layers stay (a name that occurs twice gets a
+    prefix).
 
     Parameters
     ----------
     model : keras.Model
-        Functional or Sequential.
+        Left as it is.
     dtype_policy : str, optional
         Policy of all copied layers, such as ``"mixed_bfloat16"``; by default their own.
     seeds : numpy.random.Generator, optional
@@ -53,29 +51,18 @@ def copy_model(
     replacing : dict of type to type, optional
         Layers of exactly the one class become layers of the other, of the same configuration.
 
-    Returns
-    -------
-    keras.Model
-        Same inputs, outputs and layer names (a name that occurs twice gets a prefix).
-
     Raises
     ------
     ValueError
         If a layer does not compute what the original does.
     """
     copied, copies = _rebuilt(model, dtype_policy, seeds, replacing)
-    if seeds is not None or _is_rounded_otherwise(model, dtype_policy):
-        # With weights or rounding of its own a copy cannot be compared; a plain one is built alike.
-        _, copies = _rebuilt(model, None, None, replacing)
-    check_copy(model, copies)
+    if needs_proof(model):
+        if seeds is not None or dtype_policy is not None:
+            # With weights or rounding of its own a copy cannot be compared; a plain one can.
+            _, copies = _rebuilt(model, None, None, replacing)
+        check_copy(model, copies)
     return copied
-
-
-def _is_rounded_otherwise(model: keras.Model, dtype_policy: str | None) -> bool:
-    layers = model._flatten_layers(include_self=False)
-    return dtype_policy is not None and any(
-        layer.dtype_policy.name != dtype_policy for layer in layers
-    )
 
 
 def _rebuilt(
@@ -141,8 +128,9 @@ def _rebuilt(
         keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype, name=layer_of(tensor).name)
         for tensor in model.inputs
     ]
-    outputs = rebuild(model, inputs, "")
-    copied = keras.Model(_single(inputs), _single(outputs), name=model.name)
+    # One tensor is given bare: Keras warns when a model of ``[tensor]`` is called with an array.
+    ends = [x if len(x) > 1 else x[0] for x in (inputs, rebuild(model, inputs, ""))]
+    copied = keras.Model(*ends, name=model.name)
     for original, copy in copies.values():
         adapted = hasattr(original, "finalize_state")  # Normalization: statistics of the images
         if isinstance(original, keras.Layer) and (seeds is None or adapted):
@@ -152,18 +140,10 @@ def _rebuilt(
 
 
 def finalize_statistics(model: keras.Model) -> None:
-    """Have layers that were adapted to images compute with the weights that they have now.
-
-    Keras computes with constants that it made of earlier ones.
-    """
+    """Have layers that were adapted to images compute with their weights, not older constants."""
     for layer in model._flatten_layers():
         if hasattr(layer, "finalize_state"):
             layer.finalize_state()
-
-
-def _single(tensors: list[Tensor]) -> Any:
-    """Return one tensor bare: Keras warns when a model of ``[tensor]`` is called with an array."""
-    return tensors if len(tensors) > 1 else tensors[0]
 
 
 def _seed_config(config: dict[str, Any], seeds: np.random.Generator) -> None:

@@ -8,13 +8,14 @@ out does.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import keras
 import numpy as np
 
-from detl.networks.graphs import Node, input_structure, is_graph, model_nodes
+from detl.networks.graphs import input_structure, is_graph, model_nodes
 
 _IMAGES = 2
 _OPEN_SIDE = 96  # where a network leaves a side open; Inception takes no fewer than 75 pixels
@@ -24,44 +25,6 @@ _DIRECTIONS = 8
 _ROUNDING, _ROUNDING_OF_HALF = 1e-3, 3e-2
 
 _logger = logging.getLogger("detl")
-
-
-def check_copy(model: keras.Model, copies: Mapping[int, Any]) -> None:
-    """Refuse a copy of a graph of which one layer computes something else than the original.
-
-    Each layer is run on what the original layers below it give, so that the first one that differs
-    is found however little of it reaches the output. A layer that draws anew on every call, such as
-    dropout at test time, is left out.
-
-    Parameters
-    ----------
-    model : keras.Model
-        The original.
-    copies : dict of int to operation
-        Copy of each layer or operation, by the ``id`` of the original.
-    """
-    # Nothing that a layer assigns in the scope is kept: seeds and statistics stay as they were.
-    with keras.StatelessScope():
-        for part, args, kwargs, outputs in _calls(model, _noise_for(model)):
-            if is_graph(part):
-                if not _are_close(_run(part, args, kwargs), outputs, _rounding_of(part)):
-                    raise ValueError(
-                        f"{part.name!r} is a {type(part).__name__}, which gives something else "
-                        "than the graph of its layers, and only that is copied. Put what its "
-                        "call() does into a layer, and build it with keras.Model(inputs, outputs)."
-                    )
-                continue
-            copied = _run(copies[id(part)], args, kwargs)
-            rounding = _rounding_of(part)
-            if _are_close(copied, outputs, rounding):
-                continue
-            if _are_close(_run(part, args, kwargs), outputs, rounding):
-                raise ValueError(
-                    f"The layer {part.name!r} ({type(part).__name__}) of {model.name!r} cannot be "
-                    "copied: built from its configuration it computes something else. Have "
-                    "get_config() return every argument of __init__, and set no attribute later "
-                    "that call() reads."
-                )
 
 
 def output_on_noise(model: keras.Model) -> dict[str, Any]:
@@ -109,22 +72,43 @@ def _noise_for(model: keras.Model) -> list[Any]:
     return found
 
 
-def _calls(model: keras.Model, inputs: list[Any]) -> Iterator[tuple[Any, Any, Any, list[Any]]]:
-    """Yield each call of a graph, run on numbers: layer, arguments, keywords and outputs.
+# ---------------------------------------------------------------------------- the proof of a copy
 
-    Nested models are entered; a model of a class of its own, nested or not, comes after its layers.
+
+def needs_proof(model: keras.Model) -> bool:
+    """Whether a copy by configurations may compute something else: not of layers of Keras alone."""
+    parts = (node.operation for node in model_nodes(model))
+    return is_own(model) or any(
+        needs_proof(part) if is_graph(part) else has_own_code(part) for part in parts
+    )
+
+
+def check_copy(model: keras.Model, copies: Mapping[int, Any]) -> None:
+    """Refuse a copy of a graph of which one layer computes something else than the original.
+
+    Each layer is run on what the original layers below it give, so that the first one that differs
+    is found however little of it reaches the output. A layer that draws anew on every call, such as
+    dropout at test time, is left out. ``copies`` has the copy of each layer or operation by the
+    ``id`` of the original.
     """
-    try:
-        outputs = yield from _calls_of_part(model, inputs)
-    except _NotForNoiseError as error:
-        _logger.info("%s is copied without a proof: it takes no noise (%s).", model.name, error)
-        return
-    if is_own(model):
+    # Nothing that a layer assigns in the scope is kept: seeds and statistics stay as they were.
+    with keras.StatelessScope():
+        inputs = _noise_for(model)
+        try:
+            outputs = _checked_outputs(model, inputs, copies)
+        except _NotForNoiseError as error:
+            _logger.info("%s is copied without a proof: it takes no noise (%s).", model.name, error)
+            return
         images = keras.tree.pack_sequence_as(input_structure(model), inputs)
-        yield model, (images,), {}, outputs
+        _check_own_model(model, (images,), {}, outputs)
 
 
-def _calls_of_part(part: keras.Model, inputs: list[Any]) -> Any:
+class _NotForNoiseError(Exception):
+    """The network itself cannot be run on noise."""
+
+
+def _checked_outputs(part: keras.Model, inputs: list[Any], copies: Mapping[int, Any]) -> list[Any]:
+    """Run the layers of a graph on numbers, and those that may differ as copies too."""
     order = model_nodes(part)
     last_use = {id(tensor): node for node in order for tensor in node.input_tensors}
     last_use.update({id(tensor): None for tensor in part.outputs})
@@ -132,36 +116,79 @@ def _calls_of_part(part: keras.Model, inputs: list[Any]) -> Any:
     for node in order:
         if node.is_input:
             continue
-        args, kwargs = node.arguments.fill_in(values)
         operation = node.operation
+        args, kwargs = node.arguments.fill_in(values)
         if is_graph(operation):
             entering = [values[id(tensor)] for tensor in node.input_tensors]
-            outputs = yield from _calls_of_part(operation, entering)
+            outputs = _checked_outputs(operation, entering, copies)
+            _check_own_model(operation, args, kwargs, outputs)
         else:
-            outputs = _run_original(operation, args, kwargs)
-        if not is_graph(operation) or is_own(operation):
-            yield operation, args, kwargs, outputs
+            try:
+                outputs = _run(operation, args, kwargs)
+            except Exception as error:
+                message = f"{type(error).__name__} in {operation.name!r}"
+                raise _NotForNoiseError(message) from error
+            if has_own_code(operation):
+                _check_layer(operation, copies[id(operation)], args, kwargs, outputs)
         values.update({id(t): value for t, value in zip(node.outputs, outputs, strict=True)})
-        _forget(values, node, last_use)
+        for tensor in node.input_tensors:  # kept, the maps of all layers would take gigabytes
+            if last_use[id(tensor)] is node:
+                values.pop(id(tensor), None)
     return [values[id(tensor)] for tensor in part.outputs]
 
 
-def _forget(values: dict[int, Any], node: Node, last_use: Mapping[int, Node | None]) -> None:
-    """Let go of what no later call reads: the maps of all layers would take gigabytes."""
-    for tensor in node.input_tensors:
-        if last_use[id(tensor)] is node:
-            values.pop(id(tensor), None)
+def _check_layer(layer: Any, copy: Any, args: Any, kwargs: Any, outputs: list[Any]) -> None:
+    rounding = _rounding_of(layer)
+    if _are_close(_run(copy, args, kwargs), outputs, rounding):
+        return
+    if _are_close(_run(layer, args, kwargs), outputs, rounding):  # it does not draw anew
+        raise ValueError(
+            f"The layer {layer.name!r} ({type(layer).__name__}) cannot be copied: built from its "
+            "configuration it computes something else. Have get_config() return every argument of "
+            "__init__, and set no attribute later that call() reads."
+        )
 
 
-class _NotForNoiseError(Exception):
-    """The network itself cannot be run on noise."""
+def _check_own_model(model: Any, args: Any, kwargs: Any, outputs: list[Any]) -> None:
+    if is_own(model) and not _are_close(_run(model, args, kwargs), outputs, _rounding_of(model)):
+        raise ValueError(
+            f"{model.name!r} is a {type(model).__name__}, which gives something else than the "
+            "graph of its layers, and only that is copied. Put what its call() does into a layer, "
+            "and build it with keras.Model(inputs, outputs)."
+        )
 
 
-def _run_original(operation: Any, args: Any, kwargs: Any) -> list[Any]:
+def is_own(thing: Any) -> bool:
+    """Whether a layer or model is of a class that is neither Keras's nor detl's."""
+    return _is_foreign(type(thing).__module__)
+
+
+def _is_foreign(module: Any) -> bool:
+    return str(module).partition(".")[0] not in ("keras", "detl")
+
+
+def has_own_code(operation: Any) -> bool:
+    """Whether a layer or operation, or what its configuration names, is code of somebody else."""
+    if "call" in vars(operation):
+        return True
     try:
-        return _run(operation, args, kwargs)
-    except Exception as error:
-        raise _NotForNoiseError(f"{type(error).__name__} in {operation.name!r}") from error
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of lambdas: the caller says it in his own words
+            return _names_own_code(keras.saving.serialize_keras_object(operation))
+    except Exception:  # a get_config that was not written, or that fails
+        return True
+
+
+def _names_own_code(config: Any) -> bool:
+    if isinstance(config, dict):
+        foreign = _is_foreign(config.get("module", "keras"))
+        named = "class_name" in config and "config" in config
+        own = named and (foreign or config["class_name"] == "__lambda__")
+        return own or any(map(_names_own_code, config.values()))
+    return isinstance(config, (list, tuple)) and any(map(_names_own_code, config))
+
+
+# ----------------------------------------------------------------------------------- how it is run
 
 
 def _run(operation: Any, args: Any, kwargs: Any) -> list[Any]:
@@ -198,11 +225,6 @@ def _rounding_of(part: Any) -> float:
     layers = part._flatten_layers() if isinstance(part, keras.Layer) else []
     half = any(layer.compute_dtype in ("bfloat16", "float16") for layer in layers)
     return _ROUNDING_OF_HALF if half else _ROUNDING
-
-
-def is_own(thing: Any) -> bool:
-    """Whether a layer or model is of a class that is neither Keras's nor detl's."""
-    return type(thing).__module__.partition(".")[0] not in ("keras", "detl")
 
 
 def _may_draw(model: keras.Model) -> bool:

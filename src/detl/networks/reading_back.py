@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import warnings
-from typing import Any
 
 import keras
 
 from detl.networks.copying import finalize_statistics, global_seed_kept
 from detl.networks.graphs import is_graph
-from detl.networks.probe import is_own, output_on_noise
+from detl.networks.probe import has_own_code, is_own, output_on_noise
 from detl.storage.rounding import agree
 
 
@@ -21,44 +20,23 @@ def lost_layer(model: keras.Model, *, safe_mode: bool) -> keras.layers.Layer | N
     Code that is not Keras's may be missing where it is read: a class that nobody registered, or the
     names that a lambda uses. Layers of Keras's alone always come back.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of lambdas: the caller says it in his own words
-        return _lost_layer(model, safe_mode=safe_mode)
-
-
-def _lost_layer(model: keras.Model, *, safe_mode: bool) -> keras.layers.Layer | None:
     suspects = [
         layer
         for layer in model._flatten_layers()
-        if (is_own(layer) or not is_graph(layer)) and _has_own_code(layer)
+        if (is_own(layer) or not is_graph(layer)) and has_own_code(layer)
     ]
     if not suspects:
         return None
     try:
-        written = keras.saving.serialize_keras_object(model)
-        written.pop("compile_config", None)
-        read = keras.saving.deserialize_keras_object(
-            json.loads(json.dumps(written)), safe_mode=safe_mode
-        )
-        read.set_weights(model.get_weights())
-        finalize_statistics(read)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of lambdas: the caller says it in his own words
+            written = keras.saving.serialize_keras_object(model)
+            written.pop("compile_config", None)
+            read = keras.saving.deserialize_keras_object(
+                json.loads(json.dumps(written)), safe_mode=safe_mode
+            )
+            read.set_weights(model.get_weights())
+            finalize_statistics(read)
     except Exception:  # whatever it is, a file would have it too
         return suspects[0]
     return None if agree(output_on_noise(model), output_on_noise(read)) else suspects[0]
-
-
-def _has_own_code(layer: keras.layers.Layer) -> bool:
-    try:
-        return _names_own_code(keras.saving.serialize_keras_object(layer))
-    except Exception:  # a get_config that was not written, or that fails
-        return True
-
-
-def _names_own_code(config: Any) -> bool:
-    """Whether a configuration names a function or a class that is not Keras's."""
-    if isinstance(config, dict):
-        named = "class_name" in config and "config" in config
-        of_keras = str(config.get("module", "keras")).partition(".")[0] == "keras"
-        own = named and (not of_keras or config["class_name"] == "__lambda__")
-        return own or any(map(_names_own_code, config.values()))
-    return isinstance(config, (list, tuple)) and any(map(_names_own_code, config))
