@@ -1,12 +1,11 @@
 """The number format is the one asked for, or the one that the processor multiplies natively."""
 
-import csv
 from pathlib import Path
 
 import keras
 import pytest
 
-from detl.networks.precision import _say_what_float32_costs, dtype_policy
+from detl.networks.precision import dtype_policy
 
 
 @pytest.fixture
@@ -55,32 +54,6 @@ def test_auto_is_bfloat16_where_the_processor_has_units_for_it_and_says_so(
     with caplog.at_level("INFO", logger="detl"):
         assert dtype_policy("auto") == expected
     assert caplog.messages == [f"precision='auto' chose {expected} for this machine."]
-
-
-@pytest.mark.parametrize(("flags", "times"), [("avx512_bf16", 1), ("avx2", 0)])
-def test_what_the_default_costs_is_said_once_where_the_processor_has_units(
-    processor, caplog, flags, times
-):
-    processor(flags)
-    _say_what_float32_costs.cache_clear()
-    with caplog.at_level("INFO", logger="detl"):
-        for _ in range(3):
-            assert dtype_policy("float32") == "float32"
-        assert dtype_policy("mixed_bfloat16") == "mixed_bfloat16"
-    assert len(caplog.messages) == times
-    assert all("precision='auto' trained VGG-16" in message for message in caplog.messages)
-
-
-def test_the_figure_that_is_said_is_the_measured_one(processor, caplog):
-    processor("avx512_bf16")
-    _say_what_float32_costs.cache_clear()
-    with caplog.at_level("INFO", logger="detl"):
-        dtype_policy("float32")
-    results = Path(__file__).parents[2] / "benchmarks/results/precision.csv"
-    with results.open(encoding="utf-8") as file:
-        measured = {row["tail of"]: row for row in csv.DictReader(file)}["vgg16"]
-    assert f" {measured['times faster, median']} times faster" in caplog.text
-    assert measured["bfloat16 units"] == "avx512_bf16"
 
 
 @pytest.mark.parametrize("precision", ["float16", "bfloat16", None])

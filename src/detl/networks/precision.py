@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 from pathlib import Path
 from typing import Literal
@@ -21,23 +20,11 @@ def dtype_policy(precision: Precision) -> str:
     another then may not: results agree to about three digits.
     """
     check_choice("precision", precision, ("float32", "mixed_bfloat16", "auto"))
-    if precision == "float32" and _has_bfloat16_units():
-        _say_what_float32_costs()
     if precision != "auto":
         return precision
     chosen = "mixed_bfloat16" if _has_bfloat16_units() else "float32"
     _logger.info("precision='auto' chose %s for this machine.", chosen)
     return chosen
-
-
-@functools.cache
-def _say_what_float32_costs() -> None:
-    """Say so once in a process."""
-    # benchmarks/precision.py, the tail of VGG-16 at 224 pixels on a processor with avx512_bf16.
-    _logger.info(
-        "precision='float32' on a processor that multiplies bfloat16 itself: precision='auto' "
-        "trained VGG-16 1.7 times faster on such a one, and gives other last digits."
-    )
 
 
 def _has_bfloat16_units() -> bool:
