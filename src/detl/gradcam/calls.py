@@ -1,9 +1,9 @@
 """Follow a model call by call: which layers and operations run, on what, and with what result.
 
-Keras runs every layer through ``keras.Layer.__call__``, and every operation of a graph through
-``keras.Operation.__call__``. Once this module is loaded, both ask whether calls are followed in the
-thread that they run in, and if so hand the call to the function that follows. So a model of any
-form is followed alike, no layer of a caller is touched, and other threads notice nothing.
+Once this module is loaded, ``keras.Layer.__call__`` and ``keras.Operation.__call__`` ask whether
+calls are followed in the thread that they run in, and if so hand the call to the function that
+follows. So a model of any form is followed alike, no layer of a caller is touched, and other
+threads notice nothing.
 """
 
 from __future__ import annotations

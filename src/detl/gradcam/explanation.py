@@ -1,12 +1,4 @@
-"""Grad-CAM: which parts of an image speak for a class.
-
-References
-----------
-Basu, Mitra, Saha 2020, "Deep Learning for Screening COVID-19 using Chest X-Ray Images", SSCI,
-eq. 1 and 2.
-Selvaraju et al. 2017, "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based
-Localization", ICCV.
-"""
+"""Explain a classifier: :class:`GradCAM`, and what it finds."""
 
 from __future__ import annotations
 
@@ -20,16 +12,12 @@ import numpy as np
 
 from detl.checks import check_choice, check_count
 from detl.gradcam.layers import check_layer_names
-from detl.gradcam.methods import METHODS, Evidence, heatmaps_of, masks_of, over_maximum, resized
-from detl.gradcam.taps import TappedNetwork
+from detl.gradcam.methods import METHODS, heatmaps_and_raw, map_of, masks_of
+from detl.gradcam.taps import PREDICTED, Score, TappedNetwork, scores_of
 from detl.networks.classifiers import check_class_index, class_names_of, network_of
 from detl.networks.gradients import with_gradient
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
-
-_PREDICTED = -1  # stands for "the class that the model predicts", or for no class at all
-
-_Score: TypeAlias = Callable[[Any], Any]  # logits (n, classes) -> scores (n,)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -44,21 +32,19 @@ class Explanation:
         In [0, 1], at the size of the images; 1 is the place that speaks most for the class *in its
         own image*, so heights of two images do not compare.
     raw : numpy.ndarray of float32, shape (n, map_height, map_width)
-        The method's map before its ReLU, at the resolution of the layer: what is negative speaks
-        against the class. Of several layers: at the size of the images, the mean of their maps,
-        each divided by its largest absolute value.
+        The map before its ReLU, at the resolution of the layer: what is negative speaks against
+        the class. Of several layers: at the size of the images, the mean of their maps, each
+        divided by its largest absolute value.
     scores : numpy.ndarray of float32, shape (n,)
         Logit of the explained class, or what the callable gave.
     class_indices : numpy.ndarray of int, shape (n,)
         The class explained; -1 where a callable gave the score.
     layer : str or tuple of str
-        Name of the layer whose maps were weighted; in a nested model its path, such as
-        ``"vgg16/block5_conv3"``. A tuple where several were asked for, in the order in which they
-        run.
+        As :attr:`GradCAM.layer`.
     blank : numpy.ndarray of bool, shape (n,)
-        Whether nothing in the image spoke for the class: no layer's map is positive anywhere, and
-        the heatmap is zero everywhere. The model may be sure of the class all the same, by its
-        biases and by the absence of what speaks for the others.
+        Whether nothing in the image spoke for the class, so that the heatmap is zero everywhere.
+        The model may be sure of the class all the same, by its biases and by the absence of what
+        speaks for the others.
     """
 
     heatmaps: Array = field(repr=False)
@@ -90,16 +76,15 @@ class GradCAM:
     ----------
     model : keras.Model, SourceModel or DomainExtensionTransfer
         A classifier with a convolution, of one output ``(n, classes)``: functional or Sequential,
-        with models nested in it, or subclassed and called once. Or what has one: what
-        :func:`detl.pretrain` returned, or a fitted transfer. Signals, images and volumes, channels
-        first or last, with or without other inputs. It is left as it is; where its weights change
-        later, the heatmaps follow.
+        with models nested in it, or subclassed and called once. Signals, images and volumes,
+        channels first or last, with or without other inputs. It is left as it is; where its weights
+        change later, the heatmaps follow.
     layer : str or list of str, optional
         Name of the layer whose output is weighted, or its path: of names in a nested model, such
         as ``"vgg16/block5_conv3"``, of attributes in a subclassed one, such as ``"blocks/2/conv"``.
-        By default the last convolutional maps before pooling or flattening that everything passes
-        through: after normalisation, activation and the addition of a residual unit. Of several
-        layers, the heatmaps are averaged (and divided by the maximum of their mean).
+        Default: the last convolutional feature map that everything passes through, after
+        normalisation, activation and the addition of a residual unit. Of several layers, the
+        heatmaps are averaged (and divided by the maximum of their mean).
     method : str, default="gradcam"
         How maps and gradients become one map:
 
@@ -112,8 +97,8 @@ class GradCAM:
         - ``"xgradcam"``: gradients averaged where the map is active (Fu et al. 2020).
         - ``"eigencam"``: the maps' first principal direction, whatever the class (Muhammad & Yeasin
           2020); its sign is the one that makes most of the map positive.
-        - ``"scorecam"``: no gradients; the score of the image seen through each map, what a mask
-          hides being black (Wang et al. 2020). One forward pass per channel.
+        - ``"scorecam"``: no gradients; the score of the image seen through each map, the rest black
+          (Wang et al. 2020). One forward pass per channel.
     batch_size : int, default=32
         Images per step.
 
@@ -126,11 +111,8 @@ class GradCAM:
 
     Raises
     ------
-    TypeError
-        If the model is none of the above.
-    ValueError
-        If it has no convolution, no layer of that name (the nearest are offered), or other inputs
-        and outputs than above.
+    TypeError, ValueError
+        If the model is none of the above, or has no such layer.
 
     See Also
     --------
@@ -141,10 +123,9 @@ class GradCAM:
     A model with a single output unit (sigmoid) has two classes: the unit's logit is the score of
     class 1, its negative that of class 0.
 
-    A subclassed model is run once on black images, to see which layers it calls. Its softmax or
-    sigmoid is passed over where it is the last layer called, or the activation of that; where the
-    model computes it in its own ``call``, it cannot be seen, the score is the model's output, and
-    a line of the logger "detl" says so.
+    The softmax or sigmoid of a subclassed model is passed over where it is the last layer called,
+    or the activation of that. Where the model computes it in its own ``call``, the score is the
+    model's output, and a line of the logger "detl" says so.
 
     Examples
     --------
@@ -199,10 +180,10 @@ class GradCAM:
             Pixels as the model takes them, in [0, 255] for those of detl; may be a memory map.
             Of a model of several inputs: a list of arrays, or a dictionary, as Keras takes them.
         class_index : int, str, array-like of shape (n,) or callable, optional
-            Column of the model's output, the same for all images or one per image; by default the
-            predicted class of each image. Where the model came with the names of its classes (a
-            SourceModel or a transfer), a name or names as well. Or what computes the score: a
-            function, of Keras operations, from logits ``(n, classes)`` to ``(n,)``, row by row.
+            Column of the model's output, or the name of a class of a SourceModel or transfer; the
+            same for all images or one per image. By default the predicted class of each image. Or
+            a function, of Keras operations, from logits ``(n, classes)`` to scores ``(n,)``, row
+            by row.
 
         Returns
         -------
@@ -221,8 +202,8 @@ class GradCAM:
         images, class_index
             As for calling the object.
         counterfactual : bool, default=False
-            Whether to show what speaks *against* the class, and would make the model more sure of
-            it if it were gone: the gradients are negated (Selvaraju et al. 2017, sec. 3).
+            Whether to show what speaks *against* the class: the gradients are negated (Selvaraju
+            et al. 2017, sec. 3).
 
         Returns
         -------
@@ -232,8 +213,7 @@ class GradCAM:
         Raises
         ------
         ValueError
-            If images or class indices do not fit the model, if the model gives NaN or infinity, or
-            if the method knows no class that it could explain the opposite of.
+            If images or class indices do not fit the model, or if it gives NaN or infinity.
         """
         if counterfactual and self.method == "eigencam":
             raise ValueError(
@@ -243,7 +223,7 @@ class GradCAM:
         inputs = self._network.inputs.arrays_of(images)
         pixels = inputs[self._network.inputs.images]
         score = class_index if callable(class_index) else None
-        wanted = np.full(len(pixels), _PREDICTED, dtype="int32")
+        wanted = np.full(len(pixels), PREDICTED, dtype="int32")
         if class_index is not None and score is None:
             wanted[:] = check_class_index(
                 class_index, n=len(pixels), n_classes=self._n_classes, names=self._class_names
@@ -259,12 +239,12 @@ class GradCAM:
             _check_finite([*maps, *gradients, scores], start, self.layer)
             masked_scores = partial(self._masked_scores, score, batch, classes, sign)
             raws = [
-                _map_of(self.method, part, sign * gradient, masked_scores, channels_first=first)
+                map_of(self.method, part, sign * gradient, masked_scores, channels_first=first)
                 for first, part, gradient in zip(self._network.channels_first, maps, gradients)
             ]
             steps.append((*raws, scores, classes))
         *raws, scores, classes = (np.concatenate(parts) for parts in zip(*steps, strict=True))
-        heatmaps, raw = _joined(raws, self._network.inputs.size_of(pixels))
+        heatmaps, raw = heatmaps_and_raw(raws, self._network.inputs.size_of(pixels))
         return Explanation(
             heatmaps=heatmaps,
             raw=raw,
@@ -275,7 +255,7 @@ class GradCAM:
         )
 
     def _function(
-        self, score: _Score | None, batch: Sequence[Array], *, differentiates: bool = True
+        self, score: Score | None, batch: Sequence[Array], *, differentiates: bool = True
     ) -> Callable[..., tuple[Any, ...]]:
         """Return the compiled function from a batch and its classes to maps, gradients, scores."""
         tensors = self._network.tensors_for(batch)
@@ -288,9 +268,9 @@ class GradCAM:
             def forward(tap: Any, *tensors: Any) -> tuple[Any, ...]:
                 *inputs, classes = tensors
                 if differentiates:
-                    return _scores(self._network.logits(tap, *inputs), classes, score)
+                    return scores_of(self._network.logits(tap, *inputs), classes, score)
                 logits = self._network.logits(lambda maps: maps, *inputs)
-                scores, classes = _scores(logits, classes, score)
+                scores, classes = scores_of(logits, classes, score)
                 return tap(scores), classes  # nothing is left to differentiate
 
             self._compiled[key] = with_gradient(
@@ -302,7 +282,7 @@ class GradCAM:
 
     def _masked_scores(
         self,
-        score: _Score | None,
+        score: Score | None,
         batch: Sequence[Array],
         classes: Array,
         sign: int,
@@ -322,59 +302,6 @@ class GradCAM:
             parts[inputs.images] = inputs.masked(parts[inputs.images], masks)
             *_, scores[numbers], _ = run(*parts, classes[rows])
         return sign * scores.reshape(n, channels)
-
-
-# ---------------------------------------------------------------------------------- the formula
-
-
-def _scores(logits: Any, classes: Any, score: _Score | None) -> tuple[Any, Any]:
-    """Return each image's logit of the wanted class, and that class; or what a callable gives."""
-    logits = keras.ops.cast(logits, "float32")
-    if logits.shape[-1] == 1:
-        logits = keras.ops.concatenate([-logits, logits], axis=-1)
-    if score is not None:
-        scores = keras.ops.cast(score(logits), "float32")
-        if len(scores.shape) != 1:
-            raise ValueError(
-                f"class_index is a callable that gives shape {tuple(scores.shape)} for logits of "
-                f"shape {tuple(logits.shape)}; expected (n,), one score per image."
-            )
-        return scores, classes
-    predicted = keras.ops.cast(keras.ops.argmax(logits, axis=-1), classes.dtype)
-    classes = keras.ops.where(classes == _PREDICTED, predicted, classes)
-    return keras.ops.take_along_axis(logits, classes[:, None], axis=-1)[:, 0], classes
-
-
-def _map_of(
-    method: str,
-    maps: Array,
-    gradients: Array,
-    masked_scores: Callable[[Array], Array],
-    *,
-    channels_first: bool,
-) -> Array:
-    """Return one map per image, ``(n, *space)``."""
-    if channels_first:
-        maps, gradients = np.moveaxis(maps, 1, -1), np.moveaxis(gradients, 1, -1)
-    n, *space, channels = maps.shape
-    evidence = Evidence(
-        maps=maps.reshape(n, -1, channels),
-        gradients=gradients.reshape(n, -1, channels),
-        masked_scores=lambda: masked_scores(maps),
-    )
-    return METHODS[method](evidence).reshape(n, *space)
-
-
-def _joined(raws: Sequence[Array], size: Sequence[int]) -> tuple[Array, Array]:
-    """Return the heatmaps of one or several layers, and the map before its ReLU."""
-    heatmaps = [heatmaps_of(raw, size) for raw in raws]
-    if len(raws) == 1:
-        return heatmaps[0], raws[0]
-    signed = [resized(over_maximum(raw), size) for raw in raws]
-    return over_maximum(np.mean(heatmaps, axis=0)), np.mean(signed, axis=0)
-
-
-# ------------------------------------------------------------------------------------- the checks
 
 
 def _check_scores(scores: Array, classes: Array) -> None:

@@ -1,7 +1,7 @@
-"""The methods: from feature maps and gradients to one map per image; maps to heatmaps.
+"""The methods, each its formula: from feature maps and gradients to one map per image.
 
-Each method is its formula. Maps come as ``(n, pixels, channels)``, whatever the number of axes of
-the convolution, and ``A`` stands for them; ``G`` for the gradient of the class score by them.
+Maps ``A`` come as ``(n, pixels, channels)``, whatever the number of axes of the convolution; ``G``
+is the gradient of the class score by them.
 """
 
 from __future__ import annotations
@@ -125,7 +125,36 @@ def _quotient(numerator: Array, denominator: Array) -> Array:
     return np.divide(numerator, denominator, out=np.zeros_like(numerator), where=denominator != 0)
 
 
+def map_of(
+    method: str,
+    maps: Array,
+    gradients: Array,
+    masked_scores: Callable[[Array], Array],
+    *,
+    channels_first: bool,
+) -> Array:
+    """Return one map per image, ``(n, *space)``."""
+    if channels_first:
+        maps, gradients = np.moveaxis(maps, 1, -1), np.moveaxis(gradients, 1, -1)
+    n, *space, channels = maps.shape
+    evidence = Evidence(
+        maps=maps.reshape(n, -1, channels),
+        gradients=gradients.reshape(n, -1, channels),
+        masked_scores=lambda: masked_scores(maps),
+    )
+    return METHODS[method](evidence).reshape(n, *space)
+
+
 # ----------------------------------------------------------------------------- from maps to images
+
+
+def heatmaps_and_raw(raws: Sequence[Array], size: Sequence[int]) -> tuple[Array, Array]:
+    """Return the heatmaps of one or several layers, and the map before its ReLU."""
+    heatmaps = [heatmaps_of(raw, size) for raw in raws]
+    if len(raws) == 1:
+        return heatmaps[0], raws[0]
+    signed = [resized(over_maximum(raw), size) for raw in raws]
+    return over_maximum(np.mean(heatmaps, axis=0)), np.mean(signed, axis=0)
 
 
 def heatmaps_of(raw: Array, size: Sequence[int]) -> Array:

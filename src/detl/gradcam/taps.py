@@ -1,8 +1,4 @@
-"""A classifier that hands the maps of some of its layers to a tap while it runs.
-
-A *tap* is a function that is handed the maps of a layer, and gives back what the network goes on
-with: see :mod:`detl.networks.gradients`.
-"""
+"""A classifier that hands maps of its layers to a *tap*, see :mod:`detl.networks.gradients`."""
 
 from __future__ import annotations
 
@@ -26,32 +22,18 @@ from detl.networks.heads import ends_in_output_function, is_output_function
 
 Tensor = Any  # of the backend
 Tap: TypeAlias = Callable[[Tensor], Tensor]
+Score: TypeAlias = Callable[[Tensor], Tensor]  # logits (n, classes) -> scores (n,)
+
+PREDICTED = -1  # stands for "the class that the model predicts", or for no class at all
 
 _log = logging.getLogger("detl")
 
 
 class TappedNetwork:
-    """A classifier of any form: functional, Sequential or subclassed, nested as it may be.
+    """A classifier of any form, and the layers to tap: by default one, that of the last maps.
 
-    Parameters
-    ----------
-    network : keras.Model
-        Left as it is; a subclassed one has been called on images, or built for them.
-    layers : sequence of str, optional
-        Names or paths of the layers to tap; by default one, that of the last maps.
-
-    Attributes
-    ----------
-    paths : list of str
-        The layers, in the order in which they run.
-    channels_first : list of bool
-        Whether the maps of each are ``(n, channels, ...)``.
-    inputs : Inputs
-        What the network reads.
-    n_outputs : int
-        Columns of the logits.
-    variables : list of keras.Variable
-        All that the network reads.
+    ``paths`` are the layers in the order in which they run, ``channels_first`` whether the maps of
+    each are ``(n, channels, ...)``, ``n_outputs`` the columns of the logits.
     """
 
     def __init__(self, network: keras.Model, layers: Sequence[str] | None) -> None:
@@ -124,6 +106,24 @@ class TappedNetwork:
         with following(follow):
             structure = keras.tree.pack_sequence_as(self.inputs.structure, list(tensors))
             return self._network(structure, training=False)
+
+
+def scores_of(logits: Any, classes: Any, score: Score | None) -> tuple[Any, Any]:
+    """Return each image's logit of the wanted class, and that class; or what a callable gives."""
+    logits = keras.ops.cast(logits, "float32")
+    if logits.shape[-1] == 1:
+        logits = keras.ops.concatenate([-logits, logits], axis=-1)
+    if score is not None:
+        scores = keras.ops.cast(score(logits), "float32")
+        if len(scores.shape) != 1:
+            raise ValueError(
+                f"class_index is a callable that gives shape {tuple(scores.shape)} for logits of "
+                f"shape {tuple(logits.shape)}; expected (n,), one score per image."
+            )
+        return scores, classes
+    predicted = keras.ops.cast(keras.ops.argmax(logits, axis=-1), classes.dtype)
+    classes = keras.ops.where(classes == PREDICTED, predicted, classes)
+    return keras.ops.take_along_axis(logits, classes[:, None], axis=-1)[:, 0], classes
 
 
 def _output_functions(

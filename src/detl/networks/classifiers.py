@@ -57,11 +57,7 @@ def even_batch_size(n: int, batch_size: int) -> int:
 
 
 def probabilities_of(network: keras.Model, images: np.ndarray, *, batch_size: int) -> np.ndarray:
-    """Return the probability of each class, ``(n, classes)``, computed in inference mode.
-
-    A single unit (sigmoid) stands for two classes. Several sigmoids, whose probabilities need not
-    sum to one, are taken as they are.
-    """
+    """Return the probability of each class, ``(n, classes)``; a single unit stands for two."""
     batches = []
     for start in range(0, len(images), batch_size):
         # float32 whatever came in, and the last batch as large as the others: each new type or
@@ -141,15 +137,12 @@ def _columns_of(wanted: np.ndarray, names: Sequence[str] | None) -> np.ndarray:
 def probabilities_by_class(
     fitted: Any, X: np.ndarray, classes: np.ndarray, *, train: np.ndarray, test: np.ndarray
 ) -> np.ndarray:
-    """Return what a fitted classifier of scikit-learn says on the ``test`` rows of X.
+    """Return a fitted scikit-learn classifier's probabilities on the ``test`` rows of X.
 
-    The probability of each class, ``(n_test, n_classes)``.
-
-    Where it gives no probabilities, the softmax of its decisions stands for them, which is not
-    calibrated. All decisions are first divided by one number, so that the largest on the ``train``
-    rows is at most 5. The class on top is that of the decisions, and of two classes so are the
-    ranks, as far as float32 tells numbers apart; of more classes, the softmax mixes the decisions
-    on the others in. A class that it has not seen has the probability 0.
+    They are ``(n_test, n_classes)``, 0 for a class that it has not seen. Where it gives none, the
+    softmax of its decisions stands for them, which is not calibrated. All decisions are first
+    divided by one number, so that the largest on the ``train`` rows is at most 5: the class on top
+    stays, and of two classes the ranks.
     """
     if hasattr(fitted, "predict_proba"):
         found = np.asarray(fitted.predict_proba(X[test]))

@@ -16,9 +16,8 @@ from detl.networks.graphs import model_nodes
 def graph_digest(model: keras.Model) -> str:
     """Return a SHA-256 digest of what the layers are and how they are joined, without weights.
 
-    Names play no part, for Keras numbers them through a process, nor do initializers and seeds,
-    which a network that has weights is done with. What layers and functions that are not Keras's
-    compute is for :func:`detl.networks.probe.output_on_noise` to tell.
+    Names play no part, for Keras numbers them through a process, nor do initializers and seeds.
+    What code that is not Keras's computes, :func:`detl.networks.probe.output_on_noise` tells.
     """
     order = model_nodes(model)
     tensors = [*model.inputs, *(tensor for node in order for tensor in node.outputs)]

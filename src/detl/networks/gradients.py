@@ -11,9 +11,7 @@ from functools import partial
 from typing import Any, TypeAlias
 
 import keras
-import numpy as np
 
-Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 Tensor = Any  # of the backend
 # (tap, *tensors) -> (scores, *others)
 Forward: TypeAlias = Callable[..., tuple[Tensor, ...]]
@@ -25,25 +23,15 @@ def with_gradient(
 ) -> Callable[..., tuple[Any, ...]]:
     """Compile a forward pass so that it also returns the gradients of its scores at its taps.
 
-    Parameters
-    ----------
-    forward : callable
-        ``forward(tap, *tensors)`` computes by Keras layers and operations, calls ``tap(maps)``
-        for each tensor to differentiate by, at least once, uses what that returns instead of
-        ``maps``, and returns ``(scores, *others)``. Row i of the scores, ``(n,)``, depends on row i
-        of the tensors alone.
-    inputs : sequence of keras.KerasTensor
-        Shape and dtype of each tensor; the first axis may have any length.
-    variables : sequence of keras.Variable
-        All that ``forward`` reads. Their values at the time of a call count, not those at the time
-        of compilation.
+    ``forward(tap, *tensors)`` computes by Keras layers and operations, goes on with ``tap(maps)``
+    in the place of each tensor to differentiate by, of which there is at least one, and returns
+    ``(scores, *others)``. Row i of the scores, ``(n,)``, depends on row i of the tensors alone.
+    ``inputs`` are symbolic tensors like those; the first axis may have any length. ``variables``
+    are all that ``forward`` reads, with the values that they have at the time of a call.
 
-    Returns
-    -------
-    callable
-        From arrays to ``(maps, gradients, scores, *others)``. Maps and gradients are lists, one
-        entry per call of the tap in the order of the calls, of the same shapes and float32; a
-        gradient is zero where no score depends on the maps. All are numpy arrays.
+    What is returned goes from arrays to ``(maps, gradients, scores, *others)``, numpy arrays. Maps
+    and gradients are lists, one entry per call of the tap in their order, in float32; a gradient is
+    zero where no score depends on the maps.
     """
     backend = keras.backend.backend()
     if backend == "tensorflow":
@@ -64,17 +52,12 @@ def with_gradient(
             for array, spec in zip(arrays, inputs, strict=True)
         )
         maps, gradients, *others = run(*tensors)
-        return (
-            [_single_precision(tensor) for tensor in maps],
-            [_single_precision(tensor) for tensor in gradients],
-            *map(keras.ops.convert_to_numpy, others),
+        maps, gradients = (
+            [keras.ops.cast(part, "float32") for part in parts] for parts in (maps, gradients)
         )
+        return keras.tree.map_structure(keras.ops.convert_to_numpy, (maps, gradients, *others))
 
     return compute
-
-
-def _single_precision(tensor: Tensor) -> Array:
-    return keras.ops.convert_to_numpy(keras.ops.cast(tensor, "float32"))
 
 
 def _on_tensorflow(forward: Forward, inputs: Sequence[Any]) -> Run:

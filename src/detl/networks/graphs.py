@@ -1,8 +1,6 @@
-"""Walk and cut the graph of a Keras model.
+"""Walk and cut the graph of a Keras model: its *nodes* are calls, each of one layer.
 
-A Keras functional model is a graph of *nodes*: one node is one call of one layer. Everything that
-detl does to a model (cutting it into trunk and tail, replacing its head, changing its precision)
-is done on that graph, by building new models; the caller's model is never changed.
+Whatever detl does to a model, it builds a new one from that graph.
 """
 
 from __future__ import annotations
@@ -18,7 +16,6 @@ Node = Any  # keras.src.ops.node.Node: one call of one layer
 
 def node_of(tensor: Tensor) -> Node:
     """Return the call that produced a symbolic tensor."""
-    # Keras documents the history of a tensor ("_keras_history") but exposes no public reader of it.
     operation, node_index, _ = tensor._keras_history
     return operation._inbound_nodes[node_index]
 
@@ -68,8 +65,7 @@ def input_structure(model: keras.Model) -> Any:
 def bottlenecks(model: keras.Model) -> Iterator[tuple[Tensor, list[Node]]]:
     """Yield the tensors that everything passes through, with the calls that come after each.
 
-    Cutting the graph at such a tensor separates it exactly in two: residual and dense blocks,
-    whose skip connections run beside their tensors, are never split.
+    Such a tensor cuts the graph in two; a skip connection runs beside those inside its block.
     """
     order = model_nodes(model)
     last_use = {id(tensor): len(order) for tensor in model.outputs}

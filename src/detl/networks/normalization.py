@@ -1,9 +1,8 @@
 """Batch normalisation in one kernel while a network trains.
 
-Keras computes mean and variance in several passes over the maps. On a processor that takes longer
-than the convolutions of a narrow network; TensorFlow's fused kernel needs a tenth of the time
-(``benchmarks/normalization_speed.py``). Networks are trained with the fused layer and handed out
-with Keras's own.
+On a processor, Keras's own takes longer than the convolutions of a narrow network; TensorFlow's
+fused kernel needs a tenth of the time (``benchmarks/normalization_speed.py``). Networks are trained
+with the fused layer and handed out with Keras's own.
 """
 
 from __future__ import annotations

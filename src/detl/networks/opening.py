@@ -1,9 +1,8 @@
 """Open a model file that may be hostile: look at what it names before Keras builds anything.
 
-Keras's own safe mode refuses code that a file brings along. It does not refuse functions of Keras
-itself, and calls whichever a file names as an activation: one that loads a SavedModel, writes a
-picture, or changes Keras's settings (Keras 3.15). So a file may name layers that compute, functions
-that compute, and what the caller has registered with Keras; all else is refused by name.
+Keras's own safe mode calls any function of Keras that a file names as an activation, also one that
+loads a SavedModel, writes a picture or changes settings (Keras 3.15). So a file may name layers and
+functions that compute, and what the caller has registered with Keras; all else is refused by name.
 """
 
 from __future__ import annotations
@@ -72,20 +71,17 @@ _DATA = frozenset(
 
 
 def open_model(path: Path) -> keras.Model:
-    """Build the model of a ``.keras`` file, once all that it names is known to be harmless.
-
-    Raises
-    ------
-    ValueError
-        If the file is damaged, is larger inside than outside, holds NaN or infinity, or names a
-        layer or function that is not allowed; the message names it.
-    """
+    """Build the model of a ``.keras`` file, once all that it names is known to be harmless."""
     try:
         with zipfile.ZipFile(path) as archive:
-            config = _config_of(archive, path)
+            text = read_member(archive, _CONFIG, at_most=_LARGEST_CONFIG)
             n_bytes = _weights_in(archive, path)
     except (zipfile.BadZipFile, KeyError, OSError, EOFError, RuntimeError) as error:
         raise ValueError(f"{path} is damaged or no .keras file ({error}).") from error
+    try:
+        config = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} has a {_CONFIG} that cannot be read ({error}).") from error
     for layer, entry in _named_things(config):
         _check_allowed(entry, layer, path)
         _check_calls(entry, layer, path)
@@ -102,15 +98,7 @@ def open_model(path: Path) -> keras.Model:
 
 
 def read_member(archive: zipfile.ZipFile, name: str, *, at_most: int) -> bytes:
-    """Return a file of an archive, refusing one that says that it is larger than ``at_most``.
-
-    Raises
-    ------
-    KeyError
-        If the archive has no such file.
-    ValueError
-        If it is too large.
-    """
+    """Return a file of an archive, refusing one that says that it is larger than ``at_most``."""
     size = archive.getinfo(name).file_size  # Python reads no more than this
     if size > at_most:
         raise ValueError(
@@ -120,17 +108,9 @@ def read_member(archive: zipfile.ZipFile, name: str, *, at_most: int) -> bytes:
     return archive.read(name)
 
 
-def _config_of(archive: zipfile.ZipFile, path: Path) -> Any:
-    text = read_member(archive, _CONFIG, at_most=_LARGEST_CONFIG)
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} has a {_CONFIG} that cannot be read ({error}).") from error
-
-
-def _named_things(config: Any, layer: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _named_things(config: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Yield what Keras would look up by name, with the layer that names it."""
-    stack = [(config, layer)]
+    stack = [(config, "")]
     while stack:
         value, layer = stack.pop()
         if isinstance(value, list):
