@@ -6,7 +6,7 @@ import pytest
 from keras import layers, ops
 
 from detl.networks.copying import copy_model
-from detl.networks.probe import output_on_noise
+from detl.networks.probe import needs_proof, output_on_noise
 from detl.storage.rounding import agree
 
 SHAPE = (8, 8, 1)
@@ -95,6 +95,46 @@ def test_an_attribute_is_found_though_the_output_is_the_same_for_any():
     np.testing.assert_array_equal(sure(np.ones((1, *SHAPE)))[0], [0, 1])
     with pytest.raises(ValueError, match="layer 'later'"):
         copy_model(sure)
+
+
+def test_a_gain_is_found_though_a_relu_hides_it_on_all_pixels():
+    forgetful = Gain(gain=5.0, name="dark")
+    model = network(forgetful)
+    forgetful.inner.set_weights([np.full((3, 3, 1, 2), -1.0), np.zeros(2)])
+    with pytest.raises(ValueError, match="layer 'dark'"):
+        copy_model(model)
+
+
+def test_a_function_of_the_name_of_one_of_kerass_is_not_taken_for_it():
+    def relu(x):
+        return 2 * x
+
+    with pytest.raises(ValueError, match="layer 'doubles'"):
+        copy_model(network(layers.Conv2D(2, 3, activation=relu, name="doubles")))
+
+
+def test_a_layer_that_takes_no_negative_numbers_is_copied():
+    class Root(layers.Layer):
+        def call(self, x):
+            if ops.convert_to_numpy(x).min() < 0:
+                raise ValueError("negative")
+            return ops.sqrt(x)
+
+        def compute_output_shape(self, shape):
+            return shape
+
+    images = keras.Input(SHAPE)
+    assert copy_model(keras.Model(images, Root()(images))).output_shape == (None, *SHAPE)
+
+
+def test_only_code_that_is_not_kerass_needs_a_proof():
+    assert not needs_proof(network(layers.Conv2D(2, 3), layers.BatchNormalization()))
+    assert needs_proof(network(layers.Conv2D(2, 3, activation=lambda x: 2 * x)))
+    assert needs_proof(network(layers.Activation(Factor())))
+    assert needs_proof(network(network_part(Factor())))
+    patched = layers.ReLU()
+    patched.call = lambda x: x
+    assert needs_proof(network(patched))
 
 
 def test_a_model_that_does_more_than_its_graph_is_refused_wherever_it_is():

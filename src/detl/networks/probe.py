@@ -129,7 +129,7 @@ def _checked_outputs(part: keras.Model, inputs: list[Any], copies: Mapping[int, 
                 message = f"{type(error).__name__} in {operation.name!r}"
                 raise _NotForNoiseError(message) from error
             if has_own_code(operation):
-                _check_layer(operation, copies[id(operation)], args, kwargs, outputs)
+                _check_layer(operation, copies[id(operation)], args, kwargs)
         values.update({id(t): value for t, value in zip(node.outputs, outputs, strict=True)})
         for tensor in node.input_tensors:  # kept, the maps of all layers would take gigabytes
             if last_use[id(tensor)] is node:
@@ -137,16 +137,29 @@ def _checked_outputs(part: keras.Model, inputs: list[Any], copies: Mapping[int, 
     return [values[id(tensor)] for tensor in part.outputs]
 
 
-def _check_layer(layer: Any, copy: Any, args: Any, kwargs: Any, outputs: list[Any]) -> None:
+def _check_layer(layer: Any, copy: Any, args: Any, kwargs: Any) -> None:
     rounding = _rounding_of(layer)
-    if _are_close(_run(copy, args, kwargs), outputs, rounding):
-        return
-    if _are_close(_run(layer, args, kwargs), outputs, rounding):  # it does not draw anew
-        raise ValueError(
-            f"The layer {layer.name!r} ({type(layer).__name__}) cannot be copied: built from its "
-            "configuration it computes something else. Have get_config() return every argument of "
-            "__init__, and set no attribute later that call() reads."
-        )
+    # On negative numbers too: a ReLU may hide what differs.
+    for given in ((args, kwargs), keras.tree.map_structure(_negative, (args, kwargs))):
+        try:
+            outputs = _run(layer, *given)
+        except Exception:  # it takes no negative numbers
+            continue
+        if _are_close(_run(copy, *given), outputs, rounding):
+            continue
+        if _are_close(_run(layer, *given), outputs, rounding):  # it does not draw anew
+            raise ValueError(
+                f"The layer {layer.name!r} ({type(layer).__name__}) cannot be copied: built from "
+                "its configuration it computes something else. Have get_config() return every "
+                "argument of __init__, and set no attribute later that call() reads."
+            )
+
+
+def _negative(value: Any) -> Any:
+    is_float = keras.ops.is_tensor(value) and "float" in keras.backend.standardize_dtype(
+        value.dtype
+    )
+    return -value if is_float else value
 
 
 def _check_own_model(model: Any, args: Any, kwargs: Any, outputs: list[Any]) -> None:
@@ -169,8 +182,9 @@ def _is_foreign(module: Any) -> bool:
 
 def has_own_code(operation: Any) -> bool:
     """Whether a layer or operation, or what its configuration names, is code of somebody else."""
-    if "call" in vars(operation):
-        return True
+    functions = [value for value in vars(operation).values() if callable(value)]
+    if any(_is_foreign(getattr(function, "__module__", "")) for function in functions):
+        return True  # a configuration has the name alone, which one of Keras's may bear as well
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of lambdas: the caller says it in his own words
