@@ -67,17 +67,58 @@ def test_what_the_last_dense_layer_reads_is_the_feature(head):
         layers.Dropout(0.5),
         layers.Dense(4, activation="relu"),
         lambda x: layers.ReLU()(layers.Dense(4)(x)),
-        lambda x: layers.BatchNormalization()(layers.Dense(4)(x)),
         lambda x: layers.Activation("tanh")(layers.Dense(4)(x)),
         lambda x: keras.ops.relu(layers.Dense(4)(x)),
-        lambda x: 2 * layers.Dense(4)(x),
+        lambda x: layers.Dropout(0.5)(
+            layers.ReLU()(layers.BatchNormalization()(layers.Dense(4)(x)))
+        ),
     ],
-    ids=["pooling", "dropout", "hidden", "relu", "norm", "tanh", "ops.relu", "product"],
+    ids=["pooling", "dropout", "hidden", "relu", "tanh", "ops.relu", "as in VGG-16"],
 )
 def test_a_model_that_ends_otherwise_is_a_backbone(end):
     images, pooled = backbone()
     features = end(pooled)
     assert features_of(keras.Model(images, features)) is features
+
+
+@pytest.mark.parametrize(
+    "between",
+    [
+        layers.BatchNormalization(),
+        layers.Dropout(0.2),
+        lambda x: x / 2.0,
+        lambda x: keras.ops.clip(x, -20, 20),
+        lambda x: 10.0 * layers.LayerNormalization()(x),
+        layers.Lambda(lambda x: x / 3),
+        lambda x: keras.ops.cast(x, "float32"),
+        layers.ReLU(),
+    ],
+    ids=["norm", "dropout", "temperature", "clip", "scaled", "lambda", "cast", "relu"],
+)
+@pytest.mark.parametrize("head", [layers.Dense, layers.SpectralNormalization], ids=["", "wrapped"])
+def test_what_stands_between_the_last_dense_layer_and_the_softmax_goes_with_it(between, head):
+    images, pooled = backbone()
+    dense = layers.Dense(2)
+    scores = (dense if head is layers.Dense else head(dense))(pooled)
+    assert features_of(keras.Model(images, layers.Softmax()(between(scores)))) is pooled
+    clipped = keras.ops.clip(layers.Dense(2, activation="softmax")(pooled), 1e-7, 1)
+    assert features_of(keras.Model(images, clipped)) is pooled
+
+
+@pytest.mark.parametrize(
+    "scores",
+    [
+        lambda x: layers.BatchNormalization()(layers.Dense(4)(x)),
+        lambda x: 2 * layers.Dense(4)(x),
+        lambda x: layers.Softmax()(layers.Average()([layers.Dense(4)(x), layers.Dense(4)(x)])),
+    ],
+    ids=["norm", "product", "two heads"],
+)
+def test_scores_that_may_be_those_of_classes_stay_with_a_warning(scores):
+    images, pooled = backbone()
+    features = scores(pooled)
+    with pytest.warns(UserWarning, match=r"no classifier that is recognised.*reads its 4 outputs"):
+        assert features_of(keras.Model(images, features)) is features
 
 
 class Linear(layers.Layer):
@@ -92,8 +133,9 @@ class Linear(layers.Layer):
 
 def test_a_layer_with_weights_is_not_taken_for_a_function_of_its_name():
     images, pooled = backbone()
-    found = Linear()(pooled)
-    assert features_of(keras.Model(images, layers.Softmax()(found))) is found
+    probabilities = layers.Softmax()(Linear(name="old")(pooled))
+    with pytest.warns(UserWarning, match=r"reads its 2 outputs.*the network below 'old' \(Linear"):
+        assert features_of(keras.Model(images, probabilities)) is probabilities
 
 
 # -------------------------------------------------------------------- a convolution as classifier
@@ -133,6 +175,35 @@ def test_another_flattened_map_is_the_output_of_a_backbone(end):
     images, pooled = backbone(keepdims=True)
     features = end(pooled)
     assert features_of(keras.Model(images, features)) is features
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        lambda x: layers.GlobalAveragePooling2D()(layers.Conv2D(2, 1)(x)),
+        lambda x: layers.GlobalAveragePooling2D()(layers.ReLU()(layers.Conv2D(2, 1)(x))),
+        lambda x: layers.GlobalMaxPooling2D()(layers.Conv2D(2, 1)(x)),
+        lambda x: layers.Flatten()(layers.AveragePooling2D(6)(layers.Conv2D(2, 1)(x))),
+        lambda x: keras.ops.mean(layers.Conv2D(2, 1)(x), axis=(1, 2)),
+        lambda x: layers.GlobalAveragePooling2D()(layers.Dense(2)(x)),
+    ],
+    ids=["average", "SqueezeNet", "maximum", "flattened", "mean", "dense on maps"],
+)
+def test_a_convolution_that_makes_a_map_of_each_class_is_replaced_by_a_layer_on_averages(head):
+    images = keras.Input(SHAPE)
+    maps = layers.Conv2D(4, 3, name="conv")(images)
+    model = keras.Model(images, layers.Softmax()(head(maps)))
+    expected = values(model, maps, pixels()).mean(axis=(1, 2))
+    np.testing.assert_allclose(values(model, features_of(model), pixels()), expected, rtol=1e-5)
+
+
+def test_maps_of_another_convolution_stay_with_a_warning_where_a_softmax_follows():
+    images = keras.Input(SHAPE)
+    pooled = layers.GlobalAveragePooling2D()(layers.Conv2D(4, 3, name="conv")(images))
+    with pytest.warns(UserWarning, match=r"the network below 'conv' \(Conv2D\)"):
+        features_of(keras.Model(images, layers.Softmax()(pooled)))
+    quiet = layers.GlobalAveragePooling2D()(layers.Conv2D(4, 3, activation="sigmoid")(images))
+    assert features_of(keras.Model(images, quiet)) is quiet
 
 
 # ------------------------------------------------------------------------------ published networks

@@ -2,38 +2,55 @@
 
 from __future__ import annotations
 
+import itertools
+import warnings
 from typing import Any
 
 import keras
+from keras import layers
 
 from detl.networks import graphs
 
 # What a classifier may end in, as its functions, layers and operations are called.
-_OUTPUT_FUNCTIONS = ("linear", "softmax", "logsoftmax", "sigmoid", "logsigmoid")
+_OUTPUT_FUNCTIONS = ("softmax", "logsoftmax", "sigmoid", "logsigmoid")
+_POOLING = ("Pool", "Flatten", "Reshape", "Mean", "Max", "Squeeze")
+_SCALING = (
+    "Normalization",
+    "Dropout",
+    "Rescaling",
+    "Multiply",
+    "Divide",
+    "Add",
+    "Subtract",
+    "Clip",
+)
 
 
 def features_of(model: keras.Model) -> Any:
     """Return the tensor that the last fully connected layer reads, ``(n, features)``.
 
-    A classifier ends in a Dense layer, or in a 1x1 convolution of a 1x1 map that is then flattened
-    (MobileNet), followed by nothing but a softmax or sigmoid. A model that ends otherwise (in
-    pooling, or in a hidden layer with ReLU) is a backbone: its output is taken.
+    That is a Dense layer, or a 1x1 convolution with a map for each class. It is the last layer with
+    weights, but for normalisation, and a softmax or sigmoid makes probabilities of what it gives. A
+    model that ends otherwise (in pooling, or in a hidden layer with ReLU) is a backbone: its output
+    is taken, with a warning where that could be scores of classes.
     """
     if len(model.outputs) != 1:
         raise ValueError(f"{model.name!r} has {len(model.outputs)} outputs; expected one.")
     tensor = model.outputs[0]
-    while is_output_function(graphs.layer_of(tensor)):
-        tensor = _read_for(tensor)
-    last = graphs.layer_of(tensor)
-    if isinstance(last, keras.layers.Dense) and ends_in_output_function(last):
-        tensor = _read_for(tensor)
-    elif isinstance(last, keras.layers.Flatten | keras.layers.Reshape):
-        maps = _read_for(tensor)
-        if _is_fully_connected(graphs.node_of(maps)):
-            pixel = _read_for(maps)
-            name = _free_name("features", model, below=pixel)
-            # float32 whatever the policy, as what reads it.
-            tensor = keras.layers.Flatten(dtype="float32", name=name)(pixel)
+    passed, node = _down_to_weights(tensor)
+    last = _without_wrapper(node.operation)
+    is_head = _units_of(last) == tensor.shape[-1]
+    if is_head and (_is_plain(passed, node) or any(map(_squashes, [*passed, last]))):
+        tensor = _flat(node.input_tensors[0], model)
+    elif len(tensor.shape) == 2 and _may_be_scores(passed, last, is_head=is_head):
+        warnings.warn(
+            f"{model.name!r} ends in no classifier that is recognised: all of it stays, and the "
+            f"new layer reads its {tensor.shape[-1]} outputs. If they are scores of classes, give "
+            f"the network below {node.operation.name!r} ({type(last).__name__}) as the source: "
+            f"keras.Model(model.input, model.get_layer({node.operation.name!r}).input).",
+            UserWarning,
+            stacklevel=3,
+        )
     if len(tensor.shape) != 2:
         raise ValueError(
             f"{model.name!r} gives features of shape {tensor.shape}; expected (n, features). "
@@ -42,11 +59,73 @@ def features_of(model: keras.Model) -> Any:
     return tensor
 
 
+def _down_to_weights(output: Any) -> tuple[list[Any], Any]:
+    """Return what follows the last layer with weights, from the output down, and its call."""
+    passed: list[Any] = []
+    node = graphs.node_of(output)
+    while len(node.input_tensors) == 1 and (
+        not getattr(node.operation, "weights", [])
+        or _is_one_of(_without_wrapper(node.operation), ("Normalization",))
+    ):
+        passed.append(node.operation)
+        node = graphs.node_of(node.input_tensors[0])
+    return passed, node
+
+
+def _without_wrapper(operation: Any) -> Any:
+    return operation.layer if isinstance(operation, layers.Wrapper) else operation
+
+
+def _units_of(layer: Any) -> int | None:
+    """Return how many numbers a layer makes of each pixel alone; None if it looks at others."""
+    if isinstance(layer, layers.Dense):
+        return int(layer.units)
+    kinds = (layers.Conv1D, layers.Conv2D, layers.Conv3D)
+    return layer.filters if isinstance(layer, kinds) and set(layer.kernel_size) == {1} else None
+
+
+def _is_plain(passed: list[Any], node: Any) -> bool:
+    """Whether it gives the outputs as they are, or those of a single pixel, flattened."""
+    shape = node.input_tensors[0].shape
+    flattens = (layers.Flatten, layers.Reshape) if shape[1:-1] == (1, 1) else ()
+    return ends_in_output_function(_without_wrapper(node.operation)) and all(
+        is_output_function(part) or isinstance(part, flattens) for part in passed
+    )
+
+
+def _may_be_scores(passed: list[Any], last: Any, *, is_head: bool) -> bool:
+    """Whether the outputs may be scores of classes, though no classifier was recognised."""
+    at_the_end = itertools.takewhile(lambda part: not _is_one_of(part, _POOLING), passed)
+    only_scaled = all(
+        is_output_function(part) or _is_one_of(part, _POOLING + _SCALING) for part in passed
+    )
+    return any(map(_squashes, at_the_end)) or (
+        is_head and only_scaled and ends_in_output_function(last)
+    )
+
+
+def _is_one_of(operation: Any, kinds: tuple[str, ...]) -> bool:
+    return any(kind in type(operation).__name__ for kind in kinds)
+
+
+def _flat(tensor: Any, model: keras.Model) -> Any:
+    """Return features as rows; of maps, the average over their pixels."""
+    rank = len(tensor.shape)
+    if rank == 2 or len(model.outputs[0].shape) != 2:
+        return tensor
+    if tensor.shape[1:-1] == (1, 1):
+        kind = layers.Flatten
+    else:
+        kind = getattr(layers, f"GlobalAveragePooling{rank - 2}D")
+    # float32 whatever the policy, as what reads it.
+    return kind(dtype="float32", name=_free_name("features", model, below=tensor))(tensor)
+
+
 def with_logits(model: keras.Model, n_classes: int, seed: int) -> keras.Model:
     """Replace the last fully connected layer by a new one: from pixels to ``(n, n_classes)``."""
     features = features_of(model)
     # float32 whatever the policy: the loss is taken of these numbers.
-    logits = keras.layers.Dense(
+    logits = layers.Dense(
         n_classes,
         kernel_initializer=keras.initializers.GlorotUniform(seed=seed),
         dtype="float32",
@@ -59,15 +138,13 @@ def with_probabilities(model: keras.Model) -> keras.Model:
     """Put a softmax behind the logits; the layers are shared."""
     logits = model.outputs[0]
     name = _free_name("probabilities", model, below=logits)
-    softmax = keras.layers.Softmax(dtype="float32", name=name)
+    softmax = layers.Softmax(dtype="float32", name=name)
     return keras.Model(model.input, softmax(logits), name=model.name)
 
 
 def ends_in_output_function(operation: Any) -> bool:
     """Whether a layer or operation ends in what makes probabilities of logits, or in nothing."""
-    function = getattr(operation, "activation", operation)
-    name = str(getattr(function, "__name__", type(function).__name__))
-    return name.lower().replace("_", "") in _OUTPUT_FUNCTIONS
+    return _squashes(operation) or _function_of(operation) == "linear"
 
 
 def is_output_function(operation: Any) -> bool:
@@ -75,20 +152,14 @@ def is_output_function(operation: Any) -> bool:
     return ends_in_output_function(operation) and not getattr(operation, "weights", [])
 
 
-def _is_fully_connected(node: Any) -> bool:
-    """Whether a call is the last layer of a classifier in the form of a 1x1 convolution."""
-    layer = node.operation
-    return (
-        isinstance(layer, keras.layers.Conv2D)
-        and layer.kernel_size == (1, 1)
-        and node.input_tensors[0].shape[1:3] == (1, 1)
-        and ends_in_output_function(layer)
-    )
+def _squashes(operation: Any) -> bool:
+    return _function_of(operation) in _OUTPUT_FUNCTIONS
 
 
-def _read_for(tensor: Any) -> Any:
-    """Return what the operation that gave a tensor read."""
-    return graphs.node_of(tensor).input_tensors[0]
+def _function_of(operation: Any) -> str:
+    function = getattr(operation, "activation", operation)
+    name = str(getattr(function, "__name__", type(function).__name__))
+    return name.lower().replace("_", "")
 
 
 def _free_name(name: str, model: keras.Model, *, below: Any) -> str:
