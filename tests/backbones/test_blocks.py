@@ -9,7 +9,7 @@ import pytest
 from keras import layers
 
 from detl import backbones
-from detl.backbones.blocks import entrance_of, is_convolution
+from detl.backbones.blocks import entrance_of, exit_of, is_convolution
 from detl.networks import graphs
 
 
@@ -214,6 +214,57 @@ def test_without_known_names_the_last_convolution_is_the_last_block():
     assert producer(entrance_of(model, "last_block")) == "eyes"
     assert producer(entrance_of(model, "mouth")) == "flat"
     assert entrance_of(model, "eyes") is model.inputs[0]
+
+
+class Block(layers.Layer):
+    """A block as people write it: a convolution, and code."""
+
+    def __init__(self, **settings):
+        super().__init__(**settings)
+        self.conv = layers.Conv2D(4, 3)
+
+    def call(self, images):
+        return keras.ops.relu(self.conv(images))
+
+
+WRAPPED = {
+    "own block": Block,
+    "spectral": lambda name: layers.SpectralNormalization(layers.Conv2D(4, 3), name=name),
+    "nested": lambda name: keras.Sequential([layers.Conv2D(4, 3, name="conv")], name=name),
+}
+
+
+@pytest.mark.parametrize("wrapped", WRAPPED.values(), ids=WRAPPED)
+def test_a_convolution_inside_a_layer_makes_it_the_last_block(wrapped):
+    images = keras.Input((16, 16, 1))
+    x = wrapped(name="last")(layers.Conv2D(4, 3, name="stem")(images))
+    model = keras.Model(images, layers.Dense(2)(layers.GlobalAveragePooling2D()(x)))
+    assert producer(entrance_of(model, "last_block")) == "stem"
+    alone = keras.Model(images, layers.Flatten()(wrapped(name="first")(images)))
+    assert entrance_of(alone, "last_block") is alone.inputs[0]
+
+
+def test_frames_that_a_convolution_sees_one_by_one_are_a_block():
+    frames = keras.Input((3, 16, 16, 1))
+    x = layers.TimeDistributed(layers.Conv2D(4, 3), name="each")(layers.Rescaling(1.0)(frames))
+    model = keras.Model(frames, layers.GlobalAveragePooling3D()(x))
+    assert producer(entrance_of(model, "last_block")).startswith("rescaling")
+
+
+def test_a_path_names_what_lies_at_it_or_the_layer_around_it():
+    x = inputs = keras.Input((16, 16, 1))
+    for name in ("conv", "base_conv", "top"):
+        x = layers.Conv2D(2, 3, name=name)(x)
+    x = Block(name="block")(layers.SpectralNormalization(layers.Conv2D(2, 3), name="wrap")(x))
+    model = keras.Model(inputs, x)
+    paths = ("base/conv", "base/top", "outer/base/conv", "wrap/layer", "outer/wrap/layer")
+    found = [producer(exit_of(model, path)) for path in paths]
+    assert found == ["base_conv", "top", "base_conv", "wrap", "wrap"]
+    assert producer(entrance_of(model, "block/conv")) == "wrap"
+    with pytest.raises(ValueError, match=r"layers='block/conv' lies inside 'block', a Block with"):
+        exit_of(model, "block/conv")
+    with pytest.raises(ValueError, match="trainable_from='no/such' names neither"):
+        entrance_of(model, "no/such")
 
 
 def test_a_network_without_convolution_has_no_last_block():

@@ -166,6 +166,17 @@ def test_the_dtype_policy_of_a_copy_is_chosen_and_the_global_one_left_alone(resi
     assert keras.config.dtype_policy().name == policy
 
 
+@pytest.mark.filterwarnings("ignore:Layer InputLayer does not have a `quantize`")
+def test_quantised_layers_stay_quantised_whatever_the_policy():
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, layers.Dense(2, name="head")(layers.Dense(3, name="low")(inputs)))
+    model.quantize("int8")
+    copied = copying.copy_model(model, dtype_policy="float32")
+    array = images(shape=(4,))
+    assert {copied.get_layer(name).quantization_mode for name in ("low", "head")} == {"int8"}
+    np.testing.assert_array_equal(outputs_of(copied, array)[0], outputs_of(model, array)[0])
+
+
 @pytest.mark.parametrize("seeds", [None, 0], ids=["copied weights", "fresh weights"])
 def test_what_a_normalization_layer_was_adapted_to_survives(seeds):
     normalization = layers.Normalization()

@@ -94,7 +94,7 @@ def _named_nodes(model: keras.Model, name: str, argument: str = "trainable_from"
     order = graphs.model_nodes(model)
     names = [node.operation.name for node in order if not node.is_input]
     if name == "last_block":
-        convolutions = [node for node in order if is_convolution(node.operation)]
+        convolutions = [node for node in order if convolves(node.operation)]
         if not convolutions:
             raise ValueError(
                 f"The source {model.name!r} has no convolution, so it has no last block; "
@@ -110,6 +110,8 @@ def _named_nodes(model: keras.Model, name: str, argument: str = "trainable_from"
     # "block7" stands for block7_conv and block7a_conv, but not for block70_conv.
     prefix = re.compile(re.escape(name) + r"(?:(?<=\d)[a-z])?_")
     members = [node for node in order if prefix.match(node.operation.name)]
+    if not members and "/" in name:
+        members = _at_path(order, name, argument)
     if not members:
         known = [*block_names(model), *names]
         near = difflib.get_close_matches(name, known, n=3, cutoff=0.4) or known[-5:]
@@ -118,6 +120,34 @@ def _named_nodes(model: keras.Model, name: str, argument: str = "trainable_from"
             f"the nearest are {', '.join(map(repr, near))}, or use 'last_block'."
         )
     return members
+
+
+def _at_path(order: Sequence[Any], path: str, argument: str) -> list[Any]:
+    """Return the calls at a path as GradCAM gives it, such as "vgg16/block5_conv3".
+
+    In a flat copy, a layer of a nested model has its own name, or its path with underscores. What
+    lies inside a layer stands for that layer: it is not cut.
+    """
+    parts = path.split("/")
+    for end in range(len(parts), 0, -1):
+        for name in ("_".join(parts[:end]), parts[end - 1]):
+            found = [node for node in order if node.operation.name == name]
+            if found and end < len(parts) and argument == "layers":
+                inside = found[0].operation
+                if not isinstance(inside, keras.layers.Wrapper):
+                    raise ValueError(
+                        f"layers={path!r} lies inside {name!r}, a {type(inside).__name__} with "
+                        f"code of its own, and cannot be read; name {name!r}."
+                    )
+            if found:
+                return found
+    return []
+
+
+def convolves(operation: Any) -> bool:
+    """Whether an operation is a convolution, or a layer that has one inside."""
+    layers = operation._flatten_layers() if isinstance(operation, keras.Layer) else []
+    return any(map(is_convolution, layers))
 
 
 def is_convolution(layer: Any) -> bool:

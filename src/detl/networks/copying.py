@@ -88,7 +88,8 @@ def _rebuilt(
                     config["name"] = f"{prefix}{config['name']}"
                 names.add(config["name"])
             if isinstance(operation, keras.Layer):
-                if dtype_policy is not None:
+                # A quantised layer keeps its policy: its weights fit no other.
+                if dtype_policy is not None and operation.quantization_mode is None:
                     config["dtype"] = dtype_policy
                 if seeds is not None:
                     _seed_config(config, seeds)
