@@ -8,7 +8,7 @@ import pytest
 from keras import layers
 
 from detl import GradCAM
-from detl.gradcam.calls import following, record
+from detl.gradcam.calls import _needs_a_run, following, record
 from detl.gradcam.inputs import input_structure
 from tests.gradcam.classifiers import (
     Plain,
@@ -182,6 +182,55 @@ def test_calls_are_followed_in_one_thread_and_no_longer_than_asked():
 
 def record_of(model):
     return {call.path: call for call in record(model, input_structure(model))[0]}
+
+
+def nested_twice():
+    base = keras.Sequential([layers.Input((8, 8, 1)), layers.Conv2D(1, 3, padding="same")])
+    images = keras.Input((8, 8, 1))
+    x = layers.GlobalAveragePooling2D()(base(base(images)))
+    return keras.Model(images, layers.Dense(2)(x))
+
+
+@pytest.mark.parametrize("build", [residual, nested, nested_twice])
+def test_a_graph_tells_what_a_run_would(build, monkeypatch):
+    def written(model):
+        numbers: dict[int, int] = {}  # in the order in which they come up
+        return [
+            (
+                call.path,
+                call.key,
+                call.is_nested or [numbers.setdefault(n, len(numbers)) for n in call.inputs],
+                [numbers.setdefault(n, len(numbers)) for n in call.outputs],
+                len(call.shape),
+            )
+            for call in record(model, input_structure(model))[0]
+        ]
+
+    model = build()
+    found = written(model)
+    monkeypatch.setattr("detl.gradcam.calls._needs_a_run", lambda network: True)
+    assert found == written(model)
+
+
+def test_code_in_a_graph_is_run_and_operations_that_keep_the_shape_are_not():
+    images = keras.Input((8, 8, 1))
+
+    class Block(layers.Layer):
+        def call(self, x):
+            return keras.ops.relu(x)
+
+    class Doubled(keras.Model):
+        def call(self, x, training=None, mask=None):
+            return 2 * super().call(x, training=training, mask=mask)
+
+    def tiles(x):
+        return keras.ops.reshape(x, (-1, 4, 8, 1))
+
+    for part in (Block(), tiles, layers.Lambda(tiles), keras.Sequential([images, Block()])):
+        assert _needs_a_run(keras.Model(images, part(images)))
+    assert _needs_a_run(Doubled(images, layers.ReLU()(images)))
+    for part in (layers.Reshape((64,)), lambda x: keras.ops.flip(2 * x, axis=1)):
+        assert not _needs_a_run(keras.Model(images, part(images)))
 
 
 def test_what_a_graph_converts_and_what_it_holds_come_from_no_code_between_its_layers():

@@ -137,13 +137,26 @@ def test_a_model_that_knows_neither_layers_nor_inputs_is_refused():
         GradCAM(Plain(pooled().layers))
 
 
-@pytest.mark.parametrize(
-    "structure", [lambda x: [x], lambda x: {"images": x}], ids=["list", "dictionary"]
-)
-def test_one_input_in_a_list_or_dictionary_is_given_as_an_array_too(structure):
+FORMS = {"bare": lambda x: x, "list": lambda x: [x], "dictionary": lambda x: {"images": x}}
+
+
+@pytest.mark.parametrize("inputs", FORMS.values(), ids=FORMS)
+@pytest.mark.parametrize("outputs", FORMS.values(), ids=FORMS)
+def test_one_input_and_one_output_come_in_any_form(inputs, outputs):
+    network = pooled()
     single = keras.Input((8, 8, 1), name="images")
-    x = layers.GlobalAveragePooling2D()(layers.Conv2D(2, 3)(single))
-    model = keras.Model(structure(single), layers.Dense(2)(x))
-    cam = GradCAM(model)
-    expected = cam(structure(pixels()), 0)
-    np.testing.assert_array_equal(cam(pixels(), 0), expected)
+    cam = GradCAM(keras.Model(inputs(single), outputs(network(single))))
+    expected = GradCAM(network)(pixels(), 0)
+    for form in FORMS.values():
+        np.testing.assert_array_equal(cam(form(pixels()), 0), expected)
+
+
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+def test_a_subclassed_model_gives_its_output_in_any_form(form):
+    class Wrapped(Plain):
+        def call(self, images):
+            return form(super().call(images))
+
+    network = pooled()
+    found = GradCAM(called(Wrapped(network.layers)))(pixels(), 0)
+    np.testing.assert_allclose(found, GradCAM(network)(pixels(), 0), rtol=1e-5, atol=1e-6)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from detl import GradCAM, backbones
+from detl import DomainExtensionTransfer, FeatureExtractor, GradCAM, backbones
 from detl.networks import copying, graphs
 from tests.gradcam.classifiers import (
     Residual,
@@ -194,6 +194,72 @@ def test_a_layer_called_once_per_crop_is_not_taken_for_maps_of_the_image():
         GradCAM(keras.Model(images, x))
 
 
+class Parts(keras.Model):
+    """A model whose own code computes with a few layers."""
+
+    def __init__(self, compute):
+        super().__init__()
+        self.conv, self.pool = layers.Conv2D(1, 3, padding="same"), layers.GlobalAveragePooling2D()
+        self.relu, self.join, self.head = layers.ReLU(), layers.Concatenate(), layers.Dense(2)
+        self.base = keras.Sequential([layers.Input((8, 4, 1)), layers.Conv2D(1, 3), layers.ReLU()])
+        self.compute = compute
+
+    def call(self, images):
+        return self.head(self.compute(self, images))
+
+
+def halves(images):
+    return images[:, :, :4], images[:, :, 4:]
+
+
+SIDE_BY_SIDE = {
+    "crops": lambda m, x: m.join([m.pool(m.conv(half)) for half in halves(x)]),
+    "tiles": lambda m, x: sum(m.pool(keras.ops.relu(m.conv(half))) for half in halves(x)),
+    "a model per crop": lambda m, x: m.join([m.pool(m.base(half)) for half in halves(x)]),
+    "mirrored": lambda m, x: m.pool(m.conv(x)) + m.pool(m.conv(keras.ops.flip(x, axis=2))),
+    "parts of maps": lambda m, x: sum(m.pool(half) for half in halves(m.conv(x))),
+}
+
+
+@pytest.mark.parametrize("compute", SIDE_BY_SIDE.values(), ids=SIDE_BY_SIDE)
+def test_a_subclassed_model_of_crops_is_refused(compute):
+    with pytest.raises(ValueError, match=r"calls '(conv|base|pool)' 2 times side by side, such as"):
+        GradCAM(called(Parts(compute)))
+
+
+@pytest.mark.parametrize(
+    "compute",
+    [
+        lambda m, x: m.pool(m.conv(keras.ops.concatenate(halves(x), axis=0)))[:1],
+        lambda m, x: keras.ops.mean(m.conv(keras.ops.reshape(x, (-1, 4, 8, 1))), axis=(1, 2)),
+    ],
+    ids=["stacked", "reshaped"],
+)
+def test_crops_in_the_place_of_images_are_refused(compute):
+    with pytest.raises(ValueError, match=r"one per image .* or one of a single tile or frame"):
+        GradCAM(called(Parts(compute)))
+
+
+def test_tiles_that_a_graph_puts_in_the_place_of_images_are_refused():
+    images = keras.Input((8, 8, 1))
+    x = layers.Conv2D(2, 3)(keras.ops.reshape(images, (-1, 4, 8, 1)))
+    x = keras.ops.reshape(layers.GlobalAveragePooling2D()(x), (-1, 4))
+    with pytest.raises(ValueError, match="one per image"):
+        GradCAM(keras.Model(images, layers.Dense(2)(x)))
+
+
+@pytest.mark.parametrize(
+    ("compute", "layer"),
+    [
+        (lambda m, x: m.pool(m.conv(keras.ops.relu(m.conv(x)))), "conv"),
+        (lambda m, x: m.pool(m.relu(m.relu(m.conv(x) + 1) + 2)), "relu"),
+    ],
+    ids=["convolution", "activation"],
+)
+def test_a_layer_that_is_called_on_what_code_made_of_its_maps_is_explained(compute, layer):
+    assert GradCAM(called(Parts(compute))).layer == layer
+
+
 def test_every_path_that_is_printed_is_understood():
     outer = keras.Input((8, 8, 1))
     x = nested_base()(layers.Conv2D(2, 3, padding="same", name="conv")(outer))
@@ -205,6 +271,19 @@ def test_every_path_that_is_printed_is_understood():
     printed = GradCAM(subclassed).layer
     assert printed.endswith("/pool (input)")
     assert GradCAM(subclassed, layer=printed).layer == printed
+
+
+def test_a_path_that_is_printed_also_names_where_training_begins_and_what_is_read():
+    images = keras.Input((8, 8, 2))
+    x = nested_base()(layers.Conv2D(2, 3, padding="same", name="conv")(images))
+    model = keras.Model(images, layers.Dense(2)(layers.GlobalAveragePooling2D()(x)))
+    path, given = GradCAM(model).layer, pixels(4, (8, 8, 2))
+    assert path == "base/conv"
+    transfer = DomainExtensionTransfer(model, trainable_from=path, epochs=1, random_state=0)
+    assert transfer.fit(given, ["a", "b"] * 2).trained_layers_ == ["base_conv", "logits"]
+    features = keras.Model(images, model.layers[-1].input)(given)
+    found = FeatureExtractor(model, layers=path).fit_transform(given)
+    np.testing.assert_allclose(found, features, rtol=1e-5)
 
 
 def nested_base():

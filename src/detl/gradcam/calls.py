@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -18,9 +19,11 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import keras
+import numpy as np
 
-from detl.backbones.blocks import is_convolution
+from detl.backbones.blocks import convolves, is_convolution
 from detl.networks import graphs
+from detl.networks.probe import is_own
 
 Compute: TypeAlias = Callable[..., Any]
 Key: TypeAlias = tuple[int, int, bool]  # see Call
@@ -101,9 +104,67 @@ def record(network: keras.Model, structure: Any) -> tuple[list[Call], list[tuple
     Returns the calls in the order of their ends, the last being that of the model, and the shapes
     of its outputs. Nothing is computed.
     """
+    if not _needs_a_run(network):
+        return _calls_of_graph(network), [tuple(tensor.shape) for tensor in network.outputs]
     run = _Run(network)
     outputs = run.compute_output_spec(keras.tree.map_structure(_of_one_image, structure))
     return run.calls, [tuple(tensor.shape) for tensor in keras.tree.flatten(outputs)]
+
+
+def _needs_a_run(network: Any) -> bool:
+    """Whether a graph does not tell all: code of somebody else, and what may put tiles in rows."""
+    if not graphs.is_graph(network) or is_own(network):
+        return True
+    return any(
+        _needs_a_run(node.operation)
+        if graphs.is_graph(node.operation)
+        else _is_opened(node.operation) or _may_move_rows(node)
+        for node in graphs.model_nodes(network)
+    )
+
+
+def _may_move_rows(node: Any) -> bool:
+    is_layer = isinstance(node.operation, keras.Layer)
+    if node.is_input or (is_layer and not isinstance(node.operation, keras.layers.Lambda)):
+        return False
+    return any(tensor.shape != node.outputs[0].shape for tensor in node.input_tensors)
+
+
+def _calls_of_graph(network: keras.Model) -> list[Call]:
+    """Return what a run would give, from the graph: a run takes twenty times as long."""
+    paths = _paths(network)
+    numbers = itertools.count(len(network.inputs))
+    ordinals: Counter[int] = Counter()
+    calls: list[Call] = []
+
+    def add(operation: Any, inputs: list[int], tensors: list[Any]) -> list[int]:
+        key = (id(operation), ordinals[id(operation)], False)
+        ordinals[id(operation)] += 1
+        is_nested = graphs.is_graph(operation)
+        outputs = walk(operation, inputs) if is_nested else [next(numbers) for _ in tensors]
+        calls.append(
+            Call(
+                path=paths.get(id(operation), operation.name),
+                key=key,
+                operation=operation,
+                inputs=inputs,
+                outputs=outputs,
+                shape=tuple(tensors[0].shape[1:]),
+                is_nested=is_nested,
+            )
+        )
+        return outputs
+
+    def walk(part: keras.Model, inputs: list[int]) -> list[int]:
+        known = {id(tensor): number for tensor, number in zip(part.inputs, inputs, strict=True)}
+        for node in graphs.running_order(part):
+            read = [known[id(tensor)] for tensor in node.input_tensors]
+            given = add(node.operation, read, node.outputs)
+            known.update({id(t): number for t, number in zip(node.outputs, given, strict=True)})
+        return [known[id(tensor)] for tensor in part.outputs]
+
+    add(network, list(range(len(network.inputs))), network.outputs)
+    return calls
 
 
 class _Run(keras.Operation):
@@ -124,6 +185,34 @@ class _Run(keras.Operation):
             outputs = self.network(structure, training=False)
         self.calls = recorder.calls  # of the last run, should there be several
         return outputs
+
+
+def is_chained(network: keras.Model, structure: Any, layer: int, ordinal: int) -> bool:
+    """Whether what a layer reads when it is called again depends on what it gave before.
+
+    The model runs twice on noise, the second time with other outputs of that layer.
+    """
+    generator = np.random.default_rng(0)
+    read: list[Any] = []
+
+    def follow(operation: Any, count: int, compute: Compute, args: Any, kwargs: Any) -> Any:
+        is_asked = id(operation) == layer
+        if is_asked and count == ordinal:
+            read.append(keras.ops.convert_to_numpy(args[0]))
+        outputs = compute(operation, *args, **in_inference_mode(operation, kwargs))
+        if is_asked and count < ordinal and len(read) == 1:
+            outputs += generator.normal(size=outputs.shape)
+        return outputs
+
+    def noise(tensor: Any) -> Any:
+        shape = _of_one_image(tensor).shape
+        return keras.ops.cast(np.random.default_rng(0).uniform(0, 255, shape), tensor.dtype)
+
+    images = keras.tree.map_structure(noise, structure)
+    for _ in range(2):
+        with following(follow):
+            network(images, training=False)
+    return not np.array_equal(*read)
 
 
 def _of_one_image(tensor: Any) -> Any:
@@ -251,14 +340,9 @@ def _tensors_in(structure: Any) -> list[Any]:
 
 
 def _shape_of(tensors: list[Any]) -> tuple[int, ...]:
-    return tuple(tensors[0].shape[1:]) if tensors else ()
-
-
-def convolves(operation: Any) -> bool:
-    """Whether an operation is a convolution, or a layer that has one inside."""
-    if not isinstance(operation, keras.Layer):
-        return False
-    return any(map(is_convolution, operation._flatten_layers()))
+    """Return the shape without the images' axis; nothing where it holds more than one image."""
+    is_of_one = bool(tensors) and tuple(tensors[0].shape[:1]) in ((1,), (None,))
+    return tuple(tensors[0].shape[1:]) if is_of_one else ()
 
 
 def _is_opened(operation: Any) -> bool:

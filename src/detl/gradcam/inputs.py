@@ -105,9 +105,10 @@ class Inputs:
                     f"images has the keys {sorted(map(str, given))}; the model takes {keys}."
                 )
             return [given[key] for key in keys]
-        is_one = len(names) == 1 and not isinstance(self.structure, (Mapping, list, tuple))
-        if is_one or (len(names) == 1 and not isinstance(given, (list, tuple))):
-            return [given]
+        if len(names) == 1:
+            rank = len(self.tensors[0].shape)
+            is_list = isinstance(given, (list, tuple)) and len(given) == 1
+            return [given[0] if is_list and np.ndim(given[0]) == rank else given]
         if not isinstance(given, (list, tuple)) or len(given) != len(names):
             raise ValueError(
                 f"images is {type(given).__name__} for a model of the {len(names)} inputs {names}; "

@@ -7,8 +7,9 @@ import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from detl.backbones.blocks import is_convolution
-from detl.gradcam.calls import Call, convolves
+from detl.backbones.blocks import convolves, is_convolution
+from detl.gradcam.calls import Call, is_chained
+from detl.gradcam.inputs import input_structure
 
 
 def check_layer_names(layer: Any) -> list[str] | None:
@@ -46,10 +47,10 @@ def last_maps(calls: Sequence[Call], ranks: dict[int, int], network: Any) -> tup
             # Within a residual unit, maps are only a part of the evidence. Where branches never
             # meet again as maps, there is nothing better than the last.
             whole = set(_bottlenecks(calls, images))
-            best = [call for call in candidates if call in whole] or candidates
-            if best is candidates:
-                _check_whole(candidates, network)
-            return images, best[-1]
+            best = [call for call in candidates if call in whole]
+            last = (best or candidates)[-1]
+            _check_whole(last, calls, network, side_by_side=not best)
+            return images, last
     if max(ranks.values()) > 4:
         raise ValueError(
             f"No convolution of {network.name!r} gives maps with the {max(ranks.values())} axes of "
@@ -57,8 +58,9 @@ def last_maps(calls: Sequence[Call], ranks: dict[int, int], network: Any) -> tup
             "by frame."
         )
     raise ValueError(
-        f"No convolution of {network.name!r} gives maps (n, height, width, channels) of more "
-        "than one pixel; use larger images, or a network that reduces them less."
+        f"No convolution of {network.name!r} gives maps (n, height, width, channels), one per "
+        "image and of more than one pixel; use larger images, a network that reduces them less, "
+        "or one of a single tile or frame."
     )
 
 
@@ -93,15 +95,23 @@ def _bottlenecks(calls: Sequence[Call], images: int) -> Iterator[Call]:
         reach = max(reach, *(last_use.get(number, -1) for number in call.outputs))
 
 
-def _check_whole(candidates: Sequence[Call], network: Any) -> None:
+def _check_whole(last: Call, calls: Sequence[Call], network: Any, *, side_by_side: bool) -> None:
     """Refuse the last of several calls of one layer, if each saw a part of the image."""
-    *earlier, last = candidates
-    n_calls = 1 + sum(call.operation is last.operation for call in earlier)
-    if last.operation is not None and n_calls > 1:
+    structure = input_structure(network)
+    convolutions = {id(part) for part in network._flatten_layers() if convolves(part)}
+    handed_again = [call for call in calls if call.operation is None and call.key[1] > 0]
+    for call in handed_again:
+        # The code of a model may have made it of what the layer gave before, or of the next crop.
+        matters = call.key[0] in {*convolutions, last.key[0]}
+        if matters and not is_chained(network, structure, *call.key[:2]):
+            side_by_side, last = True, call
+            break
+    n_calls = len({call.key[1] for call in calls if call.key[0] == last.key[0]})
+    if n_calls > 1 and side_by_side:
         raise ValueError(
-            f"{network.name!r} calls {last.path!r} {n_calls} times side by side, such as once per "
-            "crop, and no layer has maps of the whole image. Explain a model of one crop, or name "
-            "a layer."
+            f"{network.name!r} calls {last.path.removesuffix(' (input)')!r} {n_calls} times side "
+            "by side, such as once per crop, and no layer has maps of the whole image. Explain a "
+            "model of one crop, or name a layer."
         )
 
 

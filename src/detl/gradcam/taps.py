@@ -105,7 +105,8 @@ class TappedNetwork:
 
         with following(follow):
             structure = keras.tree.pack_sequence_as(self.inputs.structure, list(tensors))
-            return self._network(structure, training=False)
+            (logits,) = keras.tree.flatten(self._network(structure, training=False))
+        return logits
 
 
 def scores_of(logits: Any, classes: Any, score: Score | None) -> tuple[Any, Any]:

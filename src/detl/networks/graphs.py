@@ -51,6 +51,13 @@ def model_nodes(model: keras.Model) -> list[Node]:
     return nodes(list(model.outputs), list(model.inputs))
 
 
+def running_order(model: keras.Model) -> list[Node]:
+    """Return the calls in the order in which Keras makes them."""
+    by_depth = getattr(model, "_functional", model)._nodes_by_depth
+    ordered = (node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth])
+    return [node for node in ordered if not node.is_input]
+
+
 def is_graph(model: Any) -> bool:
     """Whether this is a functional or built Sequential model, whose graph can be walked."""
     return isinstance(model, keras.Model) and bool(getattr(model, "inputs", None))
