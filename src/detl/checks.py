@@ -62,8 +62,11 @@ def check_count(name: str, value: Any, *, at_least: int = 1) -> None:
 
 def check_input_shape(input_shape: Any, *, smallest: int) -> None:
     """Refuse what is not (height, width, channels) with 1 or 3 channels."""
-    shape: tuple[Any, ...] = tuple(input_shape) if np.iterable(input_shape) else ()
-    if len(shape) != 3 or not all(isinstance(n, Integral) and int(n) > 0 for n in shape):
+    is_list = isinstance(input_shape, tuple | list) or np.ndim(input_shape) == 1
+    shape: tuple[Any, ...] = tuple(input_shape) if is_list else ()
+    if len(shape) != 3 or not all(
+        isinstance(n, Integral) and not isinstance(n, bool) and int(n) > 0 for n in shape
+    ):
         raise ValueError(
             f"input_shape={input_shape!r}; expected (height, width, channels), "
             "such as (224, 224, 1)."

@@ -135,6 +135,12 @@ def test_a_missing_weights_file_is_refused(tmp_path):
         backbones.from_application("VGG16", (32, 32, 1), weights=tmp_path / "absent.weights.h5")
 
 
+@pytest.mark.parametrize("weights", [True, 5, np.zeros(2)])
+def test_weights_that_are_no_path_are_refused(weights):
+    with pytest.raises(TypeError, match=r"weights is \w+; expected None, 'imagenet' or a path"):
+        backbones.from_application("VGG16", (32, 32, 1), weights=weights)
+
+
 @pytest.mark.filterwarnings("ignore:Skipping nested container")  # Keras, before it refuses
 def test_weights_of_another_network_are_refused(tmp_path):
     path = tmp_path / "other.weights.h5"

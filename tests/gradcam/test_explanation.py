@@ -484,6 +484,11 @@ def test_a_wrong_class_is_refused(class_index, error, message):
         cam(pixels(3), class_index=class_index)
 
 
+def test_a_counterfactual_is_asked_for_or_not():
+    with pytest.raises(ValueError, match="counterfactual='yes'; expected one of False, True"):
+        GradCAM(pooled()).explain(pixels(), counterfactual="yes")
+
+
 def test_a_batch_size_below_one_is_refused():
     with pytest.raises(ValueError, match="batch_size=0; expected at least 1"):
         GradCAM(pooled(), batch_size=0)

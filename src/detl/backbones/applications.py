@@ -93,11 +93,15 @@ def _application(name: str, input_shape: tuple[int, int, int], weights: Any) -> 
         for entry in dir(keras.applications)
         if any(re.match(pattern, entry) for pattern in _APPLICATIONS)
     }
-    if name not in known.values():
+    if not isinstance(name, str) or name not in known.values():
         near = difflib.get_close_matches(str(name).lower(), known, n=3, cutoff=0.4) or known
         raise ValueError(
             f"name={name!r} is no network of keras.applications; "
             f"the nearest are {', '.join(repr(known[key]) for key in near)}."
+        )
+    if weights is not None and not isinstance(weights, str | os.PathLike):
+        raise TypeError(
+            f"weights is {type(weights).__name__}; expected None, 'imagenet' or a path."
         )
     if weights not in (None, "imagenet"):
         weights = os.fspath(weights)

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import keras
 from keras import layers
 
-from detl.checks import check_choice, check_input_shape, check_positive
+from detl.checks import check_choice, check_input_shape, check_number, check_positive
 
 Normalization = Literal["batch"] | None
 
@@ -163,8 +163,7 @@ def _pixels(
     check_input_shape(input_shape, smallest=smallest)
     check_positive("width", width)
     check_choice("normalization", normalization, ("batch", None))
-    if not 0 <= dropout < 1:
-        raise ValueError(f"dropout={dropout!r}; expected a share in [0, 1), such as 0.5.")
+    check_number("dropout", dropout, at_least=0, below=1)
     images = keras.Input(input_shape, name="images")
     return images, layers.Rescaling(1 / 127.5, offset=-1, name="rescaling")(images)
 

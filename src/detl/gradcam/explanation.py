@@ -215,6 +215,7 @@ class GradCAM:
         ValueError
             If images or class indices do not fit the model, or if it gives NaN or infinity.
         """
+        check_choice("counterfactual", counterfactual, (False, True))
         if counterfactual and self.method == "eigencam":
             raise ValueError(
                 "method='eigencam' looks at no class, so it has no counterfactual; "
