@@ -324,6 +324,69 @@ def test_a_configuration_that_is_nested_without_end_is_refused(tampered):
         open_model(tampered(config=b"[" * 100_000))
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"null",
+        json.dumps({}).encode("utf-16"),
+        b'{"class_name": "SeedGenerator", "module": "keras.random", "config": {}}',
+    ],
+    ids=["null", "other encoding", "no model"],
+)
+def test_a_configuration_of_no_network_is_refused_by_file(tampered, content):
+    with pytest.raises(ValueError, match=r"tampered\.keras (describes a network|holds a)"):
+        open_model(tampered(config=content))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("filters", -1),
+        ("filters", "__import__('os')"),
+        ("dtype", "os.system"),
+        ("activation", "deserialize"),
+        ("kernel_initializer", "get_file"),
+        ("kernel_regularizer", "set_max_epochs"),
+    ],
+)
+def test_a_setting_that_keras_does_not_know_is_refused_by_file(tampered, key, value):
+    def change(config):
+        layer_of(config, "conv")["config"][key] = value
+
+    with pytest.raises(
+        ValueError, match=r"tampered\.keras describes a network that cannot be built"
+    ):
+        open_model(tampered(change))
+
+
+HOSTILE = {
+    "a module inside a module": {"module": "keras.layers.os"},
+    "a registered name": {"module": "os", "class_name": "system", "registered_name": "Conv2D"},
+    "a name of Keras": {"module": "my", "class_name": "Lambda", "registered_name": "keras>Lambda"},
+    "quantisation": {"quantization_config": {"class_name": "system", "module": "os"}},
+    "what is built": {"build_config": {"x": function("keras.config", "set_max_epochs")}},
+    "rank of an adapter": {"config": {"name": "conv", "filters": 2, "lora_rank": 10**9}},
+    "shape that is built": {"build_config": {"input_shape": [None, 10**9, 10**9, 10**9]}},
+}
+
+
+@pytest.mark.parametrize("change", HOSTILE.values(), ids=HOSTILE)
+def test_other_places_of_a_layer_are_looked_at(tampered, change):
+    before = keras.config.max_epochs()
+    with pytest.raises(ValueError, match=r"not opened|bytes|cannot be built"):
+        open_model(tampered(lambda config: layer_of(config, "conv").update(change)))
+    assert keras.config.max_epochs() == before
+
+
+def test_files_beside_the_network_are_limited(honest, tmp_path):
+    path = tmp_path / "large.keras"
+    path.write_bytes(honest.read_bytes())
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("assets/zeros", bytes(65 * 1024**2))
+    with pytest.raises(ValueError, match=r"large\.keras says that it unpacks to [\d,]+ bytes besi"):
+        open_model(path)
+
+
 @pytest.mark.parametrize("content", [b"", b"PK", b"no zip"])
 def test_a_file_that_is_no_archive_is_named(tmp_path, content):
     path = tmp_path / "broken.keras"

@@ -76,8 +76,11 @@ def open_model(path: Path) -> keras.Model:
         with zipfile.ZipFile(path) as archive:
             text = read_member(archive, _CONFIG, at_most=_LARGEST_CONFIG)
             n_bytes = _weights_in(archive, path)
+            beside = sum(p.file_size for p in archive.infolist() if p.filename != _WEIGHTS)
     except (zipfile.BadZipFile, KeyError, OSError, EOFError, RuntimeError) as error:
         raise ValueError(f"{path} is damaged or no .keras file ({error}).") from error
+    if beside > _LARGEST_CONFIG:  # Keras unpacks all of it, onto the disk
+        raise ValueError(f"{path} says that it unpacks to {beside:,} bytes beside its weights.")
     try:
         config = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -86,7 +89,14 @@ def open_model(path: Path) -> keras.Model:
         _check_allowed(entry, layer, path)
         _check_calls(entry, layer, path)
     _check_size(config, n_bytes, path)
-    model = keras.saving.load_model(path, compile=False, safe_mode=True)
+    try:
+        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:
+        raise ValueError(
+            f"{path} describes a network that cannot be built: {str(error)[:300]}"
+        ) from error
+    if not isinstance(model, keras.Model):
+        raise ValueError(f"{path} holds a {type(model).__name__}; expected a keras.Model.")
     for weight in model.weights:
         values = keras.ops.convert_to_numpy(weight)
         if values.dtype.kind == "f" and not np.isfinite(values).all():
