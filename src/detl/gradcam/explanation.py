@@ -109,35 +109,25 @@ class GradCAM:
         may add maps up outside of any layer; then it is the layer that reads them, with the
         addition ``" (input)"``.
 
-    Raises
-    ------
-    TypeError, ValueError
-        If the model is none of the above, or has no such layer.
-
     See Also
     --------
     detl.faithfulness : Is a heatmap true?
 
     Notes
     -----
-    A model with a single output unit (sigmoid) has two classes: the unit's logit is the score of
-    class 1, its negative that of class 0.
-
-    The softmax or sigmoid of a subclassed model is passed over where it is the last layer called,
-    or the activation of that. Where the model computes it in its own ``call``, the score is the
-    model's output, and a line of the logger "detl" says so.
+    A single output unit (sigmoid) stands for two classes: its logit is the score of class 1, the
+    negative that of class 0. The softmax or sigmoid of a subclassed model is passed over where it
+    is the last layer called, or the activation of that. Where the model computes it in its own
+    ``call``, the score is the model's output, and a line of the logger "detl" says so.
 
     Examples
     --------
     >>> import numpy as np
     >>> from keras import Sequential, layers
     >>> from detl import GradCAM
-    >>> model = Sequential([
-    ...     layers.Input((6, 6, 1)),
-    ...     layers.Conv2D(1, 1, kernel_initializer="ones", name="conv"),
-    ...     layers.GlobalAveragePooling2D(),
-    ...     layers.Dense(2, activation="softmax"),
-    ... ])
+    >>> conv = layers.Conv2D(1, 1, kernel_initializer="ones", name="conv")
+    >>> head = [layers.GlobalAveragePooling2D(), layers.Dense(2, activation="softmax")]
+    >>> model = Sequential([layers.Input((6, 6, 1)), conv, *head])
     >>> model.layers[-1].set_weights([np.array([[-1.0, 1.0]]), np.zeros(2)])
     >>> image = np.zeros((1, 6, 6, 1))
     >>> image[0, 4, 1] = 255
@@ -209,11 +199,6 @@ class GradCAM:
         -------
         Explanation
             Each row depends on its own image alone.
-
-        Raises
-        ------
-        ValueError
-            If images or class indices do not fit the model, or if it gives NaN or infinity.
         """
         check_choice("counterfactual", counterfactual, (False, True))
         if counterfactual and self.method == "eigencam":

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from detl.backbones.blocks import convolves, is_convolution
-from detl.gradcam.calls import Call, is_chained
+from detl.gradcam.calls import Call
+from detl.gradcam.following import is_chained
 from detl.gradcam.inputs import input_structure
 
 

@@ -8,7 +8,8 @@ from typing import Any, TypeAlias
 
 import keras
 
-from detl.gradcam.calls import Call, Compute, following, in_inference_mode, record
+from detl.gradcam.calls import Call, record
+from detl.gradcam.following import Compute, following, in_inference_mode
 from detl.gradcam.inputs import Array, Inputs, input_structure
 from detl.gradcam.layers import (
     channels_first,
