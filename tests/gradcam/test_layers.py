@@ -224,7 +224,7 @@ SIDE_BY_SIDE = {
 @pytest.mark.parametrize("compute", SIDE_BY_SIDE.values(), ids=SIDE_BY_SIDE)
 def test_a_subclassed_model_of_crops_is_refused(compute):
     with pytest.raises(ValueError, match=r"calls '(conv|base|pool)' 2 times side by side, such as"):
-        GradCAM(called(Parts(compute)))
+        GradCAM(called(Parts(compute), pixels(1).astype("float32")))
 
 
 @pytest.mark.parametrize(
@@ -237,7 +237,7 @@ def test_a_subclassed_model_of_crops_is_refused(compute):
 )
 def test_crops_in_the_place_of_images_are_refused(compute):
     with pytest.raises(ValueError, match=r"one per image .* or one of a single tile or frame"):
-        GradCAM(called(Parts(compute)))
+        GradCAM(called(Parts(compute), pixels(1).astype("float32")))
 
 
 def test_tiles_that_a_graph_puts_in_the_place_of_images_are_refused():
@@ -257,7 +257,7 @@ def test_tiles_that_a_graph_puts_in_the_place_of_images_are_refused():
     ids=["convolution", "activation"],
 )
 def test_a_layer_that_is_called_on_what_code_made_of_its_maps_is_explained(compute, layer):
-    assert GradCAM(called(Parts(compute))).layer == layer
+    assert GradCAM(called(Parts(compute), pixels(1).astype("float32"))).layer == layer
 
 
 def test_every_path_that_is_printed_is_understood():
