@@ -204,6 +204,9 @@ class Parts(keras.Model):
         self.base = keras.Sequential([layers.Input((8, 4, 1)), layers.Conv2D(1, 3), layers.ReLU()])
         self.compute = compute
 
+    def build(self, shape):
+        """Leave it to each layer, where it is called: not all of them are."""
+
     def call(self, images):
         return self.head(self.compute(self, images))
 
