@@ -129,7 +129,7 @@ def _at_path(order: Sequence[Any], path: str, argument: str) -> list[Any]:
     lies inside a layer stands for that layer: it is not cut.
     """
     parts = path.split("/")
-    for end in range(len(parts), 0, -1):
+    for end in range(1, len(parts) + 1):
         for name in ("_".join(parts[:end]), parts[end - 1]):
             found = [node for node in order if node.operation.name == name]
             if found and end < len(parts) and argument == "layers":
