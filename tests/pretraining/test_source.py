@@ -12,7 +12,7 @@ import pytest
 from keras import layers
 from sklearn.base import clone
 
-from detl import SourceModel, load_source
+from detl import DomainExtensionTransfer, SourceModel, load_source
 from detl.networks.digests import weights_digest
 
 SHAPE = (16, 16, 1)
@@ -135,6 +135,35 @@ def test_a_source_can_be_pickled(tiny_source):
     copy = pickle.loads(pickle.dumps(tiny_source))
     assert weights_digest(copy.model) == weights_digest(tiny_source.model)
     assert copy.history == tiny_source.history
+
+
+@keras.saving.register_keras_serializable("detl_tests_source")
+class Doubled(layers.Layer):
+    def call(self, x):
+        return 2 * x
+
+
+@keras.saving.register_keras_serializable("detl_tests_source")
+def cubed(x):
+    return x**3
+
+
+def test_what_is_registered_comes_along_to_a_process_in_which_it_is_not(tiny_images):
+    pixels = keras.Input(SHAPE)
+    x = layers.Dense(2, activation=cubed)(layers.Flatten()(Doubled()(pixels)))
+    model = keras.Model(pixels, x)
+    source = SourceModel(model=model, classes=np.array(["a", "b"]), history={}, best_epoch=0)
+    transfer = DomainExtensionTransfer(model, trainable_from="input")
+    expected = probabilities(source, tiny_images)
+    for carrier, model_of in ((source, lambda s: s.model), (transfer, lambda t: t.source)):
+        written = pickle.dumps(carrier)
+        for name in ("Doubled", "cubed"):
+            del keras.saving.get_custom_objects()[f"detl_tests_source>{name}"]
+        with pytest.raises(TypeError, match="Could not locate class 'Doubled'"):
+            pickle.loads(pickle.dumps(model))
+        found = model_of(pickle.loads(written)).predict_on_batch(np.asarray(tiny_images))
+        np.testing.assert_array_equal(found, expected)
+        assert keras.saving.get_registered_object("detl_tests_source>cubed") is cubed
 
 
 def test_a_lambda_is_not_loaded_from_a_file_and_saving_says_so(tmp_path):

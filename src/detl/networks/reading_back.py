@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import keras
 
@@ -40,3 +42,42 @@ def lost_layer(model: keras.Model, *, safe_mode: bool) -> keras.layers.Layer | N
     except Exception:  # whatever it is, a file would have it too
         return suspects[0]
     return None if agree(output_on_noise(model), output_on_noise(read)) else suspects[0]
+
+
+class Portable:
+    """A model in a pickle, before which the registered code of its layers is unpickled.
+
+    A worker process has not run the caller's script, which registered it.
+    """
+
+    def __init__(self, model: keras.Model) -> None:
+        self.model = model
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Become the model when it is unpickled."""
+        read, content = self.model.__reduce__()
+        config = keras.saving.serialize_keras_object(self.model)
+        return _read_with, (dict(_registered_code(config)), read, content)
+
+
+def _read_with(code: dict[str, Any], read: Callable[..., Any], content: tuple[Any, ...]) -> Any:
+    for name, found in code.items():
+        if keras.saving.get_registered_object(name) is None:
+            package, _, own_name = name.rpartition(">")
+            keras.saving.register_keras_serializable(package, own_name)(found)
+    return read(*content)
+
+
+def _registered_code(config: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the classes and functions that a configuration names, as they are registered."""
+    if isinstance(config, dict):
+        is_function = config.get("class_name") == "function"
+        name = config.get("config" if is_function else "registered_name")
+        if isinstance(name, str):
+            found = keras.saving.get_registered_object(name)
+            if found is not None:
+                yield name, found
+    parts = config.values() if isinstance(config, dict) else config
+    if isinstance(config, dict | list | tuple):
+        for part in parts:
+            yield from _registered_code(part)

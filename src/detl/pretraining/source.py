@@ -22,7 +22,7 @@ from detl.checks import (
 )
 from detl.networks import copying, graphs
 from detl.networks.opening import open_model, read_member
-from detl.networks.reading_back import lost_layer
+from detl.networks.reading_back import Portable, lost_layer
 from detl.storage.reading import check_archive
 from detl.storage.seals import seal
 from detl.storage.writing import write_whole
@@ -97,8 +97,7 @@ class SourceModel:
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what is pickled, refusing a model that would not come back."""
-        _check_comes_back(self.model)
-        return self.__dict__.copy()
+        return {**self.__dict__, "model": _portable(self.model)}
 
 
 @copying.global_seed_kept()
@@ -162,8 +161,8 @@ def _checked_record(text: bytes, n_outputs: int, path: Path) -> dict[str, Any]:
         ) from error
 
 
-def _check_comes_back(model: Any) -> None:
-    """Refuse to pickle a model that nobody could read."""
+def _portable(model: keras.Model) -> Portable:
+    """Return what is pickled in place of a model, refusing one that nobody could read."""
     lost = lost_layer(model, safe_mode=False)
     if lost is not None:
         raise TypeError(
@@ -171,6 +170,7 @@ def _check_comes_back(model: Any) -> None:
             "Keras would not read its code back. Use a registered layer in its place "
             "(keras.saving.register_keras_serializable), or stay in one process (n_jobs=1)."
         )
+    return Portable(model)
 
 
 Source: TypeAlias = "SourceModel | keras.Model | str | Path"
@@ -212,10 +212,10 @@ class SharesSource(BaseEstimator):
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what is pickled, refusing networks that would not come back."""
-        for value in vars(self).values():
-            if isinstance(value, keras.Model):
-                _check_comes_back(value)
-        return BaseEstimator.__getstate__(self)
+        return {
+            name: _portable(value) if isinstance(value, keras.Model) else value
+            for name, value in BaseEstimator.__getstate__(self).items()
+        }
 
     def _check_images(
         self,

@@ -48,11 +48,14 @@ class Work:
     def write(self, transfer: Any, classes: np.ndarray, features: np.ndarray, targets: Any) -> None:
         """Write the files, or say what to do where they cannot be written."""
         import numpy as np
+        from joblib import wrap_non_picklable_objects
 
         from detl.storage.writing import readable_size, write_whole
 
         try:
-            pickled = pickle.dumps((transfer, classes))
+            # Classes of the caller's script or notebook go along, since no worker runs it.
+            whole = wrap_non_picklable_objects((transfer, classes), keep_wrapper=False)
+            pickled = pickle.dumps(whole)
         except Exception as error:
             raise TypeError(
                 f"The transfer cannot be sent to a worker process ({error}); use n_jobs=1."
