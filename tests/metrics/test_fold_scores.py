@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from detl.metrics import Predictions, class_table
+from detl.metrics import Predictions, class_table, roc_curves, scores
 from detl.metrics.fold_scores import weighted_scores
 
 
@@ -120,3 +120,42 @@ def test_a_class_that_is_never_predicted_has_no_precision():
 def test_a_confusion_matrix_is_square(matrix):
     with pytest.raises(ValueError, match=r"has shape \(.*\); expected \(n_classes, n_classes\)"):
         class_table(matrix)
+
+
+@pytest.mark.parametrize(
+    "matrix", [[[1, -1], [0, 2]], [["a", "b"], ["c", "d"]], [[np.nan] * 2] * 2]
+)
+def test_a_confusion_matrix_is_of_counts(matrix):
+    with pytest.raises(ValueError, match="confusion_matrix has entries that are no counts"):
+        class_table(np.array(matrix))
+
+
+@pytest.mark.parametrize("score", [scores, roc_curves])
+@pytest.mark.parametrize("folds", [None, 5, [], ["a", "b"], [None], {}])
+def test_what_are_no_predictions_is_refused(score, folds):
+    message = f"folds is a {type(folds).__name__} of .*; expected a list of Predictions, one per"
+    with pytest.raises(TypeError, match=message):
+        score(folds)
+
+
+@pytest.mark.parametrize("score", [scores, roc_curves])
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"targets": np.array([0, 2])}, "targets that are not one class of 0 to 1 each"),
+        ({"targets": np.array([0.0, 1.0])}, "targets that are not one class"),
+        ({"targets": np.array([0])}, r"probabilities of shape \(2, 2\) for 1 images"),
+        ({"probabilities": np.ones(2)}, r"probabilities of shape \(2,\) for 2"),
+        ({"probabilities": None}, r"probabilities of shape \(\) for 2"),
+        ({"probabilities": np.array([[2, -1], [0, 1]])}, "probabilities that are negative or no n"),
+        ({"probabilities": np.eye(2) * np.nan}, "probabilities that are negative or no numbers"),
+        ({"probabilities": np.ones((2, 2))}, "probabilities that do not sum to one"),
+        ({"decisions": np.array([0, 5])}, "decisions that are not one class"),
+        ({"units": np.array([0])}, r"units of shape \(1,\) for 2 images"),
+    ],
+)
+def test_predictions_that_do_not_fit_together_are_refused(score, changes, message):
+    fitting = {"targets": np.arange(2), "probabilities": np.eye(2), "units": np.arange(2)}
+    right = Predictions(**fitting)
+    with pytest.raises(ValueError, match=rf"folds\[.\] has {message}"):
+        score([right, Predictions(**fitting | changes)])

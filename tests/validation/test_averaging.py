@@ -203,6 +203,8 @@ def test_no_results_are_refused():
 def test_something_else_than_results_is_refused(one):
     with pytest.raises(TypeError, match="results is a dict; expected a list"):
         average_results({"a": one(0)})
+    with pytest.raises(TypeError, match="results is a ndarray; expected a list"):
+        average_results(np.array(5))
     with pytest.raises(TypeError, match=r"results\[1\] is a int; expected results of Cross"):
         average_results([one(0), 5])
     with pytest.raises(TypeError, match="results is a CrossValidationResult; expected a list"):

@@ -117,8 +117,11 @@ def test_a_fold_of_another_run_is_found(tmp_path, store):
         ({"train": np.arange(7)}, "it is of other rows"),
         ({"test": np.array([9, 10**6])}, "it is of other rows"),
         ({"seed": 5}, r"it is of seed 5, not 2147483648"),
-        ({"probabilities": np.ones((2, 4))}, r"shape \(2, 4\) for 2 test images and 3 cl"),
-        ({"probabilities": np.full((2, 3), np.nan)}, r"probabilities outside \[0, 1\]"),
+        ({"probabilities": np.ones((2, 4))}, r"shape \(2, 4\) for 2 images and 3 classes"),
+        (
+            {"probabilities": np.full((2, 3), np.nan)},
+            "probabilities that are negative or no numbers",
+        ),
         ({"decisions": np.array([0, 3])}, "decisions that are not one class for each"),
     ],
 )

@@ -230,18 +230,6 @@ def test_fewer_than_two_results_are_refused(names):
         compare_results({name: result(0.8, seed=1) for name in names})
 
 
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        (["a", "b"], r"results is \['a', 'b'\]; expected a dict of at least two, such as"),
-        ({"a": None, "b": None}, r"results\['a'\] is a NoneType; expected results of Cross"),
-    ],
-)
-def test_something_else_than_results_is_refused(given, message):
-    with pytest.raises((ValueError, TypeError), match=message):
-        compare_results(given)
-
-
 def test_results_of_other_folds_are_refused():
     other = result(0.8, seed=1, indices=INDICES[:4])
     with pytest.raises(ValueError, match=r"results\['b'\] has other folds than results\['a'\], so"):
@@ -255,11 +243,3 @@ def test_results_with_other_seeds_of_their_intervals_are_paired_by_the_first():
         compare_results({"a": a, "b": other}).differences
         == compare_results({"a": a, "b": b}).differences
     )
-
-
-def test_groups_that_are_dates_are_the_same_in_a_file():
-    days = np.datetime64("2020-03-01") + GROUPS
-    fresh = dataclasses.replace(result(0.8, seed=1), groups=days)
-    read = CrossValidationResult.from_dict(fresh.to_dict())
-    (found,) = compare_results({"fresh": fresh, "read": read}).differences
-    assert found.folds == (0,) * 5

@@ -546,7 +546,9 @@ def test_pixels_and_labels_are_checked_for_every_classifier(images, remembers):
 
 
 def test_probabilities_that_are_none_are_refused(images, remembers):
-    with pytest.raises(FoldError, match="Remembers gives NaN or infinity"):
+    with pytest.raises(
+        FoldError, match="Remembers gives probabilities that are negative or no numbers"
+    ):
         cross_validate(
             Remembers(flavour="nan"), images, LABELS, n_splits=3, on_leak="ignore", random_state=0
         )

@@ -59,6 +59,8 @@ def test_a_worker_that_warns_is_heard_and_its_error_says_where(images):
 def test_a_wrong_number_of_jobs_is_refused(images):
     with pytest.raises(ValueError, match="n_jobs=0; expected at least 1"):
         cross_validate(transfer(), images, LABELS, n_jobs=0)
+    with pytest.raises(TypeError, match="n_jobs is bool True; expected a whole number"):
+        cross_validate(transfer(), images, LABELS, n_jobs=True)
     with pytest.raises(TypeError, match=r"n_jobs is float 0.5; expected a whole number"):
         cross_validate(transfer(), images, LABELS, n_jobs=0.5)
 

@@ -44,6 +44,14 @@ def test_a_splitter_without_a_seed_draws_from_the_random_state(images, tmp_path)
     assert cv.random_state is None
 
 
+def test_without_a_random_state_every_run_draws_anew_whatever_the_global_seed(images):
+    drawn = []
+    for _ in range(2):
+        np.random.seed(0)  # noqa: NPY002
+        drawn.append(cross_validate(PRIOR, images, LABELS, n_splits=3).fold_seeds)
+    assert drawn[0] != drawn[1]
+
+
 def test_a_splitter_with_a_seed_keeps_it(images):
     cv = StratifiedKFold(3, shuffle=True, random_state=7)
     found = cross_validate(PRIOR, images, LABELS, cv=cv, random_state=0)
@@ -62,6 +70,24 @@ def test_a_result_does_not_change_with_the_arrays_it_was_made_from(images):
 def test_n_splits_beside_cv_is_refused(images):
     with pytest.raises(ValueError, match="n_splits=3 is given together with cv"):
         cross_validate(PRIOR, images, LABELS, cv=StratifiedKFold(3), n_splits=3)
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        (
+            {"checkpoint_dir": 5},
+            TypeError,
+            "checkpoint_dir is int 5; expected the path of a folder",
+        ),
+        ({"source_groups": 5}, ValueError, r"source_groups has shape \(\); expected"),
+        ({"source_groups": [("a", 1)]}, ValueError, "source_groups has shape .*join them"),
+        ({"on_leak": np.array(["warn"])}, ValueError, "on_leak=.*; expected one of 'warn'"),
+    ],
+)
+def test_wrong_arguments_are_named(images, settings, error, message):
+    with pytest.raises(error, match=message):
+        cross_validate(PRIOR, images, LABELS, groups=PATIENTS, random_state=0, **settings)
 
 
 @pytest.mark.parametrize(

@@ -152,21 +152,58 @@ def test_an_incomplete_record_is_refused(result, name):
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("probabilities", [[5, -4, 0]] * 12, "probabilities outside \\[0, 1\\]"),
-        ("probabilities", [[float("nan"), 0, 0]] * 12, "probabilities outside"),
-        ("probabilities", [[0.5, 0.5]] * 12, r"shape \(12, 2\) for 12 test images and 3 classes"),
+        ("probabilities", [[5, -4, 0]] * 12, "probabilities that are negative or no numbers"),
+        ("probabilities", [[float("nan"), 0, 1]] * 12, "probabilities that are negative or no n"),
+        ("probabilities", [[0.5, 0.6, 0.1]] * 12, "probabilities that do not sum to one"),
+        ("probabilities", "none", "could not convert string to float"),
+        ("history", [1, 2], "AttributeError: 'list' object has no attribute 'items'"),
+        ("probabilities", [[0.5, 0.5]] * 12, r"shape \(12, 2\) for 12 images and 3 classes"),
         ("test", [0, 0, *range(2, 12)], "a test image twice"),
         ("test", [-1, *range(1, 12)], "rows in test that are not among 0 to 59"),
         ("train", [60], "rows in train that are not among 0 to 59"),
-        ("decisions", [3] * 12, "decisions that are not one class for each test image"),
+        ("decisions", [3] * 12, "decisions that are not one class for each image"),
         ("decisions", [0], "decisions that are not one class"),
     ],
 )
 def test_a_fold_that_no_cross_validation_finds_is_refused(result, name, value, message):
     record = result.to_dict()
     record["folds"][1][name] = value
-    with pytest.raises(ValueError, match=f"Fold 1 of the record has .*{message}"):
+    with pytest.raises(ValueError, match=f"The record cannot be read .*{message}.*what CrossVal"):
         CrossValidationResult.from_dict(record)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("labels", ["a", "b"], "classes that are not those of the labels, sorted"),
+        ("labels", [["a", "b"]] * 60, "labels has shape"),
+        ("classes", ["other", "normal", "covid"], "classes that are not those of the labels"),
+        ("groups", [1, 2], "2 groups for 60 images"),
+        ("folds", 5, "'int' object is not iterable"),
+        ("folds", [[0]], "list indices must be integers"),
+        ("settings", {}, "KeyError: 'interval_seed'"),
+        ("versions", 5, "'int' object is not iterable"),
+        ("audit", None, "TypeError"),
+    ],
+)
+def test_a_record_of_something_else_is_refused(result, name, value, message):
+    record = result.to_dict() | {name: value}
+    with pytest.raises(ValueError, match=f"The record cannot be read .*{message}.*what CrossVal"):
+        CrossValidationResult.from_dict(record)
+
+
+def test_what_is_no_record_is_refused():
+    with pytest.raises(TypeError, match="record is a list; expected what CrossValidationResult"):
+        CrossValidationResult.from_dict([1, 2])
+
+
+@pytest.mark.parametrize("path", [5, None, ["a"]])
+def test_what_is_no_path_is_refused(result, path):
+    message = f"path is {type(path).__name__} .*; expected the path of"
+    with pytest.raises(TypeError, match=message):
+        result.save(path)
+    with pytest.raises(TypeError, match=message):
+        CrossValidationResult.load(path)
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path):

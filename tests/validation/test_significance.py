@@ -41,6 +41,18 @@ def test_from_the_smallest_shown_difference_on_p_is_below_its_level(n_pairs):
     assert n_pairs * p_value == pytest.approx(0.05)
 
 
+@pytest.mark.parametrize("differences", [5, None, ["a", "b"], [[0.1, 0.2]], [{}, {}]])
+def test_what_are_no_differences_is_refused(differences):
+    message = r"differences has shape \(.*\) and dtype .*; expected \(n_folds,\) numbers"
+    with pytest.raises(TypeError, match=message):
+        corrected_t_test(differences, test_share=0.25)
+
+
+def test_a_share_below_zero_is_refused():
+    with pytest.raises(ValueError, match="test_share=-1; expected a number at least 0"):
+        corrected_t_test([0.1, 0.2], test_share=-1)
+
+
 def test_the_correction_of_holm_is_that_of_the_definition():
     # Sorted p-values times the number of hypotheses not yet rejected, never falling, at most 1.
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])

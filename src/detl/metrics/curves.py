@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from detl.metrics.fold_scores import Predictions
+from detl.metrics.fold_scores import Predictions, check_folds
 from detl.metrics.intervals import mean_over_folds, quantiles, redrawn
 
 # A band is looked at, not read off.
@@ -70,6 +70,7 @@ def roc_curves(
     ----------
     Fawcett 2006, "An Introduction to ROC Analysis", sec. 7.1: vertical averaging.
     """
+    folds = check_folds(folds)
     n_classes = folds[0].probabilities.shape[1]
     per_fold = np.stack(
         [_sensitivities(fold, np.ones((1, len(fold.targets))))[0] for fold in folds]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +17,7 @@ OVERALL = (
     "calibration_error",
     "brier_score",
 )
+_ROUNDING = 0.0501  # of a probability that is written down with one decimal
 PER_CLASS = ("sensitivity", "specificity", "precision", "roc_auc")
 
 
@@ -46,6 +48,50 @@ class Predictions:
         if self.decisions is None:
             return np.asarray(self.probabilities.argmax(axis=1))
         return self.decisions
+
+
+def check_folds(folds: Any) -> list[Predictions]:
+    """Return predictions of folds as a list, refusing what is none or does not fit together."""
+    found = list(folds) if np.iterable(folds) else []
+    if not found or not all(isinstance(fold, Predictions) for fold in found):
+        kinds = ", ".join(dict.fromkeys(type(fold).__name__ for fold in found)) or "nothing"
+        raise TypeError(
+            f"folds is a {type(folds).__name__} of {kinds}; expected a list of Predictions, one "
+            "per fold."
+        )
+    n_classes = np.shape(found[0].probabilities)[-1] if np.ndim(found[0].probabilities) else 0
+    for number, fold in enumerate(found):
+        n = np.size(fold.targets)
+        try:
+            check_predictions(fold.probabilities, fold.decisions, n, n_classes)
+            if not _are_classes(fold.targets, n, n_classes):
+                raise ValueError(f"targets that are not one class of 0 to {n_classes - 1} each")
+            if np.shape(fold.units) != (n,):
+                raise ValueError(f"units of shape {np.shape(fold.units)} for {n} images")
+        except ValueError as error:
+            raise ValueError(f"folds[{number}] has {error}.") from None
+    return found
+
+
+def check_predictions(probabilities: Any, decisions: Any, n: int, n_classes: int) -> None:
+    """Refuse what no classifier says of ``n`` images, in words for the caller to go on with."""
+    probabilities = np.asarray(probabilities)
+    if probabilities.shape != (n, n_classes):
+        raise ValueError(
+            f"probabilities of shape {probabilities.shape} for {n} images and {n_classes} classes"
+        )
+    if not (probabilities.dtype.kind in "biuf" and (probabilities >= 0).all()):
+        raise ValueError("probabilities that are negative or no numbers")
+    if not (abs(probabilities.sum(axis=1, dtype=float) - 1) <= n_classes * _ROUNDING).all():
+        raise ValueError("probabilities that do not sum to one")
+    if decisions is not None and not _are_classes(decisions, n, n_classes):
+        raise ValueError("decisions that are not one class for each image")
+
+
+def _are_classes(indices: Any, n: int, n_classes: int) -> bool:
+    indices = np.asarray(indices)
+    fits = indices.shape == (n,) and indices.dtype.kind in "iu"
+    return fits and bool(np.isin(indices, np.arange(n_classes)).all())
 
 
 def weighted_scores(fold: Predictions, weights: np.ndarray | None = None) -> np.ndarray:
@@ -122,6 +168,8 @@ def class_table(confusion_matrix: np.ndarray) -> dict[str, np.ndarray]:
         raise ValueError(
             f"confusion_matrix has shape {matrix.shape}; expected (n_classes, n_classes)."
         )
+    if not (matrix.dtype.kind in "uif" and (matrix >= 0).all()):
+        raise ValueError("confusion_matrix has entries that are no counts; expected numbers >= 0.")
     hits = np.diag(matrix)
     true, predicted, total = matrix.sum(axis=1), matrix.sum(axis=0), matrix.sum()
     with np.errstate(invalid="ignore", divide="ignore"):

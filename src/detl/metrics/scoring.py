@@ -9,7 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from detl.metrics.fold_scores import OVERALL, PER_CLASS, Predictions, weighted_scores
+from detl.metrics.fold_scores import (
+    OVERALL,
+    PER_CLASS,
+    Predictions,
+    check_folds,
+    weighted_scores,
+)
 from detl.metrics.intervals import Interval, quantiles, redrawn
 
 # Percentiles of 2,000 draws vary by a few hundredths of the interval's width.
@@ -100,6 +106,7 @@ def scores(
     Neural Networks", eq. 3. Brier 1950, "Verification of Forecasts Expressed in Terms of
     Probability".
     """
+    folds = check_folds(folds)
     per_fold = np.stack([weighted_scores(fold)[0] for fold in folds])
     drawn, method = redrawn_scores(folds, unit=unit, random_state=random_state)
     methods = [method] * len(drawn)

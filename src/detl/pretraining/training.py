@@ -127,7 +127,8 @@ def pretrain(
         size of the model.
     random_state : int, numpy generator or None
         Seeds the initial weights, the held-out images, shuffling, augmentation and dropout. The
-        same seed gives the same weights on the same machine, whatever ran before.
+        same seed gives the same weights on the same machine, whatever ran before. None draws anew
+        in every run, even after ``np.random.seed``.
     verbose : int, default=1
         As in Keras: 1 shows a progress bar, 2 a line per epoch, 0 nothing.
 

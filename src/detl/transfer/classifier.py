@@ -68,7 +68,8 @@ class DomainExtensionTransfer(ClassifierMixin, SharesSource):
         process finds them again: by a second fit, another fold or grid point with the same source
         and images. Delete the folder when it is no longer needed.
     random_state : int, RandomState instance or None, default=None
-        Seeds the new layer's weights, the order of images, augmented views and dropout.
+        Seeds the new layer's weights, the order of images, augmented views and dropout. None draws
+        anew in every fit, even after ``np.random.seed``.
     verbose : int, default=0
         1 shows progress bars.
 

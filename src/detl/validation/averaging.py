@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -113,7 +113,7 @@ def _listed(parts: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
 
 def _checked(results: Any) -> list[CrossValidationResult]:
     """Return the results as a list, all of the same images and folds."""
-    if not isinstance(results, Iterable) or isinstance(results, Mapping | str):
+    if not np.iterable(results) or isinstance(results, Mapping | str):
         raise TypeError(
             f"results is a {type(results).__name__}; expected a list of CrossValidationResult, as "
             "cross_validate returns them."

@@ -11,8 +11,8 @@ from typing import Any, Self
 
 import numpy as np
 
+from detl.metrics.fold_scores import check_predictions
 from detl.storage.run_directory import RunDirectory
-from detl.validation.records import check_predictions
 from detl.validation.results import FoldResult
 
 # How the folders begin that workers read from. What else is in the directory is the user's.
@@ -71,5 +71,5 @@ def _planned(
         raise ValueError("it is of other rows")
     if fold.seed != seed:
         raise ValueError(f"it is of seed {fold.seed}, not {seed}")
-    check_predictions(vars(fold), n_classes)
+    check_predictions(fold.probabilities, fold.decisions, len(test), n_classes)
     return fold

@@ -70,7 +70,7 @@ def cross_validate(
         number of threads agree to rounding, since it decides the order of sums.
     random_state : int, numpy generator or None
         Seeds the folds, augmented views and, spawned from it, each fold's new layer, order of
-        images and dropout.
+        images and dropout. None draws anew in every run, even after ``np.random.seed``.
     verbose : int, default=0
         1 shows a progress bar over folds and epochs.
 

@@ -17,6 +17,7 @@ from sklearn.base import BaseEstimator, clone, is_classifier
 from sklearn.ensemble import StackingClassifier
 from sklearn.pipeline import Pipeline
 
+from detl.metrics.fold_scores import check_predictions
 from detl.networks.classifiers import probabilities_by_class
 from detl.networks.digests import graph_digest, weights_digest
 from detl.networks.probe import output_on_noise
@@ -193,8 +194,10 @@ def fit_fold(
         raise _mute(fitted, name)
     check_decisions(fitted, len(classes), name=name)  # a search may have chosen other ones
     probabilities = probabilities_by_class(fitted, images, classes, train=train, test=test)
-    if not np.isfinite(probabilities).all():
-        raise ValueError(f"{type(classifier).__name__} gives NaN or infinity.")
+    try:
+        check_predictions(probabilities, None, len(test), len(classes))
+    except ValueError as error:
+        raise ValueError(f"{type(classifier).__name__} gives {error}.") from None
     probabilities = probabilities.astype("float32")
     return FoldResult(
         train=train,

@@ -81,7 +81,8 @@ def _say_again(said: Said, number: int, outcome: FoldResult | Exception) -> Fold
 def n_workers_of(n_jobs: int | None) -> int:
     """Return how many folds are trained at a time; threads and forks are refused."""
     if n_jobs is not None:
-        check_count("n_jobs", abs(n_jobs) if isinstance(n_jobs, int | np.integer) else n_jobs)
+        counted = isinstance(n_jobs, int | np.integer) and not isinstance(n_jobs, bool)
+        check_count("n_jobs", abs(n_jobs) if counted else n_jobs)
     n_workers = joblib.effective_n_jobs(n_jobs)
     backend = joblib.parallel.get_active_backend()[0]
     if n_workers > 1 and type(backend).__name__ in ("ThreadingBackend", "MultiprocessingBackend"):

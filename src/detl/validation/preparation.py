@@ -90,7 +90,10 @@ def prepare(
     for transfer, of_source in zip(cloned.values(), source_groups, strict=True):
         if isinstance(transfer, DomainExtensionTransfer):
             transfer.set_params(random_state=views_seed)
-        source = None if of_source is None else names_digest(np.asarray(of_source))
+        source = None
+        if of_source is not None:
+            of_source = check_labels(of_source, name="source_groups", of="images of the source")
+            source = names_digest(of_source)
         if source not in audits:
             audits[source] = folds.audit(
                 indices, labels, groups=groups, images=images, source_groups=of_source

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from detl.checks import check_labels
 from detl.folds.audit_report import Audit
+from detl.metrics.fold_scores import check_predictions
 
 if TYPE_CHECKING:
     from detl import metrics
     from detl.validation.results import CrossValidationResult
 
-_ROUNDING = 1e-5  # of float32 in a softmax
 _FIELDS = ("classes", "labels", "groups", "folds", "audit", "settings", "versions", "seconds")
 
 
@@ -50,72 +51,68 @@ def record_of(result: CrossValidationResult) -> dict[str, Any]:
 
 def fields_of(record: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of the result that was written down; each of its folds as a dict."""
+    if not isinstance(record, Mapping):
+        raise TypeError(
+            f"record is a {type(record).__name__}; expected what CrossValidationResult.to_dict "
+            "returns."
+        )
     missing = set(_FIELDS) - set(record)
     if missing:
         raise ValueError(
             f"The record has no {', '.join(sorted(missing))}; expected what "
             "CrossValidationResult.to_dict returns."
         )
-    groups = record["groups"]
-    classes, labels = np.asarray(record["classes"]), np.asarray(record["labels"])
-    found_folds = [_fold(fold) for fold in record["folds"]]
-    for number, fold in enumerate(found_folds):
-        try:
-            _check_rows(fold, len(labels))
-            check_predictions(fold, len(classes))
-        except ValueError as error:
-            raise ValueError(
-                f"Fold {number} of the record has {error}, which no cross-validation finds: the "
-                "record is damaged or was changed; take what CrossValidationResult.save wrote."
-            ) from error
-    return {
-        "classes": classes,
-        "labels": labels,
-        "groups": None if groups is None else np.asarray(groups),
-        "folds": found_folds,
-        "audit": Audit.from_dict(record["audit"]),
-        "settings": dict(record["settings"]),
-        "versions": dict(record["versions"]),
-        "seconds": dict(record["seconds"]),
-    }
+    try:
+        labels = check_labels(record["labels"])
+        classes = np.asarray(record["classes"])
+        if not (np.array_equal(classes, np.unique(classes)) and np.isin(labels, classes).all()):
+            raise ValueError("classes that are not those of the labels, sorted")
+        groups = record["groups"]
+        if groups is not None:
+            groups = check_labels(groups, len(labels), name="groups")
+        int(record["settings"]["interval_seed"])
+        return {
+            "classes": classes,
+            "labels": labels,
+            "groups": groups,
+            "folds": [
+                _fold(number, fold, len(labels), len(classes))
+                for number, fold in enumerate(record["folds"])
+            ],
+            "audit": Audit.from_dict(record["audit"]),
+            **{name: dict(record[name]) for name in ("settings", "versions", "seconds")},
+        }
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"The record cannot be read ({type(error).__name__}: {error}): it is damaged or was "
+            "changed; take what CrossValidationResult.save wrote."
+        ) from error
 
 
-def _fold(record: Mapping[str, Any]) -> dict[str, Any]:
+def _fold(number: int, record: Mapping[str, Any], n: int, n_classes: int) -> dict[str, Any]:
+    """Return a fold that a cross-validation of ``n`` images can have found."""
+    train, test = np.asarray(record["train"]), np.asarray(record["test"])
+    probabilities = np.asarray(record["probabilities"], dtype="float32")
     decisions = record.get("decisions")
+    for name, rows in (("train", train), ("test", test)):
+        if not (rows.ndim == 1 and np.isin(rows, np.arange(n)).all()):
+            raise ValueError(f"fold {number} has rows in {name} that are not among 0 to {n - 1}")
+    if len(np.unique(test)) < len(test):
+        raise ValueError(f"fold {number} has a test image twice")
+    try:
+        check_predictions(probabilities, decisions, len(test), n_classes)
+    except ValueError as error:
+        raise ValueError(f"fold {number} has {error}") from None
     return {
-        "train": np.asarray(record["train"]),
-        "test": np.asarray(record["test"]),
-        "probabilities": np.asarray(record["probabilities"], dtype="float32"),
+        "train": train,
+        "test": test,
+        "probabilities": probabilities,
         "decisions": None if decisions is None else np.asarray(decisions),
         "history": {k: list(map(float, v)) for k, v in record["history"].items()},
         "seed": record["seed"],
         "start": record["start"],
         "seconds": record["seconds"],
     }
-
-
-def check_predictions(fold: Mapping[str, Any], n_classes: int) -> None:
-    """Refuse what no fold with so many classes can have found."""
-    test, probabilities, decisions = fold["test"], fold["probabilities"], fold["decisions"]
-    if probabilities.shape != (len(test), n_classes):
-        raise ValueError(
-            f"probabilities of shape {probabilities.shape} for {len(test)} test images and "
-            f"{n_classes} classes"
-        )
-    if not ((probabilities >= 0) & (probabilities <= 1 + _ROUNDING)).all():
-        raise ValueError("probabilities outside [0, 1]")
-    if decisions is not None and not (
-        decisions.shape == test.shape and np.isin(decisions, np.arange(n_classes)).all()
-    ):
-        raise ValueError("decisions that are not one class for each test image")
-
-
-def _check_rows(fold: Mapping[str, Any], n: int) -> None:
-    for name in ("train", "test"):
-        if not np.isin(fold[name], np.arange(n)).all():
-            raise ValueError(f"rows in {name} that are not among 0 to {n - 1}")
-    if len(np.unique(fold["test"])) < len(fold["test"]):
-        raise ValueError("a test image twice")
 
 
 def _to_json(value: float) -> float | str:

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from detl.checks import check_number
+
 # Differences of scores that agree but for this are equal: 0.9 - 0.8 is not quite 0.8 - 0.7.
 _ROUNDING = 1e-12
 
@@ -41,7 +43,14 @@ def corrected_t_test(differences: Any, *, test_share: float) -> float:
     >>> round(corrected_t_test([0.04, 0.02, 0.05, 0.01, 0.03], test_share=0.25), 3)
     0.047
     """
-    differences = np.asarray(differences, dtype=float)
+    differences = np.asarray(differences)
+    if differences.ndim != 1 or differences.dtype.kind not in "biuf":
+        raise TypeError(
+            f"differences has shape {differences.shape} and dtype {differences.dtype}; expected "
+            "(n_folds,) numbers."
+        )
+    check_number("test_share", test_share, at_least=0)
+    differences = differences.astype(float)
     if len(differences) > 1 and (abs(differences) < _ROUNDING).all():
         return 1.0
     error = _standard_error(differences, test_share)
