@@ -121,7 +121,6 @@ def draw_pictures(
             predicted=explanation.predictions[shown],
             masks=None if masks is None else masks[explanation.rows[shown]],
             columns=IMAGES_PER_CLASS,
-            alpha=0.4,
             colormap="jet",  # the paper's look
         )
         paths.append(_save(figure, folder / f"{kind}.png"))

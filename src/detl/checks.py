@@ -189,9 +189,17 @@ def check_heatmaps(heatmaps: Any, shape: tuple[int, ...] | None = None) -> np.nd
 def check_boxes(boxes: Any) -> list[np.ndarray]:
     """Return the boxes (x, y, width, height) of each image, ``(k, 4)``."""
     boxes = boxes.to_numpy() if hasattr(boxes, "to_numpy") else boxes  # frames iterate over columns
+    if not np.iterable(boxes) or isinstance(boxes, str):
+        raise TypeError(
+            f"boxes is {type(boxes).__name__} {boxes!r}; expected (x, y, width, height) for each "
+            "image, or several of them."
+        )
     found = []
     for row, of_image in enumerate(boxes):
-        array = np.asarray(of_image, dtype=np.float64)
+        try:
+            array = np.asarray(of_image, dtype=np.float64)
+        except (TypeError, ValueError):  # numpy's word for what is no number names no row
+            array = np.full(4, np.nan)
         array = array.reshape(-1, 4) if array.size in (0, 4) else array
         is_box = array.ndim == 2 and array.shape[1] == 4 and np.isfinite(array).all()
         if not (is_box and (array[:, 2:] > 0).all()):

@@ -52,9 +52,25 @@ def test_boxes_may_be_the_columns_of_a_data_frame():
         ((9, 0, 2, 2), "a box within 8 x 8 pixels. Scale boxes of the original"),
         ((-3, 0, 2, 2), "in row 1"),
         ((np.nan, 0, 2, 2), "nan"),
+        ("wide", r"boxes has 'wide' in row 1; expected \(x, y"),
+        (None, "boxes has None in row 1"),
         ((1, 2, 3), r"\(1, 2, 3\) in row 1; expected \(x, y, width, height\)"),
     ],
 )
 def test_a_box_that_is_none_is_refused(box, message):
     with pytest.raises(ValueError, match=message):
         faithfulness.box_masks([(0, 0, 2, 2), box], (8, 8))
+
+
+@pytest.mark.parametrize("boxes", [None, 3, "boxes"])
+def test_what_holds_no_boxes_is_refused(boxes):
+    with pytest.raises(TypeError, match=r"^boxes is .*; expected \(x, y, width, height\) for each"):
+        faithfulness.box_masks(boxes, (8, 8))
+
+
+@pytest.mark.parametrize(
+    "size", [None, 8, (8,), (8, 8, 1), (True, True), (8, 0), (8.0, 8), ("8", 8)]
+)
+def test_a_size_is_height_and_width(size):
+    with pytest.raises((TypeError, ValueError), match=r"^size.*; expected"):
+        faithfulness.box_masks([(0, 0, 2, 2)], size)

@@ -1,5 +1,6 @@
 """A confusion matrix shows its counts and shares where they belong."""
 
+import itertools
 from types import SimpleNamespace
 
 import matplotlib
@@ -107,13 +108,30 @@ def test_entries_that_are_no_counts_are_refused(entry):
 
 
 def test_many_classes_have_colours_alone_in_a_bounded_picture():
-    few, many = (plots.confusion_matrix(3 * np.eye(n, dtype=int)) for n in (20, 60))
-    assert many.get_size_inches() == pytest.approx(few.get_size_inches())
-    assert [len(figure.axes[0].texts) for figure in (few, many)] == [400, 0]
+    few, many, most = (plots.confusion_matrix(3 * np.eye(n, dtype=int)) for n in (20, 60, 400))
+    assert [len(figure.axes[0].texts) for figure in (few, many, most)] == [400, 0, 0]
     np.testing.assert_array_equal(many.axes[0].images[0].get_array(), 3 * np.eye(60))
-    labels = many.axes[0].get_yticklabels()
-    assert len(labels) == 60
-    assert labels[0].get_fontsize() < 72 * few.get_size_inches()[1] / 60  # no label on another
+    assert len(many.axes[0].get_yticklabels()) == 60
+    assert 60 < len(most.axes[0].get_yticklabels()) < 400  # as many as can be read
+    for figure in (few, many, most):
+        assert max(figure.get_size_inches()) < 16
+        figure.draw_without_rendering()
+        boxes = [label.get_window_extent() for label in figure.axes[0].get_yticklabels()]
+        for upper, lower in itertools.pairwise(boxes):
+            assert lower.y1 - 0.3 * lower.height < upper.y0  # under the letters there is room
+
+
+@pytest.mark.parametrize("normalize", [False, True])
+@pytest.mark.parametrize("name", ["adenocarcinoma", "squamous cell carcinoma in situ of the lung"])
+def test_every_label_lies_within_the_picture(name, normalize):
+    figure = plots.confusion_matrix(5 * np.eye(2), [name, "b"], normalize=normalize)
+    figure.draw_without_rendering()
+    found = figure.findobj(matplotlib.text.Text)
+    for text in [text for text in found if text.get_text() and text.get_visible()]:
+        box = text.get_window_extent()
+        assert min(box.x0, box.y0) >= 0, text
+        assert box.x1 <= figure.bbox.x1, text
+        assert box.y1 <= figure.bbox.y1, text
 
 
 def test_names_of_another_number_than_classes_are_refused():

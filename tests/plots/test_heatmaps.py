@@ -7,7 +7,7 @@ import pytest
 
 from detl import faithfulness, plots
 
-BLACK, WHITE = [0, 0, 0], [255, 255, 255]
+WHITE = [255, 255, 255]
 
 
 def pictures(n=5, height=6, width=8, channels=1, seed=0):
@@ -25,7 +25,8 @@ def texts_of(figure):
 def shown_in(figure):
     """Return the pictures of a grid, row by row; None where a place is empty."""
     *axes, _ = figure.axes  # the last is the colour bar
-    columns = axes[0].get_gridspec().ncols
+    bottoms = [axis.get_position().y0 for axis in axes]
+    columns = int(np.isclose(bottoms, bottoms[0]).sum())
     found = [axis.images[0].get_array() if axis.images else None for axis in axes]
     return [found[start : start + columns] for start in range(0, len(found), columns)]
 
@@ -36,16 +37,21 @@ def test_an_overlay_mixes_image_and_colour_by_alpha():
     assert plots.overlay(images, heatmaps, alpha=0, colormap="gray").tolist() == [
         [[[200] * 3, [100] * 3]]
     ]
-    assert plots.overlay(images, heatmaps, alpha=1, colormap="gray").tolist() == [[[BLACK, WHITE]]]
+    full = plots.overlay(images, heatmaps, alpha=1, colormap="gray")
+    assert full.tolist() == [[[[200] * 3, WHITE]]]  # where it is 0, nothing is tinted
     quarter = plots.overlay(images, heatmaps, alpha=0.25, colormap="gray")
-    assert quarter.tolist() == [[[[150] * 3, [round(75 + 255 / 4)] * 3]]]
+    assert quarter.tolist() == [[[[200] * 3, [round(75 + 255 / 4)] * 3]]]
+    half = plots.overlay(images, heatmaps / 2, alpha=0.5, colormap="gray")
+    assert half.tolist() == [[[[200] * 3, [round(75 + 128 / 4)] * 3]]]
     assert quarter.dtype == np.uint8
 
 
 @pytest.mark.parametrize("colormap", ["inferno", "jet"])
 def test_colours_are_those_of_the_map(colormap):
     images, heatmaps = pictures()
-    expected = 255 * matplotlib.colormaps[colormap](heatmaps.astype(float))[..., :3]
+    colours = 255 * matplotlib.colormaps[colormap](heatmaps.astype(float))[..., :3]
+    share = heatmaps[..., np.newaxis]
+    expected = (1 - share) * images + share * colours
     found = plots.overlay(images, heatmaps, alpha=1, colormap=colormap)
     np.testing.assert_allclose(found, expected, atol=0.5)
 
@@ -92,7 +98,7 @@ def test_every_image_is_beside_its_overlay():
     assert grid[1][4] is grid[1][5] is None
 
 
-def test_images_of_one_class_share_a_row_that_says_which():
+def test_images_of_one_class_stand_together_under_its_name():
     images, heatmaps = pictures(5)
     labels = ["normal", "COVID-19", "normal", "normal", "COVID-19"]
     figure = plots.heatmap_grid(images, heatmaps, labels=labels, columns=2)
@@ -103,6 +109,25 @@ def test_images_of_one_class_share_a_row_that_says_which():
             np.testing.assert_array_equal(row[2 * place][..., 0], images[index, ..., 0])
     names = [text for text in texts_of(figure) if text in labels]
     assert names == ["normal", "normal", "COVID-19"]
+
+
+def test_small_classes_share_a_row():
+    images, heatmaps = pictures(12)
+    labels = np.array(list("aaaaabccdddd"))
+    figure = plots.heatmap_grid(images, heatmaps, labels=labels, columns=4)
+    rows = [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]]
+    for row, indices in zip(shown_in(figure), rows, strict=True):
+        for place, index in enumerate(indices):
+            np.testing.assert_array_equal(row[2 * place][..., 0], images[index, ..., 0])
+    assert [text for text in texts_of(figure) if text in labels] == list("aabcd")
+
+
+@pytest.mark.parametrize("n_classes", [1, 60, 200])
+def test_the_picture_of_many_classes_has_an_end(n_classes):
+    images, heatmaps = pictures(n_classes)
+    for columns in (4, 30):
+        figure = plots.heatmap_grid(images, heatmaps, labels=np.arange(n_classes), columns=columns)
+        assert max(figure.get_size_inches()) < 46
 
 
 def test_each_image_has_its_title_and_the_colour_bar_its_label():

@@ -20,6 +20,7 @@ def test_images_are_shown_from_the_most_confused_on(result):
     figure = plots.most_confused(result, images, n=5, columns=3)
     truth = np.searchsorted(result.classes, LABELS)
     of_truth = result.probabilities[np.arange(200), truth]
+    of_truth[result.predictions == LABELS] = 1  # right, if unsure
     assert [len(axis.images) for axis in figure.axes] == [1] * 5 + [0]
     for axis, row in zip(figure.axes, np.argsort(of_truth)[:5], strict=False):
         shown = axis.images[0].get_array()
@@ -45,17 +46,29 @@ def test_repeats_show_their_mean_and_name_all_their_folds(make_result):
     )
 
 
-def test_images_that_no_fold_tested_are_not_shown(make_result):
-    result = make_result(LABELS, indices=[(np.arange(3, 200), np.arange(3))])
+def test_images_that_no_fold_tested_or_that_are_right_are_not_shown(make_result):
+    shares = np.full((4, 4), 0.1)
+    shares[np.arange(4), [1, 2, 0, 3]] = 0.7  # of the images 0 to 3, of the classes 0 to 3
+    indices = [(np.arange(4, 200), np.arange(4))]
+    result = make_result(LABELS, indices=indices, probabilities=[shares])
     figure = plots.most_confused(result, pictures(200)[0])
     shown = [axis.get_title("left").split("\n")[-1] for axis in figure.axes]
     assert sorted(shown) == ["image 0, fold 0", "image 1, fold 0", "image 2, fold 0"]
 
 
+def test_where_no_image_is_wrong_the_picture_says_so(make_result):
+    indices = [(np.arange(4, 200), np.arange(4))]
+    result = make_result(LABELS, indices=indices, probabilities=[np.eye(4)])
+    figure = plots.most_confused(result, pictures(200)[0])
+    assert [text.get_text() for text in figure.texts] == ["no image is taken for another class"]
+
+
 def test_only_the_images_shown_are_read(result, tmp_path):
     # Every other image is NaN, which whoever reads it refuses.
     truth = np.searchsorted(result.classes, LABELS)
-    shown = np.argsort(result.probabilities[np.arange(200), truth])[:2]
+    of_truth = result.probabilities[np.arange(200), truth]
+    of_truth[result.predictions == LABELS] = 1
+    shown = np.argsort(of_truth)[:2]
     images = np.memmap(tmp_path / "images", "float32", "w+", shape=(200, 4, 4, 3))
     images[...] = np.nan
     images[shown] = 100

@@ -67,6 +67,11 @@ def test_round_probabilities_have_one_bar_for_each_bin(make_result):
     )
 
 
+def test_numbers_that_would_stand_on_each_other_are_left_out(result):
+    _, below = plots.reliability_diagram(result, n_bins=50).axes
+    assert list(below.texts) == []
+
+
 def test_there_is_at_least_one_bin(result):
     with pytest.raises(ValueError, match="n_bins=0; expected at least 1"):
         plots.reliability_diagram(result, n_bins=0)

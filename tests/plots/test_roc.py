@@ -62,6 +62,15 @@ def test_folds_without_a_class_are_left_out_and_a_class_in_none_says_so(make_res
     assert other.get_legend() is None
 
 
+def test_the_panels_of_many_classes_are_small_and_still_have_the_area(make_result):
+    result = make_result(np.arange(300) % 60)
+    figure = plots.roc_curves(result)
+    assert max(figure.get_size_inches()) < 25
+    area = result.class_scores[0]["roc_auc"]
+    assert figure.axes[0].get_title().startswith(f"0\n{area.mean:.3f} (")
+    assert figure.axes[0].get_legend() is None
+
+
 def test_places_without_a_class_are_empty(make_result):
     figure = plots.roc_curves(make_result(np.arange(100) % 5))
     assert [axis.axison for axis in figure.axes] == [True] * 5 + [False]

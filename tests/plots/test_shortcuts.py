@@ -61,6 +61,22 @@ def test_tests_of_another_measure_have_a_panel_that_names_it(result):
     assert [axis.get_xlabel() for axis in axes[1:]] == ["share", "twice the area", "energy"]
 
 
+def test_of_many_classes_the_most_suspicious_are_shown(result):
+    values = np.random.default_rng(0).permutation(60) / 60
+    figures = {
+        f"class {k}": Figure(value=v, low=v - 0.1, high=v + 0.1, units=50)
+        for k, v in enumerate(values)
+    }
+    test = ShortcutTest(
+        question="", measure="share", figures=figures, threshold=0.3, verdict="shortcut likely"
+    )
+    figure = plots.shortcut_report(report(result, x=test))
+    assert max(figure.get_size_inches()) < 12
+    shown = [label.get_text() for label in figure.axes[1].get_yticklabels()]
+    assert shown[0] == "x: shortcut likely (worst 12 classes)"
+    assert sorted(shown[1:]) == sorted(f"class {k}" for k in np.argsort(-values)[:12])
+
+
 def test_only_reports_are_drawn(result):
     with pytest.raises(TypeError, match="report is CrossValidationResult"):
         plots.shortcut_report(result)

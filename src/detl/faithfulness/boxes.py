@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from detl.checks import check_boxes
+from detl.checks import check_boxes, check_count
 from detl.faithfulness.estimates import Array
 
 
@@ -37,6 +37,10 @@ def box_masks(boxes: Any, size: tuple[int, int]) -> Array:
            [[1, 0, 0, 0],
             [0, 0, 0, 1]]])
     """
+    if not np.iterable(size) or len(tuple(size)) != 2:
+        raise ValueError(f"size={size!r}; expected (height, width) of the images.")
+    for side in size:
+        check_count("size", side)
     height, width = size
     boxes = check_boxes(boxes)
     masks = np.zeros((len(boxes), height, width), dtype=bool)

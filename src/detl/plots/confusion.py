@@ -12,9 +12,10 @@ from detl.plots.drawing import Array, new_figure, require_matplotlib, wrapped
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_CELL = 1.05  # inches
-_MOST_NUMBERED = 20  # classes: 60 made a picture of 65 inches and 1.8 GB
+_CELL, _SIDE = 1.05, 12.0  # the greatest size of a cell and of all of them, inches
+_MOST_NUMBERED = 20  # classes
 _POINTS = 72  # in an inch
+_SMALLEST_FONT = 5
 
 
 def confusion_matrix(
@@ -23,7 +24,7 @@ def confusion_matrix(
     """Draw a confusion matrix, as in Fig. 3 of Basu et al. 2020.
 
     Every cell has its count of images and its share of the true class's. More than 20 classes have
-    colours alone, in a picture of the same size.
+    colours alone; the picture does not grow with their number.
 
     Parameters
     ----------
@@ -48,25 +49,31 @@ def confusion_matrix(
 
     totals = matrix.sum(axis=1, keepdims=True)
     shares = matrix / np.where(totals > 0, totals, 1)
-    cell = _CELL * min(1, _MOST_NUMBERED / len(matrix))
-    side = 1.6 + cell * len(matrix)
-    figure = new_figure(side + 0.9, side)
+    n = len(matrix)
+    cell = min(_CELL, _SIDE / n)
+    fontsize = max(_SMALLEST_FONT, min(10, _POINTS * cell / 2))
+    longest = max(len(line) for name in names for line in name.split("\n"))
+    is_turned = longest > 10 or cell < _CELL  # longer than a cell is wide
+    room = longest * 0.6 * fontsize / _POINTS  # for the names
+    figure = new_figure(cell * n + room + 2.5, cell * n + (room if is_turned else 0) + 1)
     axis = figure.subplots()
     shown = axis.imshow(shares if normalize else matrix, cmap="Blues", vmin=0)
     shown.set_clim(vmax=1 if normalize else max(1, matrix.max()))
-    if len(matrix) <= _MOST_NUMBERED:
+    if n <= _MOST_NUMBERED:
         for (i, j), count in np.ndenumerate(matrix):
             share = f"{100 * shares[i, j]:.1f} %" if totals[i] else "no images"
             colour = _readable_on(shown.cmap(shown.norm(shares[i, j] if normalize else count)))
-            axis.text(j, i, f"{count:.10g}\n{share}", ha="center", va="center", color=colour)
-    fontsize = min(10, _POINTS * cell / 2)
-    axis.set_xticks(range(len(names)), names, fontsize=fontsize, parse_math=False)
-    longest = max(len(line) for name in names for line in name.split("\n"))
-    if longest > 10 or cell < _CELL:  # longer than a cell is wide
-        axis.tick_params("x", labelrotation=45)
+            fits = min(10, _POINTS * cell / 4.6)
+            style: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": fits}
+            axis.text(j, i, f"{count:.10g}\n{share}", color=colour, **style)
+    # Of very many classes, as many are named as can be read.
+    named = slice(None, None, int(np.ceil(1.2 * fontsize / (_POINTS * cell))))
+    text: dict[str, Any] = {"fontsize": fontsize, "parse_math": False}
+    axis.set_xticks(np.arange(n)[named], names[named], **text)
+    axis.set_yticks(np.arange(n)[named], names[named], **text)
+    if is_turned:
         for label in axis.get_xticklabels():
-            label.set(ha="right", rotation_mode="anchor")
-    axis.set_yticks(range(len(names)), names, fontsize=fontsize, parse_math=False)
+            label.set(rotation=45, ha="right", rotation_mode="anchor")
     axis.set_xlabel("predicted class")
     axis.set_ylabel("true class")
     axis.spines[:].set_visible(False)

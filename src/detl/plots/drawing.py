@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
+_GAP = 0.06  # between pictures, inches
+
 
 def require_matplotlib() -> None:
     """Refuse to go on without matplotlib, and say how to get it."""
@@ -34,13 +36,40 @@ def new_figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def grid_of_pictures(shape: tuple[int, int], width: float, height: float) -> tuple[Figure, Array]:
-    """Return an empty figure, inches, and its axes ``shape``, without frames."""
-    figure = new_figure(width, height)
-    axes: Array = figure.subplots(*shape, squeeze=False)
-    for axis in axes.flat:
+def grid_of_pictures(
+    shape: tuple[int, int],
+    picture: tuple[float, float],
+    *,
+    above: float,
+    left: float = 0.1,
+    right: float = 0.1,
+    group: int = 1,
+) -> tuple[Figure, Array]:
+    """Return an empty figure and its axes ``shape``, without frames, all sizes in inches.
+
+    A picture is ``(width, height)`` with room above it, and each ``group`` of pictures in a row
+    has room on its left. Every size is known: matplotlib, which would find them out, takes minutes
+    for some hundred axes.
+    """
+    from matplotlib.figure import Figure
+
+    (n_rows, n_columns), (width, height) = shape, picture
+    step, down = group * (width + _GAP) + left, height + above
+    total = n_columns // group * step + right, max(n_rows * down + _GAP, 1.5)
+    figure = Figure(figsize=total)
+    axes = np.empty(shape, dtype=object)
+    for row, column in np.ndindex(shape):
+        across = left + column // group * step + column % group * (width + _GAP)
+        place = np.array([across, total[1] - (row + 1) * down, width, height])
+        axis = figure.add_axes(tuple(place / (*total, *total)))  # in shares of the figure
         axis.set_axis_off()
+        axes[row, column] = axis
     return figure, axes
+
+
+def characters(width: float, fontsize: float) -> int:
+    """Return how many characters of that size, points, fit into a width, inches."""
+    return max(8, int(width * 72 / (0.58 * fontsize)))
 
 
 def drawable(text: Any) -> str:

@@ -18,7 +18,7 @@ from detl.checks import (
 from detl.plots.drawing import (
     Array,
     as_colours,
-    drawable,
+    characters,
     grid_of_pictures,
     require_matplotlib,
     wrapped,
@@ -28,10 +28,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_SIDE = 1.6  # of an image in a grid, inches
+_SIDE, _SMALLEST, _LARGEST = 1.6, 0.35, 40.0  # of an image in a grid, and of the grid, inches
+_FONT = 8  # points
 
 
-def overlay(images: Any, heatmaps: Any, *, alpha: float = 0.5, colormap: str = "inferno") -> Array:
+def overlay(images: Any, heatmaps: Any, *, alpha: float = 0.7, colormap: str = "inferno") -> Array:
     """Lay heatmaps over their images.
 
     Parameters
@@ -40,8 +41,9 @@ def overlay(images: Any, heatmaps: Any, *, alpha: float = 0.5, colormap: str = "
         Pixels in [0, 255]; 1 channel (grey) or 3.
     heatmaps : array-like of shape (n, height, width)
         In [0, 1], as :class:`detl.GradCAM` gives them.
-    alpha : float, default=0.5
-        Share of the heatmap in every pixel, in [0, 1]; the image has the rest.
+    alpha : float, default=0.7
+        Share of the colour where the heatmap is 1, in [0, 1]. Where it is lower, the share is so in
+        proportion; where it is 0, the image is as it was.
     colormap : str, default="inferno"
         Name of a matplotlib colour map. The default is perceptually uniform: equal steps in the
         heatmap look equal. ``"jet"`` gives the look of the paper (Basu et al. 2020, Fig. 4: red is
@@ -57,8 +59,8 @@ def overlay(images: Any, heatmaps: Any, *, alpha: float = 0.5, colormap: str = "
     >>> import numpy as np
     >>> from detl import plots
     >>> grey = np.full((1, 1, 2, 1), 200, dtype="uint8")
-    >>> plots.overlay(grey, [[[0, 1]]], colormap="gray").tolist()  # black and white, half mixed in
-    [[[[100, 100, 100], [228, 228, 228]]]]
+    >>> plots.overlay(grey, [[[0, 1]]], alpha=0.5, colormap="gray").tolist()  # half of it white
+    [[[[200, 200, 200], [228, 228, 228]]]]
     """
     *_, blended = _blend(images, heatmaps, alpha, colormap)
     return blended
@@ -75,18 +77,21 @@ def heatmap_grid(
     boxes: Any = None,
     masks: Any = None,
     columns: int = 4,
-    alpha: float = 0.5,
+    alpha: float = 0.7,
     colormap: str = "inferno",
 ) -> Figure:
     """Draw every image beside its overlay, as in Fig. 4 of Basu et al. 2020.
+
+    A heatmap of few cells, such as 2 × 2, is resized to the image and looks finer than it is: look
+    at the shape of ``GradCAM(...).explain(images).raw``, or choose a lower layer.
 
     Parameters
     ----------
     images, heatmaps, alpha, colormap
         As for :func:`overlay`.
     labels : array-like of shape (n,), optional
-        True class of each image. Images of one class share a row (or several, where they are more
-        than ``columns``), in the order in which the classes first occur, and the row says which.
+        True class of each image. Images of one class stand together under its name, in the order
+        in which the classes first occur. A class begins a row unless all of it fits into the last.
     predicted : array-like of shape (n,), optional
         What the model takes each image for; written over it, with a tick or a cross where the true
         class is given too.
@@ -120,23 +125,47 @@ def heatmap_grid(
     masks = None if masks is None else _check_masks(masks, heatmaps.shape)
 
     rows = _rows_of(n, labels, columns)
-    names = [""] * len(rows) if labels is None else [wrapped(labels[row[0]], 24) for row in rows]
     columns = max(map(len, rows))
-    size = 2 * columns * _SIDE + 1.2, len(rows) * (_SIDE * height / width + 0.3)
-    figure, axes = grid_of_pictures((len(rows), 2 * columns), *size)
-    for name, row, row_of_axes in zip(names, rows, axes, strict=True):
-        # Axes that are off hide their labels; a text stays.
-        side = {"transform": row_of_axes[0].transAxes, "rotation": "vertical", "ha": "right"}
-        row_of_axes[0].text(-0.08, 0.5, name, va="center", parse_math=False, **side)
+    # Many images are smaller, so that the picture has an end.
+    left = 0.1 if labels is None else 0.4
+    across = ((_LARGEST - 1) / columns - left) / 2 - 0.1
+    room = min(across, (_LARGEST / len(rows) - 0.5) * width / height)
+    side = max(_SMALLEST, min(_SIDE, room))
+    picture = side, side * height / width
+    fits = characters(2 * side, _FONT)
+    captions = ["\n".join(wrapped(line, fits) for line in c.split("\n")) for c in captions]
+    n_lines = max(caption.count("\n") + 1 for caption in captions)
+    figure, axes = grid_of_pictures(
+        (len(rows), 2 * columns),
+        picture,
+        above=0.15 + 0.13 * n_lines,
+        left=left,
+        right=0.9,
+        group=2,
+    )
+    for row, row_of_axes in zip(rows, axes, strict=True):
+        before = None
         for index, pair in zip(row, row_of_axes.reshape(-1, 2)):  # the last row may be short
-            for axis, picture in zip(pair, (plain[index], blended[index]), strict=True):
-                axis.imshow(picture)
+            for axis, shown in zip(pair, (plain[index], blended[index]), strict=True):
+                axis.imshow(shown)
                 _draw_regions(axis, boxes[index], None if masks is None else masks[index])
             if not heatmaps[index].any():
-                pair[1].set_title("blank", fontsize="small", loc="right")
-            pair[0].set_title(captions[index], fontsize="small", loc="left", parse_math=False)
-    bar = figure.colorbar(ScalarMappable(cmap=colormap), ax=axes, aspect=30, pad=0.01)
-    bar.set_label("relative attention", fontsize="small")
+                pair[1].set_title("blank", fontsize=_FONT, loc="right")
+            pair[0].set_title(captions[index], fontsize=_FONT, loc="left", parse_math=False)
+            if labels is not None and labels[index] != before:
+                before = labels[index]
+                name = wrapped(before, characters(picture[1], _FONT))
+                # Axes that are off hide their labels; a text stays.
+                beside = {"transform": pair[0].transAxes, "rotation": "vertical", "ha": "right"}
+                style = {"va": "center", "fontsize": _FONT, "parse_math": False, **beside}
+                pair[0].text(-0.04, 0.5, name, **style)
+    total, tall = figure.get_size_inches()
+    bar = figure.colorbar(
+        ScalarMappable(cmap=colormap),
+        cax=figure.add_axes((1 - 0.75 / total, 0.1 / tall, 0.12 / total, 1 - 0.3 / tall)),
+    )
+    bar.ax.tick_params(labelsize=_FONT)
+    bar.set_label("relative attention", fontsize=_FONT)
     return figure
 
 
@@ -162,7 +191,7 @@ def _captions(
             )
         for words, score in zip(lines, scores):
             words.append(f"{score:.2f}")
-    return [drawable("".join(words).strip()) for words in lines]
+    return ["".join(words).strip() for words in lines]
 
 
 def _blend(images: Any, heatmaps: Any, alpha: Any, colormap: str) -> tuple[Array, Array, Array]:
@@ -183,22 +212,24 @@ def _blend(images: Any, heatmaps: Any, alpha: Any, colormap: str) -> tuple[Array
     blended = np.empty_like(plain)
     for picture, image, heatmap in zip(blended, plain, heatmaps, strict=True):
         colours = 255 * matplotlib.colormaps[colormap](heatmap.astype(float))[..., :3]
-        picture[...] = ((1 - alpha) * image + alpha * colours).round()
+        share = alpha * heatmap[..., np.newaxis]  # where nothing is shown, nothing is tinted
+        picture[...] = ((1 - share) * image + share * colours).round()
     return plain, heatmaps, blended
 
 
 def _rows_of(n: int, labels: Array | None, columns: int) -> list[Array]:
     """Return the indices of the images in each row of a grid."""
     if labels is None:
-        groups = [np.arange(n)]
+        classes = [np.arange(n)]
     else:
-        names = dict.fromkeys(labels.tolist())
-        groups = [np.flatnonzero(labels == name) for name in names]
-    return [
-        group[start : start + columns]
-        for group in groups
-        for start in range(0, len(group), columns)
-    ]
+        classes = [np.flatnonzero(labels == name) for name in dict.fromkeys(labels.tolist())]
+    rows: list[Array] = []
+    for rest in classes:
+        if rows and len(rows[-1]) + len(rest) <= columns:
+            rows[-1] = np.concatenate([rows[-1], rest])
+        else:
+            rows += [rest[start : start + columns] for start in range(0, len(rest), columns)]
+    return rows
 
 
 def _draw_regions(axis: Axes, boxes: Sequence[Any] | Array, mask: Array | None) -> None:

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from detl.checks import check_count, check_images
-from detl.plots.drawing import Array, as_colours, check_result, grid_of_pictures, wrapped
+from detl.plots.drawing import (
+    Array,
+    as_colours,
+    check_result,
+    grid_of_pictures,
+    new_figure,
+    wrapped,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -21,7 +28,7 @@ _WIDE = 2.3  # of one with a title of three lines
 def most_confused(
     result: CrossValidationResult, images: Any, *, n: int = 12, columns: int = 4
 ) -> Figure:
-    """Show the images whose true class got the least probability: wrong, and sure of it.
+    """Show the images that were taken for another class, and whose own got the least probability.
 
     Look at them first: they are wrong labels, bad images, or what the classifier cannot do.
 
@@ -32,7 +39,7 @@ def most_confused(
         The cross-validated images, pixels in [0, 255]; 1 channel (grey) or 3. Of a memory map,
         only the images shown are read.
     n : int, default=12
-        Number of images; fewer where no more were tested.
+        Number of images; fewer where no more are wrong.
     columns : int, default=4
         Greatest number of images in a row.
 
@@ -48,28 +55,32 @@ def most_confused(
     check_count("columns", columns)
     truth = np.searchsorted(result.classes, result.labels)
     of_truth = np.take_along_axis(result.probabilities, truth[:, np.newaxis], axis=1)[:, 0]
-    n = min(n, int(np.isfinite(of_truth).sum()))
-    chosen = np.argsort(of_truth, kind="stable")[:n]  # NaN, never tested, comes last
-    pictures = as_colours(_rows_of_images(images, chosen, len(truth)))
+    wrong = np.isfinite(of_truth) & (result.predictions != result.labels)  # NaN: never tested
+    order = np.argsort(of_truth, kind="stable")
+    chosen = order[wrong[order]][:n]
+    if len(chosen) == 0:
+        figure = new_figure(2 * _WIDE, 1)
+        figure.text(0.5, 0.5, "no image is taken for another class", ha="center")
+        return figure
+    pictures = as_colours(_rows_of_images(images, chosen, len(wrong)))
 
-    n_rows = math.ceil(n / columns)
-    columns = min(n, columns)
+    n_rows, columns = math.ceil(len(chosen) / columns), min(len(chosen), columns)
     titles = []
     for row in chosen:
         tested_in = [str(k) for k, (_, test) in enumerate(result.indices) if row in test]
+        of_predicted = result.probabilities[row][result.classes == result.predictions[row]].max()
         lines = [
             f"true: {result.labels[row]} ({of_truth[row]:.3f})",
-            f"predicted: {result.predictions[row]} ({result.probabilities[row].max():.3f})",
+            f"predicted: {result.predictions[row]} ({of_predicted:.3f})",
             f"image {row}, fold{'s' * (len(tested_in) > 1)} {', '.join(tested_in)}",
         ]
         titles.append("\n".join(wrapped(line, 40) for line in lines))
     height, width = pictures.shape[1:3]
     above = 0.15 + 0.12 * max(title.count("\n") + 1 for title in titles)
-    size = columns * _WIDE, n_rows * (_WIDE * height / width + above)
-    figure, axes = grid_of_pictures((n_rows, columns), *size)
+    picture = _WIDE, _WIDE * height / width
+    figure, axes = grid_of_pictures((n_rows, columns), picture, above=above)
     for axis, picture, title in zip(axes.flat, pictures, titles):
         axis.imshow(picture)
-        axis.set_anchor("S")  # what is spare goes to the title
         axis.set_title(title, fontsize="x-small", loc="left", parse_math=False)
     return figure
 

@@ -66,7 +66,8 @@ def reliability_diagram(result: CrossValidationResult, *, n_bins: int = 10) -> F
         color="lightgrey",
         edgecolor="grey",
     )
-    below.bar_label(bars, fontsize="x-small", padding=1)
+    if n_bins <= 20:  # the numbers of more would stand on each other
+        below.bar_label(bars, fontsize="x-small", padding=1)
     below.margins(y=0.2)
     below.set(xlabel="confidence", ylabel="images")
     return figure

@@ -8,13 +8,22 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from detl import metrics
-from detl.plots.drawing import check_result, draw_shares, new_figure, with_interval, wrapped
+from detl.plots.drawing import (
+    characters,
+    check_result,
+    draw_shares,
+    new_figure,
+    with_interval,
+    wrapped,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from detl.validation.results import CrossValidationResult
+
+_LARGEST = 20.0  # width of a picture, inches: panels of more classes are smaller
 
 
 def roc_curves(result: CrossValidationResult) -> Figure:
@@ -43,15 +52,25 @@ def roc_curves(result: CrossValidationResult) -> Figure:
     )
     columns = math.ceil(math.sqrt(len(curves))) if len(curves) > 3 else len(curves)
     n_rows = math.ceil(len(curves) / columns)
-    figure = new_figure(3.6 * columns, 3.7 * n_rows + 0.5)
+    panel = min(3.6, _LARGEST / columns)
+    is_small = panel < 3
+    figure = new_figure(panel * columns, (panel + 0.1) * n_rows + 0.5)
     axes = figure.subplots(n_rows, columns, squeeze=False)
     for axis in axes.flat[len(curves) :]:
         axis.set_axis_off()
     for axis, curve, (name, scores) in zip(axes.flat, curves, result.class_scores.items()):
-        axis.set_title(wrapped(name, 40), fontsize="medium", parse_math=False)
+        area = scores["roc_auc"]
         axis.set_aspect("equal")
         draw_shares(axis, x="1 - specificity", y="sensitivity")
-        _draw_roc(axis, curve, scores["roc_auc"])
+        _draw_roc(axis, curve, area)
+        fontsize = 7 if is_small else 10
+        title = wrapped(name, characters(panel, fontsize))
+        if is_small and axis.get_legend():  # there is no room for it
+            axis.get_legend().remove()
+            title += f"\n{with_interval(area)}"
+        if is_small:
+            axis.set(xlabel="", ylabel="", xticks=[], yticks=[])
+        axis.set_title(title, fontsize=fontsize, parse_math=False)
     caption = f"thin lines: folds; AUC with 95 % interval\nband: 95 %, {curves[0].method}"
     figure.supxlabel(caption, fontsize="small")
     return figure

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from detl.shortcuts.verdicts import ShortcutReport, ShortcutTest
 
 _LABEL_WIDTH = 44  # of an axis, characters
+_MOST_CLASSES = 12  # of a test that are shown
 
 
 def shortcut_report(report: ShortcutReport) -> Figure:
@@ -31,7 +32,8 @@ def shortcut_report(report: ShortcutReport) -> Figure:
     -------
     matplotlib.figure.Figure
         On the left the ROC AUC of the network and of all that it is held against; then the figure
-        of each test and class with its interval, tests of one measure together. The line is the
+        of each test and class with its interval, tests of one measure together, of many classes
+        the 12 that look most like a shortcut. The line is the
         threshold; red is beyond it, blue on its other side, grey neither.
     """
     require_matplotlib()
@@ -72,7 +74,12 @@ def _rows_of_test(name: str, test: ShortcutTest) -> list[Any]:
     beyond, other = ("above", "below") if test.suspicious == "above" else ("below", "above")
     colours = {beyond: "tab:red", other: "tab:blue", "unknown": "grey"}
     rows: list[Any] = [(f"{name}: {test.verdict}", None, "black")]
+    shown = test.by_suspicion[:_MOST_CLASSES]
+    if len(test.figures) > len(shown):
+        rows[0] = (f"{name}: {test.verdict} (worst {_MOST_CLASSES} classes)", None, "black")
     for label, figure in test.figures.items():
+        if label not in shown:
+            continue
         side = figure.lies(test.threshold or 0)
         rows.append((str(label), (figure.value, figure.low, figure.high), colours[side]))
     return rows

@@ -97,6 +97,11 @@ class ShortcutTest:
     @property
     def worst(self) -> Any:
         """The class that looks most like a shortcut; None where none could be judged."""
+        return next(iter(self.by_suspicion), None)
+
+    @property
+    def by_suspicion(self) -> list[Any]:
+        """The classes that could be judged; what looks most like a shortcut comes first."""
 
         def suspicion(label: Any) -> tuple[float, ...]:
             figure = self.figures[label]
@@ -105,7 +110,7 @@ class ShortcutTest:
                 ends = (-figure.high, -figure.value)
             return tuple(-np.inf if np.isnan(end) else end for end in ends)
 
-        return max(self.figures, key=suspicion, default=None)
+        return sorted(self.figures, key=suspicion, reverse=True)
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything in lists, strings and numbers that JSON can hold; None for NaN."""
