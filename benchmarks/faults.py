@@ -1,7 +1,7 @@
 """Flip bits of files and kill runs, again and again, and count what holds.
 
-A case holds if what was damaged is refused by its name, or computed again with a warning, and if all
-that comes out is what a run gives that nothing disturbs, to the last bit.
+A case holds if what was damaged is refused by its name, or computed again with a warning, and
+if all that comes out is what a run gives that nothing disturbs, to the last bit.
 
 Run: ``python -m benchmarks.faults`` (on two cores, five minutes)
 """
