@@ -40,7 +40,7 @@ class Explanation:
     class_indices : numpy.ndarray of int, shape (n,)
         The class explained; -1 where a callable gave the score.
     layer : str or tuple of str
-        As :attr:`GradCAM.layer`.
+        As ``layer`` of :class:`~detl.GradCAM`.
     blank : numpy.ndarray of bool, shape (n,)
         Whether nothing in the image spoke for the class, so that the heatmap is zero everywhere.
         The model may be sure of the class all the same, by its biases and by the absence of what

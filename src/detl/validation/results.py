@@ -161,7 +161,7 @@ class CrossValidationResult:
 
     @property
     def fold_seeds(self) -> list[int]:
-        """Seed of each fold, see :class:`FoldResult`."""
+        """Seed of each fold."""
         return [fold.seed for fold in self.folds]
 
     # ------------------------------------------------------------------------------ scores
