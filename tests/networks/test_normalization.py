@@ -160,6 +160,6 @@ def test_the_target_stage_learns_with_it_what_it_learns_without(
     losses = transfer.fit(tiny_images, tiny_labels).history_["loss"]
     assert seen
     assert FusedBatchNormalization not in {type(layer) for layer in transfer.model_.layers}
-    monkeypatch.setattr("detl.transfer.classifier.fused_layers", dict)
+    monkeypatch.setattr("detl.transfer.extension.fused_layers", dict)
     plain = transfer.fit(tiny_images, tiny_labels).history_["loss"]
     np.testing.assert_allclose(losses, plain, rtol=1e-3)

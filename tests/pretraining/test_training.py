@@ -474,7 +474,7 @@ def test_validation_data_may_be_a_list_of_two(train, tiny_images, tiny_labels):
         ({"labels": ["a", None] * 20}, "labels has a missing value .* row 1"),
         ({"labels": ["a"] * 37 + ["b"] * 3}, "'b' has 3 images.*fraction>=0.34.*validation_data"),
         ({"groups": [0] * 37 + [1] * 3}, "'bright' has 2 groups.*validation_data of detl.pretrain"),
-        ({"groups": [1, 2]}, "2 groups for 40 images"),
+        ({"groups": [1, 2]}, "2 groups for 40 labels"),
         ({"groups": [math.nan] + [1] * 39}, "groups has a missing value .* row 0"),
         (
             {"images": np.zeros((40, 8, 8, 1))},

@@ -107,7 +107,8 @@ def test_row_i_belongs_to_image_i(images):
     bright = (images // 16 + levels[:, None, None, None]).astype("uint8")
     plain = keras.Input(SHAPE)
     x = layers.Rescaling(1 / 255)(plain)
-    x = layers.Conv2D(1, 1, kernel_initializer="ones", name="block1_conv")(x)
+    hidden = {"activation": "relu", "kernel_initializer": "ones", "name": "block1_conv"}
+    x = layers.Conv2D(1, 1, **hidden)(x)
     mean = keras.Model(plain, layers.GlobalAveragePooling2D()(x))
     shuffled = np.random.default_rng(3).permutation(N)
     found = cross_validate(
