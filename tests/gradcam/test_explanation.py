@@ -494,6 +494,22 @@ def test_a_batch_size_below_one_is_refused():
         GradCAM(pooled(), batch_size=0)
 
 
+@pytest.mark.parametrize(("size", "says"), [(3, "only 3 x 5 cells"), (4, None)])
+def test_maps_of_few_cells_are_said_to_be_coarse_once(caplog, size, says):
+    conv = layers.Conv2D(2, 1, kernel_initializer="ones")
+    head = [layers.GlobalAveragePooling2D(), layers.Dense(2)]
+    cam = GradCAM(keras.Sequential([keras.Input((size, 5, 1)), conv, *head]))
+    for _ in range(2):
+        cam(pixels(shape=(size, 5, 1)), class_index=0)
+    assert [says in text for text in caplog.messages] == ([True] if says else [])
+
+
+def test_pixels_between_0_and_1_are_warned_of_where_the_network_takes_bytes():
+    model = keras.Sequential([keras.Input((8, 8, 1)), layers.Rescaling(1 / 255), *pooled().layers])
+    with pytest.warns(UserWarning, match=r"images are floats in \[0, 1\]"):
+        GradCAM(model)(np.linspace(0, 1, 64).reshape(1, 8, 8, 1))
+
+
 def test_a_model_that_gives_nan_is_named_as_the_cause():
     model = pooled()
     model.layers[-1].kernel.assign(np.full((4, 3), np.nan))

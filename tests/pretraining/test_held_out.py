@@ -20,10 +20,12 @@ def test_by_default_all_rows_are_held_out():
 def test_labels_become_indices_of_the_classes_that_are_trained_on():
     images = np.zeros((3, 4, 4, 1), "uint8")
     classes = np.array(["bright", "dim"])
-    found, targets = checked_validation((images, ["dim", "bright", "dim"]), (4, 4, 1), classes)
+    found, targets = checked_validation(
+        (images, ["dim", "bright", "dim"]), classes, shape=(4, 4, 1)
+    )
     assert found is images
     np.testing.assert_array_equal(targets, [1, 0, 1])
     with pytest.raises(
         ValueError, match=r"labels lack: \['new'\]; expected only \['bright', 'dim'"
     ):
-        checked_validation((images, ["dim", "new", "dim"]), (4, 4, 1), classes)
+        checked_validation((images, ["dim", "new", "dim"]), classes, shape=(4, 4, 1))

@@ -653,6 +653,15 @@ def test_predict_before_fit_is_refused(source, images, method):
         getattr(transfer(source), method)(images)
 
 
+def test_an_image_of_which_the_network_says_nothing_gets_no_class(source, images):
+    broken = transfer(source).fit(images, LABELS)
+    kernel = broken.model_.get_layer("logits").kernel
+    kernel.assign(np.full(kernel.shape, np.nan))
+    with pytest.raises(ValueError, match=r"NaN for 3 of 3 images, first in row 0; look for"):
+        broken.predict(images[:3])
+    assert np.isnan(broken.predict_proba(images[:3])).all()
+
+
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
@@ -803,6 +812,12 @@ def test_pixels_between_0_and_1_are_warned_of_in_fit_and_in_predict(source, imag
         transfer(source).fit(scaled, LABELS)
     with pytest.warns(UserWarning, match="rescaling is inside the model"):
         fitted.predict(scaled)
+
+
+def test_a_source_that_takes_pixels_between_0_and_1_gets_them_without_a_warning(images):
+    stack = [layers.Conv2D(4, 3, name="conv"), layers.GlobalAveragePooling2D(), layers.Dense(2)]
+    source = keras.Sequential([keras.Input(images.shape[1:]), *stack])
+    transfer(source).fit(images / 255, LABELS).predict(images / 255)
 
 
 def test_a_rate_that_is_too_high_is_warned_of(source, images):

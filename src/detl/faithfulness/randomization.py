@@ -16,6 +16,7 @@ from detl.faithfulness.baselines import centre_maps, random_maps
 from detl.faithfulness.estimates import Array, Estimate, estimates, table
 from detl.faithfulness.inputs import classified
 from detl.gradcam.explanation import GradCAM
+from detl.networks.pixels import leaves
 from detl.seeds import seed_sequence
 
 _CHUNK = 32  # images ranked at once: bounds the memory
@@ -174,22 +175,13 @@ def _from_the_top(network: keras.Model, n_steps: int) -> list[list[keras.layers.
     """Return the layers that have weights to scramble, from the output down, in groups."""
     layers = [
         layer
-        for layer in dict.fromkeys(_leaves(network))
+        for layer in dict.fromkeys(leaves(network))
         if any(np.prod(variable.shape) > 1 for variable in layer.weights)
     ][::-1]
     if not layers:
         raise ValueError(f"{network.name!r} has no weights to scramble.")
     parts = np.array_split(np.arange(len(layers)), min(n_steps, len(layers)))
     return [[layers[i] for i in part] for part in parts]
-
-
-def _leaves(network: keras.Model) -> Iterator[keras.layers.Layer]:
-    """Yield the layers of a model, those of nested models in their place."""
-    for layer in network.layers:
-        if isinstance(layer, keras.Model):
-            yield from _leaves(layer)
-        else:
-            yield layer
 
 
 def _scramble(layer: keras.layers.Layer, generator: np.random.Generator) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -18,6 +19,9 @@ from detl.networks.classifiers import check_class_index, class_names_of, network
 from detl.networks.gradients import with_gradient
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
+
+_logger = logging.getLogger("detl")
+_COARSE = 4  # cells on the shorter side of a map, of which fewer are said to be few
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -160,6 +164,7 @@ class GradCAM:
         self._n_classes = max(2, self._network.n_outputs)
         self._class_names = class_names_of(model)
         self._compiled: dict[tuple[Any, ...], Callable[..., tuple[Any, ...]]] = {}
+        self._said_coarse = False
 
     def __call__(self, images: Any, class_index: Any = None) -> Array:
         """Return a heatmap for every image.
@@ -230,6 +235,7 @@ class GradCAM:
             ]
             steps.append((*raws, scores, classes))
         *raws, scores, classes = (np.concatenate(parts) for parts in zip(*steps, strict=True))
+        self._say_if_coarse(raws)
         heatmaps, raw = heatmaps_and_raw(raws, self._network.inputs.size_of(pixels))
         return Explanation(
             heatmaps=heatmaps,
@@ -239,6 +245,17 @@ class GradCAM:
             layer=self.layer,
             blank=np.all([part.reshape(len(part), -1).max(axis=1) <= 0 for part in raws], axis=0),
         )
+
+    def _say_if_coarse(self, raws: Sequence[Array]) -> None:
+        """Say once that there are so few cells that their interpolation is what one sees."""
+        cells = max((raw.shape[1:] for raw in raws), key=min)
+        if min(cells) < _COARSE and not self._said_coarse:
+            self._said_coarse = True
+            _logger.warning(
+                "The heatmaps have only %s cells, stretched over the image: too few to show an "
+                "object. Explain larger images, or name an earlier layer=.",
+                " x ".join(map(str, cells)),
+            )
 
     def _function(
         self, score: Score | None, batch: Sequence[Array], *, differentiates: bool = True

@@ -51,6 +51,7 @@ class Inputs:
     images: int  # place of the images among the flattened structure
     has_channels: bool  # grey images may come without that axis
     channels_first: bool
+    any_scale: bool  # whether pixels of other ranges than 0 to 255 may be meant
 
     @property
     def tensors(self) -> list[Any]:
@@ -70,7 +71,7 @@ class Inputs:
         """Return what a caller gave as one array per tensor, refusing what does not fit."""
         parts = self._parts_of(given)
         arrays = [
-            _checked(part, tensor, is_image=index == self.images)
+            _checked(part, tensor, index == self.images, any_scale=self.any_scale)
             for index, (part, tensor) in enumerate(zip(parts, self.tensors, strict=True))
         ]
         n = len(arrays[self.images])
@@ -117,10 +118,10 @@ class Inputs:
         return list(given)
 
 
-def _checked(given: Any, tensor: Any, *, is_image: bool) -> Array:
+def _checked(given: Any, tensor: Any, is_image: bool, *, any_scale: bool) -> Array:
     """Return one input as an array that fits its symbolic tensor."""
     if is_image and len(tensor.shape) == 4:
-        return check_images(given, shape=tensor.shape[1:], any_scale=True)
+        return check_images(given, shape=tensor.shape[1:], any_scale=any_scale)
     name = "images" if is_image else f"input {tensor.name!r}"
     array = np.asarray(given)
     wanted = ", ".join("any" if length is None else str(length) for length in tensor.shape[1:])

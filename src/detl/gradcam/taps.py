@@ -20,6 +20,7 @@ from detl.gradcam.layers import (
 )
 from detl.networks import graphs
 from detl.networks.heads import ends_in_output_function, is_output_function
+from detl.networks.pixels import takes_bytes
 
 Tensor = Any  # of the backend
 Tap: TypeAlias = Callable[[Tensor], Tensor]
@@ -70,6 +71,7 @@ class TappedNetwork:
             images=images,
             has_channels=ranks[images] == len(tapped[0].shape) + 1,
             channels_first=images_are_channels_first(flow, images),
+            any_scale=not takes_bytes(network),
         )
         self.inputs = inputs if graphs.is_graph(network) else inputs.with_any_size()
         self.n_outputs: int = shapes[0][-1]

@@ -13,6 +13,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
 from detl.checks import check_images
+from detl.networks.pixels import takes_bytes
 
 _ROUNDING = 1e-2  # of probabilities in bfloat16
 _LARGEST_DECISION = 5.0  # far larger ones all have the probability 1 in float32
@@ -48,7 +49,7 @@ def check_images_for(network: keras.Model, images: Any) -> np.ndarray:
     """Return the images as an array that fits the network."""
     shape = getattr(network, "input_shape", None)  # a subclassed model has none
     shape = tuple(shape[1:]) if isinstance(shape, tuple) and len(shape) == 4 else None
-    return check_images(images, shape=shape, any_scale=True)
+    return check_images(images, shape=shape, any_scale=not takes_bytes(network))
 
 
 def even_batch_size(n: int, batch_size: int) -> int:

@@ -40,12 +40,15 @@ class HeldOut(keras.utils.PyDataset):
 
 
 def checked_validation(
-    validation_data: tuple[Any, Any] | list[Any], shape: tuple[Any, ...], classes: np.ndarray
+    validation_data: tuple[Any, Any] | list[Any], classes: np.ndarray, **expected: Any
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return images and class indices of ``(images, labels)``, refusing other classes."""
+    """Return images and class indices of ``(images, labels)``, refusing other classes.
+
+    ``expected`` is what :func:`detl.checks.check_images` takes.
+    """
     if not isinstance(validation_data, (tuple, list)) or len(validation_data) != 2:
         raise TypeError("validation_data is not a pair; expected (images, labels).")
-    images = check_images(validation_data[0], name="validation images", shape=shape)
+    images = check_images(validation_data[0], name="validation images", **expected)
     labels = check_labels(validation_data[1], len(images), name="validation labels")
     unknown = np.setdiff1d(labels, classes)
     if len(unknown):

@@ -22,6 +22,7 @@ from detl.checks import (
 )
 from detl.networks import copying, graphs
 from detl.networks.opening import open_model, read_member
+from detl.networks.pixels import takes_bytes
 from detl.networks.reading_back import Portable, lost_layer
 from detl.storage.reading import check_archive
 from detl.storage.seals import seal
@@ -229,7 +230,7 @@ class SharesSource(BaseEstimator):
         """Return images as an array, refusing what does not fit the network."""
         shape = network.inputs[0].shape[1:]
         if len(shape) == 3:
-            X = check_images(X, name=name, shape=shape)
+            X = check_images(X, name=name, shape=shape, any_scale=not takes_bytes(network))
             if reset:
                 self.n_features_in_ = X.shape[1]
             return X

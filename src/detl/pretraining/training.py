@@ -26,6 +26,7 @@ from detl.checks import (
 from detl.networks import copying, graphs
 from detl.networks.heads import with_logits, with_probabilities
 from detl.networks.normalization import fused_layers, with_plain_layers
+from detl.networks.pixels import takes_bytes
 from detl.networks.precision import Precision, dtype_policy
 from detl.pretraining.augmentation import Augmentation
 from detl.pretraining.batches import (
@@ -186,8 +187,11 @@ def pretrain(
             "leave one of the two out."
         )
     policy = dtype_policy(precision)
-    shape = _image_shape(backbone)
-    images = check_images(images, shape=shape)
+    expected: dict[str, Any] = {
+        "shape": _image_shape(backbone),
+        "any_scale": not takes_bytes(backbone),
+    }
+    images = check_images(images, **expected)
     labels = check_labels(labels, len(images))
     classes, targets = check_classes(labels)
     holdout_seed, weight_seed, batch_seed, noise_seed = seed_sequence(random_state).spawn(4)
@@ -203,7 +207,7 @@ def pretrain(
     else:
         rows = np.arange(len(images))
         held_out = HeldOut(
-            *checked_validation(validation_data, shape, classes), batch_size=batch_size
+            *checked_validation(validation_data, classes, **expected), batch_size=batch_size
         )
 
     network = copying.copy_model(

@@ -32,7 +32,7 @@ class Examination:
             )
         check_number("threshold", threshold, above=0, at_most=1)
         self.network = network
-        self.images: Array = check_images(images)
+        self.images: Array = check_images(images, any_scale=True)  # they have been trained on
         self.threshold = threshold
         if array_digest(self.images) != network.settings["images"]:
             raise ValueError(

@@ -108,10 +108,12 @@ def _check_same(transfer: Any, validated: dict[str, Any]) -> None:
     """Refuse another classifier than was cross-validated, as far as its parameters tell."""
     check_classifier(transfer, name="transfer")
     given, expected = (json.loads(json.dumps(words)) for words in (described(transfer), validated))
-    if expected.keys() - given.keys():  # of an average, of a rival, or of another classifier
+    missing = sorted(expected.keys() - given.keys())
+    if missing:
         raise ValueError(
-            f"transfer is {transfer!r}, but the result is of {validated}: of several, or not of "
-            "one transfer alone. Give the result that cross_validate returned for this one."
+            f"transfer is {transfer!r}, but the result is an average, or of another kind of "
+            f"classifier: it was made with {', '.join(missing)}. Give the result that "
+            "cross_validate returned for this transfer."
         )
     for name, value in expected.items():
         if any(differences(value, given[name])):

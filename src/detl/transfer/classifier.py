@@ -190,9 +190,22 @@ class DomainExtensionTransfer(ClassifierMixin, SharesSource):
         return extract(self.model_, X, batch_size=self.batch_size, verbose=self.verbose)
 
     def predict(self, X: Any) -> np.ndarray:
-        """Return the most probable class of each image, ``(n,)``."""
-        most_probable = self.predict_proba(X).argmax(axis=1)
-        return self.classes_[most_probable]
+        """Return the most probable class of each image, ``(n,)``.
+
+        Raises
+        ------
+        ValueError
+            If the network gives NaN for an image, which has no most probable class.
+        """
+        probabilities = self.predict_proba(X)
+        unknown = np.flatnonzero(np.isnan(probabilities).any(axis=1))
+        if len(unknown):
+            raise ValueError(
+                f"The network gives NaN for {len(unknown)} of {len(probabilities)} images, first "
+                f"in row {unknown[0]}; look for broken weights or pixels, or fit again at a lower "
+                "learning_rate."
+            )
+        return self.classes_[probabilities.argmax(axis=1)]
 
     def _check_data(
         self, X: Any, y: Any, *, names: tuple[str, str] = ("X", "y")

@@ -71,7 +71,7 @@ def prepare(
         if isinstance(transfer, DomainExtensionTransfer):
             images, labels = transfer._check_data(images, labels, names=("images", "labels"))
         else:
-            images = check_images(images)
+            images = check_images(images, any_scale=True)
             labels = check_labels(labels, len(images))
             check_decisions(transfer, len(check_classes(labels)[0]), name=name)
             if checkpoint_dir is not None:
