@@ -10,7 +10,6 @@ other programs keep the machine busy, ``cpu_seconds`` says what the step itself 
 from __future__ import annotations
 
 import argparse
-import csv
 import os
 import platform
 import resource
@@ -21,6 +20,7 @@ from pathlib import Path
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
+from benchmarks.rows import write_rows
 from detl import folds
 
 
@@ -89,11 +89,7 @@ def main() -> None:
                 }
             )
             print(table[-1])
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    with arguments.output.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(table[0]))
-        writer.writeheader()
-        writer.writerows(table)
+    write_rows(arguments.output, table)
 
 
 if __name__ == "__main__":

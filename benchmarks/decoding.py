@@ -12,20 +12,18 @@ Run, where OpenCV, pyvips and TensorFlow are installed too: ``python -m benchmar
 from __future__ import annotations
 
 import argparse
-import csv
 import os
-import platform
 import statistics
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from benchmarks.rows import measured_with, write_rows
 from detl import images
 
 SIDE, SIZE, SEED = 1024, 224, 0
@@ -195,13 +193,8 @@ def main() -> None:
             files = [path.with_suffix(f".{suffix}") for path in paths]
             rows += measure(files, arguments.recipes, arguments.rounds)
     packages = ("numpy", "pillow", "opencv-python-headless", "pyvips-binary", "tensorflow")
-    versions = ", ".join(f"{name} {metadata.version(name)}" for name in packages)
-    machine = f"{platform.machine()}, {os.cpu_count()} cores"
-    with arguments.output.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, [*rows[0], "seed", "machine", "versions"])
-        writer.writeheader()
-        for row in rows:
-            writer.writerow({**row, "seed": SEED, "machine": machine, "versions": versions})
+    last = {"seed": SEED, **measured_with(*packages)}
+    write_rows(arguments.output, [{**row, **last} for row in rows])
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ Run: ``python -m benchmarks.faults`` (on two cores, five minutes)
 from __future__ import annotations
 
 import argparse
-import csv
 import multiprocessing
 import os
 import shutil
@@ -31,7 +30,7 @@ import numpy as np
 from PIL import Image
 from sklearn.dummy import DummyClassifier
 
-from benchmarks.turns import machine, versions
+from benchmarks.rows import measured_with, write_rows
 from detl import (
     CrossValidationResult,
     DomainExtensionTransfer,
@@ -216,15 +215,11 @@ def main() -> None:
                 "tried": len(held),
                 "held": sum(held),
                 "seconds": f"{time.perf_counter() - started:.0f}",
-                "machine": machine(),
-                "versions": versions("keras", "tensorflow", "numpy"),
+                **measured_with("keras", "tensorflow", "numpy"),
             }
         )
         print(*rows[-1].values(), flush=True)
-        with parsed.output.open("w", newline="") as file:
-            writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
+        write_rows(parsed.output, rows)
 
 
 if __name__ == "__main__":

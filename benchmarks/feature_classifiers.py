@@ -10,7 +10,6 @@ Run: ``python -m benchmarks.feature_classifiers``
 from __future__ import annotations
 
 import argparse
-import csv
 import statistics
 import time
 from pathlib import Path
@@ -24,6 +23,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 import detl
+from benchmarks.rows import write_rows
 from detl import DomainExtensionTransfer, FeatureExtractor, backbones
 
 SIZE, WIDTH, N_CLASSES, N_SPLITS, EPOCHS, ROUNDS = 128, 0.25, 4, 5, 30, 3
@@ -70,10 +70,7 @@ def main() -> None:
                 }
             )
             print(rows[-1], flush=True)
-        with parsed.output.open("w", newline="") as file:
-            writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
+        write_rows(parsed.output, rows)
 
 
 def timed(

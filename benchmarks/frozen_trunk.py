@@ -11,7 +11,6 @@ end their predictions are compared.
 from __future__ import annotations
 
 import argparse
-import csv
 import os
 import platform
 import statistics
@@ -22,6 +21,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from benchmarks.rows import write_rows
 from detl import DomainExtensionTransfer, backbones
 from detl.networks.normalization import with_plain_layers
 
@@ -141,11 +141,7 @@ def main() -> None:
             )
         )
         print(rows[-1])
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    with arguments.output.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    write_rows(arguments.output, rows)
 
 
 if __name__ == "__main__":

@@ -34,6 +34,8 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.rows import write_rows
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 RESULTS = Path(__file__).parent / "results/gradcam_cost.csv"
@@ -325,11 +327,7 @@ def main() -> None:
             machine = f"{platform.machine()}, {os.cpu_count()} cores"
             row = {**key, **found, "versions": versions, "machine": machine, "seed": SEED}
             print(*row.values(), flush=True)
-            with parsed.output.open("a", newline="") as file:
-                writer = csv.DictWriter(file, fieldnames=list(row), lineterminator="\n")
-                if not rows:
-                    writer.writeheader()
-                writer.writerow(row)
+            write_rows(parsed.output, [*rows, row])
 
 
 if __name__ == "__main__":

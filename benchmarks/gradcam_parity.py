@@ -18,7 +18,6 @@ compared with what it computes: the reason given for a difference is then the wh
 from __future__ import annotations
 
 import argparse
-import csv
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -26,6 +25,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from benchmarks.rows import write_rows
 
 Maps = dict[str, np.ndarray]  # by method: (n, map_height, map_width)
 
@@ -584,10 +585,7 @@ def main() -> None:
         save_maps(parsed.library, parsed.maps)
     if parsed.output:
         rows = compare(parsed.maps)
-        with parsed.output.open("w", newline="") as file:
-            writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
+        write_rows(parsed.output, rows)
         for row in rows:
             print(*row.values(), sep="  ")
     if parsed.write_fixture:

@@ -8,7 +8,6 @@ Run: ``python -m benchmarks.import_time``
 from __future__ import annotations
 
 import argparse
-import csv
 import os
 import subprocess
 import sys
@@ -17,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.turns import machine, spread, versions
+from benchmarks.rows import measured_with, spread, write_rows
 
 STATEMENTS = {
     "a bare interpreter": "pass",
@@ -57,15 +56,11 @@ def main() -> None:
             "fastest to slowest": spread(1e3 * mine, ".0f"),
             "ms beyond a bare interpreter, median": f"{1e3 * np.median(mine - bare):.0f}",
             "rounds": parsed.rounds,
-            "machine": machine(),
-            "versions": versions("keras", "tensorflow", "numpy"),
+            **measured_with("keras", "tensorflow", "numpy"),
         }
         for name, mine in seconds.items()
     ]
-    with parsed.output.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_rows(parsed.output, rows)
     for row in rows:
         print(*row.values())
 

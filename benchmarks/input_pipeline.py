@@ -9,7 +9,6 @@ Run: ``python -m benchmarks.input_pipeline``
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import os
 import resource
@@ -22,6 +21,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from benchmarks.rows import write_rows
 from detl import DomainExtensionTransfer, backbones
 from detl.pretraining.batches import BatchStream, training_batches
 
@@ -143,10 +143,7 @@ def main() -> None:
                 }
             )
             print(*rows[-1].values(), flush=True)
-        with parsed.output.open("w", newline="") as file:
-            writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
+        write_rows(parsed.output, rows)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ Run: ``python -m benchmarks.many_folds``
 from __future__ import annotations
 
 import argparse
-import csv
 import platform
 import resource
 import statistics
@@ -16,6 +15,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from benchmarks.rows import write_rows
 from detl import DomainExtensionTransfer, backbones, cross_validate
 from detl.validation.workers import train_fold
 
@@ -75,10 +75,7 @@ def main() -> None:
     source = backbones.resnet50((SIZE, SIZE, 1), width=WIDTH)
     transfer = DomainExtensionTransfer(source, epochs=3)
     rows = times(transfer, images, labels) + memory(transfer, images, labels)
-    with parsed.output.open("w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=["what", "number", "value"], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_rows(parsed.output, rows)
     text = summary(rows)
     print(text)
     parsed.output.with_suffix(".txt").write_text(f"{text}\n")

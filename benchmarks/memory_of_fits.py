@@ -9,7 +9,6 @@ Run: ``python -m benchmarks.memory_of_fits`` (half an hour and 12 GB)
 from __future__ import annotations
 
 import argparse
-import csv
 import gc
 import multiprocessing
 import resource
@@ -17,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.turns import machine, versions
+from benchmarks.rows import measured_with, write_rows
 
 # Width of the VGG-16, pixels of a side, fits.
 CASES = {"eighth VGG-16 at 32 px": (0.125, 32, 40), "full VGG-16 at 224 px": (1.0, 224, 20)}
@@ -80,15 +79,11 @@ def main() -> None:
                         "MB after the second": f"{after[1]:.0f}",
                         "MB after the last": f"{after[-1]:.0f}",
                         "MB a fit after the second": f"{(after[-1] - after[1]) / (n - 2):.1f}",
-                        "machine": machine(),
-                        "versions": versions("keras", "tensorflow", "numpy"),
+                        **measured_with("keras", "tensorflow", "numpy"),
                     }
                 )
                 print(*list(rows[-1].values())[:-2])
-    with parsed.output.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_rows(parsed.output, rows)
 
 
 if __name__ == "__main__":

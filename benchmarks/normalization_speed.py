@@ -8,7 +8,6 @@ Run: ``python -m benchmarks.normalization_speed``
 from __future__ import annotations
 
 import argparse
-import csv
 import os
 import statistics
 import time
@@ -17,6 +16,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from benchmarks.rows import write_rows
 from detl import backbones
 from detl.networks import copying
 from detl.networks.heads import with_logits
@@ -86,10 +86,7 @@ def main() -> None:
         for precision in ("float32", "mixed_bfloat16")
         for row in measure(name, size=128, width=0.25, precision=precision)
     ]
-    with parsed.output.open("w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_rows(parsed.output, rows)
     for row in rows:
         print(*row.values())
 

@@ -10,7 +10,6 @@ Run: ``python -m benchmarks.onednn``
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import os
 import platform
@@ -25,6 +24,7 @@ import keras
 import numpy as np
 
 import detl
+from benchmarks.rows import write_rows
 from detl import DomainExtensionTransfer, backbones
 
 VARIABLE = "TF_ENABLE_ONEDNN_OPTS"
@@ -168,11 +168,7 @@ def main() -> None:
                 }
             )
             print(rows[-1], flush=True)
-        parsed.output.parent.mkdir(parents=True, exist_ok=True)
-        with parsed.output.open("w", newline="") as file:
-            writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
+        write_rows(parsed.output, rows)
 
 
 if __name__ == "__main__":

@@ -9,12 +9,12 @@ Run: ``python -m benchmarks.operations``
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 import keras
 import numpy as np
 
+from benchmarks.rows import write_rows
 from detl import backbones
 
 PIXELS = 224
@@ -42,10 +42,7 @@ def main() -> None:
             }
         )
         print(rows[-1])
-    with OUTPUT.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_rows(OUTPUT, rows)
 
 
 def operations(network: keras.Model) -> tuple[int, int, int]:

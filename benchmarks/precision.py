@@ -9,7 +9,6 @@ Run: ``python -m benchmarks.precision``
 from __future__ import annotations
 
 import argparse
-import csv
 import platform
 import time
 from pathlib import Path
@@ -18,6 +17,7 @@ import keras
 import numpy as np
 
 import detl
+from benchmarks.rows import write_rows
 
 BATCH, ROUNDS = 32, 7
 PRECISIONS = ("float32", "mixed_bfloat16")
@@ -62,10 +62,7 @@ def main() -> None:
             }
         )
         print(rows[-1], flush=True)
-    with parsed.output.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_rows(parsed.output, rows)
 
 
 def _units() -> list[str]:

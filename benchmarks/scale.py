@@ -11,7 +11,6 @@ Run, with 9 GB free on the disk of ``--folder``: ``python -m benchmarks.scale``
 from __future__ import annotations
 
 import argparse
-import csv
 import multiprocessing
 import tempfile
 import threading
@@ -22,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.turns import machine, versions
+from benchmarks.rows import measured_with, write_rows
 
 PIXELS, WIDTH, BATCH = (224, 224, 1), 1 / 16, 64
 NUMBERS = (10_000, 100_000)
@@ -124,15 +123,11 @@ def main() -> None:
             **{f"MiB, {n:,} images": f"{found[n][k][1]:.0f}" for n in NUMBERS},
             "memory, ratio": f"{found[many][k][1] / found[few][k][1]:.2f}",
             **{f"ms an image, {n:,} images": f"{1e3 * found[n][k][0] / n:.2f}" for n in NUMBERS},
-            "machine": machine(),
-            "versions": versions("keras", "tensorflow"),
+            **measured_with("keras", "tensorflow"),
         }
         for k, name in enumerate(names)
     ]
-    with parsed.output.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_rows(parsed.output, rows)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.turns import FOREVER, OnEpoch, Recipe, machine, spread, take_turns, versions
+from benchmarks.rows import measured_with, spread, write_rows
+from benchmarks.turns import FOREVER, OnEpoch, Recipe, take_turns
 
 N_CLASSES = 2
 RATE, CLIP = 1e-3, 1.0
@@ -217,14 +218,10 @@ def main() -> None:
                     "speed, Keras in float32 is 1": f"{np.median(ratios):.2f}",
                     "lowest to highest": spread(ratios, ".2f"),
                     "rounds": parsed.rounds,
-                    "machine": machine(),
-                    "versions": versions("keras", "tensorflow", "torch"),
+                    **measured_with("keras", "tensorflow", "torch"),
                 }
             )
-        with parsed.output.open("w", newline="") as file:
-            writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
+        write_rows(parsed.output, rows)
 
 
 if __name__ == "__main__":

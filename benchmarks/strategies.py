@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import csv
 import itertools
 import json
 import os
@@ -22,6 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from benchmarks.rows import write_rows
 
 SETUPS = {
     "JAX, keras.distribution.DataParallel": ("jax", "jax_two"),
@@ -179,7 +180,7 @@ def main() -> None:
                 }
             )
             print(*rows[-1].values(), flush=True)
-    write(parsed.output, rows)
+    write_rows(parsed.output, rows)
     numbered = [
         {
             "plain Keras model, TensorFlow": f"{given_as}, {devices}",
@@ -196,15 +197,7 @@ def main() -> None:
     )
     for row in numbered:
         print(*row.values(), flush=True)
-    write(parsed.output.with_name("strategies_batches.csv"), numbered)
-
-
-def write(path: Path, rows: list[dict[str, str]]) -> None:
-    """Write a table."""
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_rows(parsed.output.with_name("strategies_batches.csv"), numbered)
 
 
 if __name__ == "__main__":

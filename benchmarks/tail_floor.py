@@ -10,7 +10,6 @@ Run: ``python -m benchmarks.tail_floor``
 from __future__ import annotations
 
 import argparse
-import csv
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +19,7 @@ import numpy as np
 import tensorflow as tf
 
 import detl
-from benchmarks.turns import machine, versions
+from benchmarks.rows import measured_with, write_rows
 
 BATCH = 32
 MATRIX = 4096
@@ -160,8 +159,7 @@ def measure(precision: str, rounds: int) -> list[dict[str, Any]]:
                 "peak, GFLOP/s": f"{peak / 1e9:.0f}",
                 "bandwidth, GB/s": f"{bandwidth / 1e9:.0f}",
                 "rounds": rounds,
-                "machine": machine(),
-                "versions": versions("keras", "tensorflow"),
+                **measured_with("keras", "tensorflow"),
             }
         )
         print(*rows[-1].values(), flush=True)
@@ -179,10 +177,7 @@ def main() -> None:
         for precision in ("float32", "mixed_bfloat16")
         for row in measure(precision, parsed.rounds)
     ]
-    with parsed.output.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_rows(parsed.output, rows)
 
 
 if __name__ == "__main__":

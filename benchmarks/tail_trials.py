@@ -9,7 +9,6 @@ Run: ``python -m benchmarks.tail_trials``
 from __future__ import annotations
 
 import argparse
-import csv
 import os
 import tempfile
 from functools import partial
@@ -18,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.turns import FOREVER, OnEpoch, Recipe, machine, spread, take_turns, versions
+from benchmarks.rows import measured_with, spread, write_rows
+from benchmarks.turns import FOREVER, OnEpoch, Recipe, take_turns
 
 BATCH, N, N_CLASSES = 32, 64, 4
 RATE, MOMENTUM = 1e-4, 0.9
@@ -153,8 +153,7 @@ def rows_of(
             "speed, as it was = 1": f"{np.median(seconds[AS_IT_WAS] / mine):.2f}",
             "lowest to highest": spread(seconds[AS_IT_WAS] / mine, ".2f"),
             "rounds": len(mine),
-            "machine": machine(),
-            "versions": versions("keras", "tensorflow"),
+            **measured_with("keras", "tensorflow"),
         }
         for change, mine in seconds.items()
     ]
@@ -182,10 +181,7 @@ def main() -> None:
                 }
                 seconds = take_turns(recipes, parsed.rounds)
                 rows += rows_of(seconds, network=network, precision=precision)
-                with parsed.output.open("w", newline="") as file:
-                    writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-                    writer.writeheader()
-                    writer.writerows(rows)
+                write_rows(parsed.output, rows)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.turns import FOREVER, OnEpoch, Recipe, machine, spread, take_turns, versions
+from benchmarks.rows import measured_with, spread, write_rows
+from benchmarks.turns import FOREVER, OnEpoch, Recipe, take_turns
 
 BATCH, N, N_CLASSES = 32, 64, 4
 PIXELS = (224, 224, 1)
@@ -258,8 +259,7 @@ def rows_of(group: str, seconds: dict[str, np.ndarray]) -> list[dict[str, Any]]:
             "lowest to highest": spread(first / mine, ".2f"),
             "fastest against the first's fastest": f"{first.min() / mine.min():.2f}",
             "rounds": len(mine),
-            "machine": machine(),
-            "versions": versions("keras", "tensorflow", "torch", "skorch"),
+            **measured_with("keras", "tensorflow", "torch", "skorch"),
         }
         for recipe, mine in seconds.items()
     ]
@@ -289,14 +289,6 @@ def whole_cross_validation(
     ]
 
 
-def write(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Write a table."""
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-
-
 def main() -> None:
     """Measure the groups asked for; the rows of the others stay."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -313,10 +305,10 @@ def main() -> None:
     for group in parsed.group:
         seconds[group] = take_turns(GROUPS[group], parsed.rounds)
         known[group] = rows_of(group, seconds[group])
-        write(parsed.output, list(itertools.chain.from_iterable(known.values())))
+        write_rows(parsed.output, list(itertools.chain.from_iterable(known.values())))
         if {BESIDE_KERAS, TRUNK} <= set(seconds):
             whole = whole_cross_validation(seconds[BESIDE_KERAS], seconds[TRUNK])
-            write(parsed.output.with_name("whole_cross_validation.csv"), whole)
+            write_rows(parsed.output.with_name("whole_cross_validation.csv"), whole)
 
 
 if __name__ == "__main__":

@@ -10,13 +10,10 @@ from __future__ import annotations
 
 import itertools
 import multiprocessing
-import os
-import platform
 import sys
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
-from importlib import metadata
 from typing import Any
 
 import numpy as np
@@ -50,21 +47,6 @@ def take_turns(recipes: Mapping[str, Recipe], rounds: int) -> dict[str, np.ndarr
         pipe.send(False)
         process.join()
     return {name: np.array(times) for name, times in seconds.items()}
-
-
-def spread(values: np.ndarray, form: str) -> str:
-    """Return the lowest and the highest value as a text."""
-    return f"{format(values.min(), form)} to {format(values.max(), form)}"
-
-
-def machine() -> str:
-    """Return what a time depends on, the load of the last minute included."""
-    return f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
-
-
-def versions(*packages: str) -> str:
-    """Return names and versions of installed packages."""
-    return ", ".join(f"{name} {metadata.version(name)}" for name in packages)
 
 
 def _serve(recipe: Recipe, pipe: Any) -> None:
