@@ -50,7 +50,7 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     for name in BACKBONES:
         network = getattr(backbones, name)((SIZE, SIZE, 1), width=WIDTH)
-        ways = {TRAINED: DomainExtensionTransfer(network, epochs=EPOCHS)} | {
+        ways = {TRAINED: DomainExtensionTransfer.as_published(network, epochs=EPOCHS)} | {
             way: make_pipeline(
                 FeatureExtractor(network, layers="block3", grid=2), StandardScaler(), classifier
             )

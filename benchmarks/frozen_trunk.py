@@ -57,7 +57,7 @@ def measure(name: str, size: int, width: float, n_images: int, rounds: int, prec
     # Without dropout: its noise would hide whether the two are the same.
     options = {} if name == "resnet50" else {"dropout": 0.0}
     source = getattr(backbones, name)((size, size, 1), width=width, **options)
-    transfer = DomainExtensionTransfer(source, random_state=0, precision=precision)
+    transfer = DomainExtensionTransfer.as_published(source, random_state=0, precision=precision)
     extension = transfer._extend(np.arange(N_CLASSES))
     tail = extension.tail.model
 

@@ -61,7 +61,7 @@ def fits(case: str, pipeline: str) -> list[dict[str, float]]:
     name, pixels, width, trainable_from, n_images = CASES[case]
     source = getattr(backbones, name)((pixels, pixels, 1), width=width)
     options = {} if trainable_from is None else {"trainable_from": trainable_from}
-    extension = DomainExtensionTransfer(source, random_state=0, **options)._extend(
+    extension = DomainExtensionTransfer.as_published(source, random_state=0, **options)._extend(
         np.arange(N_CLASSES)
     )
     model = extension.tail.model

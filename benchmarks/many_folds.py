@@ -73,7 +73,7 @@ def main() -> None:
     images = np.random.default_rng(0).integers(0, 256, (N, SIZE, SIZE, 1)).astype("uint8")
     labels = np.arange(N) % 4
     source = backbones.resnet50((SIZE, SIZE, 1), width=WIDTH)
-    transfer = DomainExtensionTransfer(source, epochs=3)
+    transfer = DomainExtensionTransfer.as_published(source, epochs=3)
     rows = times(transfer, images, labels) + memory(transfer, images, labels)
     write_rows(parsed.output, rows)
     text = summary(rows)

@@ -88,9 +88,9 @@ def stages(case: str) -> dict[str, float]:
     if width < 1:  # at full width the source stage is not for a laptop
         found[SOURCE] = source_stage(network, images)
 
-    extension = DomainExtensionTransfer(network, batch_size=BATCH, random_state=0)._extend(
-        np.arange(N_CLASSES)
-    )
+    extension = DomainExtensionTransfer.as_published(
+        network, batch_size=BATCH, random_state=0
+    )._extend(np.arange(N_CLASSES))
     extension.trunk(images[:BATCH], verbose=0)
     detl.features.clear_cache()
     started = time.perf_counter()

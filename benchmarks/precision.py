@@ -32,7 +32,9 @@ def main() -> None:
     for name in ("vgg16", "resnet50"):
         source = getattr(detl.backbones, name)((224, 224, 1))
         tails = {
-            precision: detl.DomainExtensionTransfer(source, precision=precision, random_state=0)
+            precision: detl.DomainExtensionTransfer.as_published(
+                source, precision=precision, random_state=0
+            )
             ._extend(np.arange(4))
             .tail.model
             for precision in PRECISIONS

@@ -87,7 +87,7 @@ def stages(n: int, folder: str, pipe: Any) -> None:
             verbose=0,
         )
     )
-    transfer = detl.DomainExtensionTransfer(
+    transfer = detl.DomainExtensionTransfer.as_published(
         source, epochs=1, batch_size=BATCH, cache_dir=f"{folder}/features_{n}", random_state=0
     )
     measured(lambda: transfer._extend(np.arange(2)).trunk(images))

@@ -84,7 +84,7 @@ def train(setup: str) -> dict[str, list[float]]:
             verbose=0,
         )
         # From the untrained network: what the source stage makes different is not counted twice.
-        transfer = detl.DomainExtensionTransfer(
+        transfer = detl.DomainExtensionTransfer.as_published(
             backbone, epochs=3, batch_size=16, learning_rate=1e-2, random_state=0
         )
         transfer.fit(images, labels)

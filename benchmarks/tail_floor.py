@@ -128,7 +128,9 @@ def measure(precision: str, rounds: int) -> list[dict[str, Any]]:
     """Return a row for each part."""
     half = precision == "mixed_bfloat16"
     source = detl.backbones.vgg16((224, 224, 1), normalization=None)
-    transfer = detl.DomainExtensionTransfer(source, precision=precision, random_state=0)
+    transfer = detl.DomainExtensionTransfer.as_published(
+        source, precision=precision, random_state=0
+    )
     calls = machine_limits(half) | parts_of(transfer._extend(np.arange(4)).tail.model)
     for call in calls.values():
         timed(call)  # traced before it is timed

@@ -50,7 +50,7 @@ def trial(on_epoch: OnEpoch, *, network: str, precision: str, change: str) -> No
 
     options = {"normalization": None} if network == "vgg16" else {}
     source = getattr(detl.backbones, network)((224, 224, 1), **options)
-    transfer = detl.DomainExtensionTransfer(
+    transfer = detl.DomainExtensionTransfer.as_published(
         source, learning_rate=RATE, momentum=MOMENTUM, precision=precision
     )
     tail = transfer._extend(np.arange(N_CLASSES)).tail

@@ -75,7 +75,7 @@ def detl_recipe(on_epoch: OnEpoch, *, network: str, precision: str) -> None:
     """Fit the tail on the features of the trunk, which ran before."""
     import detl
 
-    transfer = detl.DomainExtensionTransfer(
+    transfer = detl.DomainExtensionTransfer.as_published(
         backbone(network), learning_rate=RATE, momentum=MOMENTUM, precision=precision
     )
     extension = transfer._extend(np.arange(N_CLASSES))
@@ -96,7 +96,7 @@ def trunk_recipe(on_epoch: OnEpoch, *, precision: str, forgotten: bool) -> None:
     """Run the frozen layers of VGG-16 on the images, or find what came out again."""
     import detl
 
-    transfer = detl.DomainExtensionTransfer(backbone("vgg16"), precision=precision)
+    transfer = detl.DomainExtensionTransfer.as_published(backbone("vgg16"), precision=precision)
     extension = transfer._extend(np.arange(N_CLASSES))
     images, _ = images_and_targets()
     for _ in range(FOREVER):

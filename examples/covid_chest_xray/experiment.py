@@ -80,7 +80,7 @@ def run(
         print(source_text(source, by_heart=protocol.by_heart, reused=reused))
 
     def transfer_from(source: detl.SourceModel, epochs: int) -> detl.DomainExtensionTransfer:
-        return detl.DomainExtensionTransfer(
+        return detl.DomainExtensionTransfer.as_published(
             source,
             epochs=epochs,
             batch_size=profile.batch_size,

@@ -113,7 +113,7 @@ def planted(share: float, seed: int) -> tuple[phantoms.PhantomSet, np.ndarray]:
 def examined(source: detl.SourceModel, share: float, seed: int) -> detl.shortcuts.ShortcutReport:
     """Cross-validate on planted phantoms, and examine."""
     drawn, images = planted(share, seed)
-    transfer = detl.DomainExtensionTransfer(source, **SETTINGS)
+    transfer = detl.DomainExtensionTransfer.as_published(source, **SETTINGS)
     result = detl.cross_validate(
         transfer,
         images,
@@ -132,7 +132,7 @@ def use_of_the_marker(source: detl.SourceModel, seed: int) -> dict[str, str]:
     (train, test), *_ = detl.folds.stratified_folds(
         drawn.labels, groups=drawn.patients, n_splits=N_SPLITS, random_state=seed
     )
-    transfer = detl.DomainExtensionTransfer(source, random_state=seed, **SETTINGS)
+    transfer = detl.DomainExtensionTransfer.as_published(source, random_state=seed, **SETTINGS)
     transfer.fit(images[train], drawn.labels[train])
     of_class = test[drawn.labels[test] == MARKED]
     heatmaps = detl.GradCAM(transfer)(images[of_class], MARKED)

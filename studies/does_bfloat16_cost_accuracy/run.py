@@ -38,7 +38,9 @@ def main() -> None:
     target = radiographs.read(parsed.data).target
     source = detl.load_source(parsed.source)
     transfers = {
-        precision: detl.DomainExtensionTransfer(source, precision=precision, **SETTINGS)
+        precision: detl.DomainExtensionTransfer.as_published(
+            source, precision=precision, **SETTINGS
+        )
         for precision in PRECISIONS
     }
     rows = []

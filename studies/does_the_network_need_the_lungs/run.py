@@ -42,7 +42,7 @@ def main() -> None:
     parsed = parser.parse_args()
 
     target = radiographs.read(parsed.data, seed=parsed.seed).target
-    transfer = detl.DomainExtensionTransfer(str(parsed.source), **SETTINGS)
+    transfer = detl.DomainExtensionTransfer.as_published(str(parsed.source), **SETTINGS)
     started = time.perf_counter()
     result = detl.cross_validate(
         transfer,

@@ -280,7 +280,7 @@ class Sources:
     def imagenet_then_nih(self) -> keras.Model:
         """Extend the ImageNet network to the NIH's two classes, everything trained."""
         train = self.data.train
-        transfer = detl.DomainExtensionTransfer(
+        transfer = detl.DomainExtensionTransfer.as_published(
             keras.saving.load_model(self.parsed.imagenet, compile=False),
             trainable_from="input",
             epochs=NIH_EPOCHS,
@@ -338,7 +338,7 @@ def trained(source: Any, **options: Any) -> detl.DomainExtensionTransfer:
     if options.get("trainable_from") == "previous":
         network = getattr(source, "model", source)
         options["trainable_from"] = detl.backbones.block_names(network)[-2]
-    return detl.DomainExtensionTransfer(source, **options)
+    return detl.DomainExtensionTransfer.as_published(source, **options)
 
 
 def on_features(source: Any, *, layers: str, grid: int, classifier: str) -> Pipeline:

@@ -51,7 +51,7 @@ def main() -> None:
             detl.features.clear_cache()  # each number pays for its own views
             started = time.perf_counter()
             result = detl.cross_validate(
-                detl.DomainExtensionTransfer(
+                detl.DomainExtensionTransfer.as_published(
                     source,
                     augmented_views=n_views,
                     augmentation=AMOUNTS if n_views else None,

@@ -139,10 +139,12 @@ class Sources:
         """Return a transfer from a source."""
         if name in (SCRATCH, LITE_SCRATCH):
             untrained = self.untrained if name == SCRATCH else self.lite_untrained
-            return detl.DomainExtensionTransfer(untrained, trainable_from="input", **self.target)
+            return detl.DomainExtensionTransfer.as_published(
+                untrained, trainable_from="input", **self.target
+            )
         if name in (FROZEN, LITE_IMAGENET):
             source = self.untrained if name == FROZEN else self.lite
-            return detl.DomainExtensionTransfer(source, **self.target)
+            return detl.DomainExtensionTransfer.as_published(source, **self.target)
         runs, seed = self.parsed.runs, self.seed
         if name == LITE_ADULTS:
             backbone = keras.Model(self.lite_untrained.inputs, self.lite_untrained.layers[-1].input)
@@ -152,7 +154,7 @@ class Sources:
             path, teacher = runs / f"{self.parsed.backbone}_{i}_{seed}.keras", self.teachers[name]
             backbone = self.untrained
         source = trained(backbone, teacher, path, seed)
-        return detl.DomainExtensionTransfer(source, **self.target)
+        return detl.DomainExtensionTransfer.as_published(source, **self.target)
 
 
 def trained(

@@ -54,9 +54,13 @@ def main() -> None:
     untrained = getattr(detl.backbones, parsed.backbone)((SIZE, SIZE, 1), width=parsed.width)
     imagenet = keras.saving.load_model(parsed.imagenet)
     transfers = {
-        "domain extension": detl.DomainExtensionTransfer(str(parsed.source), **SETTINGS),
-        "ImageNet": detl.DomainExtensionTransfer(imagenet, **SETTINGS),
-        "from scratch": detl.DomainExtensionTransfer(untrained, trainable_from="input", **SETTINGS),
+        "domain extension": detl.DomainExtensionTransfer.as_published(
+            str(parsed.source), **SETTINGS
+        ),
+        "ImageNet": detl.DomainExtensionTransfer.as_published(imagenet, **SETTINGS),
+        "from scratch": detl.DomainExtensionTransfer.as_published(
+            untrained, trainable_from="input", **SETTINGS
+        ),
     }
     parsed.output.mkdir(parents=True, exist_ok=True)
     results = by_protocol(transfers, data, controls, parsed)

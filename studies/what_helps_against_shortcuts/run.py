@@ -168,7 +168,7 @@ def examined(
     change = CHANGES[name]
     images = part.images if change is None else change(part.images, data)
     started = time.perf_counter()
-    transfer = detl.DomainExtensionTransfer(str(parsed.source), **SETTINGS)
+    transfer = detl.DomainExtensionTransfer.as_published(str(parsed.source), **SETTINGS)
     folder = parsed.checkpoints / "".join(c if c.isalnum() else "_" for c in name)
     result = detl.cross_validate(
         transfer,

@@ -236,7 +236,9 @@ def ceiling(path: Path, data: dict[str, material.Part], models: Path) -> dict[st
     ):
         kept = models / f"{file}.npz"
         if not kept.exists():
-            transfer = detl.DomainExtensionTransfer(keras.saving.load_model(path), **CEILING)
+            transfer = detl.DomainExtensionTransfer.as_published(
+                keras.saving.load_model(path), **CEILING
+            )
             transfer.fit(train.images, train.labels)
             print(name, "training accuracy", transfer.history_["accuracy"][-1], flush=True)
             said = {part: transfer.predict_proba(data[part].images)[:, 0] for part in PARTS}

@@ -82,7 +82,7 @@ def maps_of(backbone: str, seed: int, profile: Profile, runs: Path) -> dict[Key,
         path=runs / f"{name}.keras",
         random_state=seed,
     )
-    transfer = detl.DomainExtensionTransfer(
+    transfer = detl.DomainExtensionTransfer.as_published(
         source,
         epochs=profile.target_epochs[0],
         batch_size=profile.batch_size,

@@ -644,6 +644,34 @@ def test_the_saved_model_needs_keras_only(images, fitted, tmp_path):
     )
 
 
+# --------------------------------------------------------------------- what it says of itself
+
+
+def test_a_network_that_has_not_learned_its_images_is_warned_of(source, images):
+    with pytest.warns(ConvergenceWarning, match=r"hardly learned .*Try more epochs \(now 5\) or a"):
+        transfer(source, epochs=5, head_start="random", learning_rate=1e-9).fit(images, LABELS)
+
+
+def test_one_line_asks_for_what_is_published(source):
+    published = DomainExtensionTransfer.as_published(source, epochs=7, random_state=0)
+    asked = {"head_start": "random", "schedule": "constant", "learning_rate": 1e-4, "epochs": 7}
+    assert published.get_params() == {
+        **DomainExtensionTransfer(source, random_state=0).get_params(),
+        **asked,
+    }
+
+
+def test_groups_keep_together_what_is_held_out_inside(source, images):
+    groups = np.arange(18) // 6
+    settings = {"validation_split": 0.34, "epochs": 2}
+    found = transfer(source, **settings).fit(images, LABELS, groups=groups)
+    assert set(found.history_) == {"loss", "accuracy", "val_loss", "val_accuracy"}
+    alone = transfer(source, **settings).fit(images, LABELS)
+    assert alone.history_["val_loss"] != found.history_["val_loss"]
+    with pytest.raises(ValueError, match="5 groups for 18 images"):
+        transfer(source, **settings).fit(images, LABELS, groups=groups[:5])
+
+
 # ------------------------------------------------------------------------------ what is refused
 
 
@@ -696,6 +724,16 @@ def test_an_image_of_which_the_network_says_nothing_gets_no_class(source, images
         ({"augmented_views": 1.0}, TypeError, "augmented_views is float 1.0; expected a whole"),
         ({"augmentation": 10}, TypeError, "augmentation is int; expected an Augmentation"),
         ({"augmentation": Augmentation()}, ValueError, "augmented_views=0; try augmented_views=8"),
+        ({"head_start": "zero"}, ValueError, "'zero'; expected one of 'linear_probe', 'random'"),
+        ({"schedule": "step"}, ValueError, "'step'; expected one of 'cosine', 'constant'"),
+        ({"validation_split": 0.6}, ValueError, "validation_split=0.6; expected a number at"),
+        ({"early_stopping": 3}, ValueError, "=3, but validation_split=0 holds out no images"),
+        (
+            {"early_stopping": 0, "validation_split": 0.2},
+            ValueError,
+            "early_stopping=0; expected at least 1",
+        ),
+        ({"callbacks": [print]}, TypeError, "expected a list of keras.callbacks.Callback, or a"),
         ({"precision": "half"}, ValueError, "expected one of 'float32', 'mixed_bfloat16'"),
         ({"random_state": -1}, ValueError, "random_state=-1; expected a whole number >= 0"),
     ],

@@ -6,8 +6,12 @@ import pytest
 from keras import layers
 from scipy.special import log_softmax, softmax
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from detl.networks.digests import weights_digest
+from detl.pretraining.batches import balanced_weights
 from detl.transfer.tail import Tail
 
 N, N_COLUMNS, N_CLASSES = 30, 4, 3
@@ -303,3 +307,82 @@ def test_shapes_and_number_formats_are_part_of_the_digest():
         zeros(2, 3, "bfloat16"),
     }
     assert len(digests) == 4
+
+
+# --------------------------------------------------------------- where it begins, and how it goes
+
+
+def test_a_linear_probe_of_the_rows_is_where_the_new_layer_begins(features, targets):
+    columns = features[:, 1:] + targets[:, np.newaxis]
+    tail = linear_tail(head_start="linear_probe", learning_rate=1e-12)
+    rows = np.arange(0, N, 2)
+    table = np.concatenate([features[:, :1], columns], axis=1)
+    train(tail, table, targets, rows=rows, class_weight="balanced")
+    regression = make_pipeline(StandardScaler(), LogisticRegression(C=0.01))
+    regression.fit(
+        columns[rows],
+        targets[rows],
+        logisticregression__sample_weight=balanced_weights(targets, rows)[rows],
+    )
+    np.testing.assert_allclose(
+        tail.probabilities(table, rows=np.arange(N), batch_size=8),
+        regression.predict_proba(columns),
+        atol=1e-4,
+    )
+
+
+def test_a_cosine_takes_the_rate_from_its_start_nearly_to_zero_in_every_fit(features, targets):
+    rates = []
+
+    class Rates(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            rates.append(float(self.model.optimizer.learning_rate))
+
+    tail = linear_tail(schedule="cosine", learning_rate=0.1)
+    for _ in range(2):
+        history = train(tail, features, targets, epochs=4, callbacks=[Rates()])
+    expected = 0.05 * (1 + np.cos(np.pi * np.arange(4) / 4))
+    np.testing.assert_allclose(rates, [*expected, *expected], rtol=1e-6)
+    assert set(history) == {"loss", "accuracy"}
+
+
+def test_held_out_rows_are_never_trained_on_and_share_no_group(features, targets):
+    groups = np.arange(N) // 2
+    recorder = Recorder()
+    history = train(
+        linear_tail(recorder), features, targets, groups=groups, validation_split=0.5, epochs=3
+    )
+    seen = {int(row) for step in recorder.steps for row in step}
+    held_out = set(range(N)) - seen
+    assert abs(len(held_out) - N / 2) <= 4
+    assert not {groups[row] for row in seen} & {groups[row] for row in held_out}
+    assert [len(values) for values in history.values()] == [3] * 4
+    assert set(history) == {"loss", "accuracy", "val_loss", "val_accuracy"}
+
+
+def test_the_best_weights_are_kept_when_the_held_out_loss_no_longer_falls(features, targets):
+    tail = linear_tail(learning_rate=3.0)
+    history = train(tail, features, targets, epochs=50, validation_split=0.25, early_stopping=2)
+    losses = history["val_loss"]
+    assert len(losses) < 50
+    assert np.argmin(losses) == len(losses) - 3
+    again = train(tail, features, targets, epochs=50, validation_split=0.25, early_stopping=2)
+    assert again == history
+
+
+def test_a_function_makes_new_callbacks_for_every_fit(features, targets):
+    made = []
+
+    def callbacks():
+        made.append(keras.callbacks.History())
+        return made[-1:]
+
+    tail = linear_tail()
+    for _ in range(2):
+        train(tail, features, targets, callbacks=callbacks)
+    assert [len(one.history["loss"]) for one in made] == [2, 2]
+
+
+def test_a_share_that_would_lack_a_class_is_refused(features, targets):
+    with pytest.raises(ValueError, match=r"validation_split=0.2 of 30 training images would lack"):
+        train(linear_tail(), features, targets, validation_split=0.2)

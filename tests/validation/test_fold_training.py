@@ -5,6 +5,7 @@ import pickle
 import keras
 import numpy as np
 import pytest
+from sklearn.exceptions import ConvergenceWarning
 
 from detl import DomainExtensionTransfer, FoldError, SourceModel, cross_validate, features
 from tests.validation.networks import SHAPE, Witness, network, transfer
@@ -125,3 +126,26 @@ def test_numbers_of_numpy_as_a_grid_search_sets_them_can_be_written(images, tmp_
     )
     found.save(tmp_path / "result.json")
     assert found.settings["transfer"]["learning_rate"] == 0.5
+
+
+def test_what_is_held_out_inside_a_fold_shares_no_group_here_and_in_workers(images):
+    groups = np.arange(N) // 4
+    validating = transfer(validation_split=0.5, epochs=2)
+    settings = {"groups": groups, "n_splits": 2, "random_state": 0}
+    here = cross_validate(validating, images, LABELS, **settings)
+    there = cross_validate(validating, images, LABELS, n_jobs=2, **settings)
+    without = cross_validate(transfer(epochs=2), images, LABELS, **settings)
+    for one, other, plain in zip(here.folds, there.folds, without.folds, strict=True):
+        assert set(one.history) == {"loss", "accuracy", "val_loss", "val_accuracy"}
+        np.testing.assert_allclose(one.history["val_loss"], other.history["val_loss"], rtol=1e-4)
+        assert one.history["loss"] != plain.history["loss"]
+
+
+def test_folds_that_have_not_learned_are_counted_in_one_warning_and_in_the_table(images):
+    slow = transfer(head_start="random", learning_rate=1e-9, epochs=5)
+    with pytest.warns(ConvergenceWarning, match="In 2 of 2 folds .*Try more epochs") as caught:
+        found = cross_validate(slow, images, LABELS, n_splits=2, random_state=0)
+    assert [w.category for w in caught].count(ConvergenceWarning) == 1
+    assert "In 2 of 2 folds the network has not learned enough; one has hardly" in " ".join(
+        str(found).split()
+    )

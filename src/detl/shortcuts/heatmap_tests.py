@@ -86,6 +86,7 @@ def out_of_fold_heatmaps(
     n = len(images)
     targets = np.searchsorted(result.classes, result.labels)
     extension = transfer._extend(result.classes)
+    extension.training["groups"] = result.groups
     features = extension.trunk(images, verbose=verbose)
     cam = GradCAM(extension.network, method=method, batch_size=transfer.batch_size)
     heatmaps = np.full(images.shape[:3], np.nan, dtype="float32")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Self
 
 import numpy as np
 from sklearn.base import ClassifierMixin
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
@@ -20,6 +22,8 @@ from detl.pretraining.batches import ClassWeight
 from detl.pretraining.source import SharesSource, Source, source_network
 from detl.seeds import seed_sequence
 from detl.transfer.extension import Extension, extend
+from detl.transfer.learning import advice, not_learned
+from detl.transfer.tail import Callbacks
 
 
 class DomainExtensionTransfer(ClassifierMixin, SharesSource):
@@ -38,12 +42,19 @@ class DomainExtensionTransfer(ClassifierMixin, SharesSource):
         Where training begins: ``"last_block"``, or the name of a block, a unit or a layer (see
         :func:`detl.backbones.block_names`). ``"logits"`` trains the new layer only, ``"input"``
         the whole network: with an untrained source, that is training from scratch.
-    epochs : int, default=50
-        Passes over the target images. The paper does not give their number.
+    epochs : int, default=30
+        Passes over the target images.
     batch_size : int, default=32
         Images per step. The paper does not give it.
-    learning_rate : float, default=1e-4
-        Of stochastic gradient descent; constant.
+    learning_rate : float, default=1e-3
+        Of stochastic gradient descent.
+    schedule : {"cosine", "constant"}, default="cosine"
+        Whether the rate falls along a cosine, epoch by epoch, nearly to 0 (Loshchilov & Hutter
+        2017).
+    head_start : {"linear_probe", "random"}, default="linear_probe"
+        Where the new layer begins: at a regularised logistic regression on what it sees of the
+        training images, so that the layers below are not moved by a layer that knows nothing
+        (Kumar et al. 2022), or at random weights.
     head_learning_rate : float, optional
         Of the new layer, which has everything to learn, where the layers below have little to
         change (discriminative learning rates). By default ``learning_rate``.
@@ -61,6 +72,14 @@ class DomainExtensionTransfer(ClassifierMixin, SharesSource):
         as much room as the images once more.
     augmentation : Augmentation, optional
         How far these views are turned, scaled and mirrored; by default ``Augmentation()``.
+    validation_split : float, default=0.0
+        Share of the training images, in [0, 0.5], that each fit holds out, stratified; the loss
+        and accuracy on them are ``val_loss`` and ``val_accuracy`` of the history. With groups (an
+        argument of ``fit``; :func:`detl.cross_validate` passes on its own) none is on both sides.
+    early_stopping : int, optional
+        Stop after so many epochs without a lower ``val_loss``, and go back to the best weights.
+    callbacks : list of keras.callbacks.Callback or callable, optional
+        Of the training. Every fit works with copies of a list, or with what a function returns.
     precision : {"float32", "mixed_bfloat16", "auto"}, default="float32"
         Number format of the computation; weights are float32.
     cache_dir : path, optional
@@ -82,7 +101,8 @@ class DomainExtensionTransfer(ClassifierMixin, SharesSource):
     classes_ : numpy.ndarray of shape (n_classes,)
         Class labels, sorted: column j of ``predict_proba`` belongs to ``classes_[j]``.
     history_ : dict of str to list of float
-        ``loss`` and ``accuracy`` on the training images, one entry per epoch.
+        ``loss`` and ``accuracy`` on the training images, one entry per epoch; with
+        ``validation_split`` also ``val_loss`` and ``val_accuracy``.
     trained_layers_ : list of str
         Names of the layers with weights that were trained; all others are bit-identical to the
         source's.
@@ -95,6 +115,9 @@ class DomainExtensionTransfer(ClassifierMixin, SharesSource):
     sec. III-C and IV: SGD, rate 1e-4, momentum 0.9.
     Howard, Ruder 2018, "Universal Language Model Fine-tuning for Text Classification", ACL, sec.
     3.2: discriminative learning rates.
+    Kumar, Raghunathan, Jones, Ma, Liang 2022, "Fine-Tuning can Distort Pretrained Features and
+    Underperform Out-of-Distribution", ICLR: a linear probe first.
+    Loshchilov, Hutter 2017, "SGDR: Stochastic Gradient Descent with Warm Restarts", ICLR, eq. 5.
     Szegedy et al. 2016, "Rethinking the Inception Architecture for Computer Vision", CVPR, sec. 7:
     label smoothing.
 
@@ -116,15 +139,20 @@ class DomainExtensionTransfer(ClassifierMixin, SharesSource):
         source: Source,
         *,
         trainable_from: str = "last_block",
-        epochs: int = 50,
+        epochs: int = 30,
         batch_size: int = 32,
-        learning_rate: float = 1e-4,
+        learning_rate: float = 1e-3,
+        schedule: Literal["cosine", "constant"] = "cosine",
+        head_start: Literal["linear_probe", "random"] = "linear_probe",
         head_learning_rate: float | None = None,
         momentum: float = 0.9,
         label_smoothing: float = 0.0,
         class_weight: ClassWeight | dict[Any, float] = None,
         augmented_views: int = 0,
         augmentation: Augmentation | None = None,
+        validation_split: float = 0.0,
+        early_stopping: int | None = None,
+        callbacks: Callbacks | None = None,
         precision: Precision = "float32",
         cache_dir: str | Path | None = None,
         random_state: Any = None,
@@ -135,18 +163,38 @@ class DomainExtensionTransfer(ClassifierMixin, SharesSource):
         self.epochs = epochs
         self.batch_size = batch_size
         self.learning_rate = learning_rate
+        self.schedule = schedule
+        self.head_start = head_start
         self.head_learning_rate = head_learning_rate
         self.momentum = momentum
         self.label_smoothing = label_smoothing
         self.class_weight = class_weight
         self.augmented_views = augmented_views
         self.augmentation = augmentation
+        self.validation_split = validation_split
+        self.early_stopping = early_stopping
+        self.callbacks = callbacks
         self.precision = precision
         self.cache_dir = cache_dir
         self.random_state = random_state
         self.verbose = verbose
 
-    def fit(self, X: Any, y: Any) -> DomainExtensionTransfer:
+    @classmethod
+    def as_published(cls, source: Source, **settings: Any) -> Self:
+        """Return a transfer that trains as the paper says, but for the given settings.
+
+        The new layer begins at random, the rate is 1e-4 throughout, for 50 epochs (Basu et al.
+        2020, sec. IV, which does not give their number).
+        """
+        published = {
+            "head_start": "random",
+            "schedule": "constant",
+            "learning_rate": 1e-4,
+            "epochs": 50,
+        }
+        return cls(source, **{**published, **settings})
+
+    def fit(self, X: Any, y: Any, groups: Any = None) -> DomainExtensionTransfer:
         """Train the tail from the source's weights, whatever was fitted before.
 
         Parameters
@@ -155,6 +203,8 @@ class DomainExtensionTransfer(ClassifierMixin, SharesSource):
             Pixels in [0, 255], ``uint8`` or float; may be a memory map.
         y : array-like of shape (n,)
             Class of each image, strings or integers.
+        groups : array-like of shape (n,), optional
+            What ``validation_split`` keeps on one side, such as the patient of each image.
 
         Returns
         -------
@@ -167,6 +217,8 @@ class DomainExtensionTransfer(ClassifierMixin, SharesSource):
             If images and labels do not fit each other or the source, or a parameter is wrong.
         """
         X, y = self._check_data(X, y)
+        if groups is not None:
+            groups = check_labels(groups, len(X), name="groups")
         classes, targets = check_classes(y)
         extension = self._extend(classes)
         self.history_ = extension.tail.fit(
@@ -174,8 +226,11 @@ class DomainExtensionTransfer(ClassifierMixin, SharesSource):
             targets,
             rows=np.arange(len(targets)),
             seed=seed_sequence(self.random_state),
-            **extension.training,
+            **{**extension.training, "groups": groups},
         )
+        reason = not_learned(self.history_, targets)
+        if reason is not None:
+            warnings.warn(f"The network {reason}. {advice(self)}", ConvergenceWarning, stacklevel=2)
         self.classes_ = classes
         self.model_ = with_plain_layers(with_probabilities(extension.network))
         self.trained_layers_ = [

@@ -74,6 +74,10 @@ def extend(transfer: DomainExtensionTransfer, classes: np.ndarray) -> Extension:
         "batch_size": transfer.batch_size,
         "class_weight": _in_order(transfer.class_weight, classes),
         "n_views": 1 + int(transfer.augmented_views),
+        "groups": None,  # what validation_split keeps together; whoever knows them sets them
+        "validation_split": transfer.validation_split,
+        "early_stopping": transfer.early_stopping,
+        "callbacks": transfer.callbacks or (),
         "verbose": transfer.verbose,
     }
     network = copying.copy_model(
@@ -99,6 +103,8 @@ def extend(transfer: DomainExtensionTransfer, classes: np.ndarray) -> Extension:
         momentum=transfer.momentum,
         head_learning_rate=transfer.head_learning_rate,
         label_smoothing=transfer.label_smoothing,
+        schedule=transfer.schedule,
+        head_start=transfer.head_start,
     )
     return Extension(network=network, trunk=_trunk(transfer, frozen), tail=tail, training=training)
 
@@ -118,6 +124,17 @@ def _check_parameters(transfer: DomainExtensionTransfer) -> None:
         )
     if not isinstance(transfer.class_weight, dict):
         check_choice("class_weight", transfer.class_weight, (None, "balanced"))
+    check_number("validation_split", transfer.validation_split, at_least=0, at_most=0.5)
+    if transfer.early_stopping is not None:
+        check_count("early_stopping", transfer.early_stopping)
+        if not transfer.validation_split:
+            raise ValueError(
+                f"early_stopping={transfer.early_stopping}, but validation_split=0 holds out no "
+                "images to stop by; try validation_split=0.2."
+            )
+    _check_callbacks(transfer.callbacks)
+    check_choice("head_start", transfer.head_start, ("linear_probe", "random"))
+    check_choice("schedule", transfer.schedule, ("cosine", "constant"))
     check_count("augmented_views", transfer.augmented_views, at_least=0)
     if not (transfer.augmentation is None or isinstance(transfer.augmentation, Augmentation)):
         raise TypeError(
@@ -125,6 +142,17 @@ def _check_parameters(transfer: DomainExtensionTransfer) -> None:
         )
     if transfer.augmentation is not None and not transfer.augmented_views:
         raise ValueError("augmentation is given, but augmented_views=0; try augmented_views=8.")
+
+
+def _check_callbacks(callbacks: Any) -> None:
+    if callbacks is None or callable(callbacks):
+        return
+    is_list = isinstance(callbacks, list | tuple)
+    if not (is_list and all(isinstance(one, keras.callbacks.Callback) for one in callbacks)):
+        raise TypeError(
+            f"callbacks={callbacks!r}; expected a list of keras.callbacks.Callback, or a function "
+            "that returns a new list for every fit."
+        )
 
 
 def _in_order(class_weight: Any, classes: np.ndarray) -> Any:

@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
+import copy
+import math
 import warnings
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
 from scipy import special
 from sklearn.exceptions import ConvergenceWarning
 
-from detl.networks import copying
+from detl import folds
+from detl.networks import copying, graphs
 from detl.networks.digests import weights_digest
 from detl.networks.optimizers import SGD
 from detl.pretraining.batches import (
     BatchStream,
     ClassWeight,
     balanced_weights,
+    in_order,
     steps_per_epoch,
     training_batches,
 )
+from detl.pretraining.held_out import HeldOut
 from detl.seeds import integer_seed
+from detl.transfer.linear_probe import linear_probe
+
+Callbacks: TypeAlias = (
+    Callable[[], list[keras.callbacks.Callback]] | Sequence[keras.callbacks.Callback]
+)
 
 
 class Tail:
@@ -44,8 +54,15 @@ class Tail:
         momentum: float,
         head_learning_rate: float | None = None,
         label_smoothing: float = 0.0,
+        schedule: str = "constant",
+        head_start: str = "random",
     ) -> None:
         self.model = model
+        # Not the layer's own input: it is also part of the network that was cut.
+        below = graphs.node_of(model.outputs[0]).input_tensors[0]
+        self._below_head = keras.Model(model.inputs, below)
+        self._learning_rate, self._schedule = float(learning_rate), schedule
+        self._head_start = head_start
         self._start = model.get_weights()
         self._head = model.layers[-1]
         self._stream = BatchStream()
@@ -89,6 +106,10 @@ class Tail:
         class_weight: ClassWeight | np.ndarray,
         seed: np.random.SeedSequence,
         n_views: int = 1,
+        groups: np.ndarray | None = None,
+        validation_split: float = 0.0,
+        early_stopping: int | None = None,
+        callbacks: Callbacks = (),
         verbose: int = 0,
         on_epoch: Callable[[], object] | None = None,
     ) -> dict[str, list[float]]:
@@ -96,19 +117,44 @@ class Tail:
 
         ``features`` are what the trunk made of the n images, then of the first augmented view of
         each, and so on; ``targets`` are the n indices of classes. Only ``rows`` are looked at, and
-        nothing is copied. A ``class_weight`` that is an array has a weight for each class.
+        nothing is copied. A ``class_weight`` that is an array has a weight for each class. Some of
+        the rows are held out where there is a ``validation_split``, none of whose ``groups`` is
+        trained on.
         """
-        head_seed, batch_seed, noise_seed = (
-            np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, k)) for k in range(3)
+        head_seed, batch_seed, noise_seed, split_seed = (
+            np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, k)) for k in range(4)
         )
         self._reset(integer_seed(head_seed), integer_seed(noise_seed))
+        held_out = None
+        if validation_split:
+            rows, others = _inner_split(targets, rows, groups, validation_split, split_seed)
+            held_out = HeldOut(features, targets, rows=others, batch_size=batch_size)
+        weights = _image_weights(class_weight, targets, rows)
+        if self._head_start == "linear_probe":
+            seen = _outputs(self._below_head, features, rows, batch_size)
+            of_rows = None if weights is None else weights[rows]
+            kernel, bias = linear_probe(seen, targets[rows], self._head.units, of_rows)
+            self._head.set_weights([kernel, bias])
+        # Of its own for each fit: a callback that has been used remembers.
+        followers = callbacks() if callable(callbacks) else copy.deepcopy(list(callbacks))
+        if early_stopping is not None:
+            stop = keras.callbacks.EarlyStopping(patience=early_stopping, restore_best_weights=True)
+            followers.append(stop)
+        if self._schedule == "cosine":
+            followers.append(
+                keras.callbacks.LearningRateScheduler(
+                    lambda epoch: self._learning_rate * (1 + math.cos(math.pi * epoch / epochs)) / 2
+                )
+            )
+        if on_epoch is not None:
+            followers.append(_AfterEpoch(on_epoch))
         batches = training_batches(
             features,
             targets,
             batch_size=batch_size,
             generator=np.random.default_rng(batch_seed),
             rows=rows,
-            weights=_image_weights(class_weight, targets, rows),
+            weights=weights,
             n_views=n_views,
         )
         history = self._stream.fit(
@@ -116,7 +162,8 @@ class Tail:
             batches,
             steps_per_epoch=steps_per_epoch(len(rows), batch_size),
             epochs=epochs,
-            callbacks=None if on_epoch is None else [_AfterEpoch(on_epoch)],
+            validation_data=None if held_out is None else in_order(held_out),
+            callbacks=followers,
             verbose=verbose,
         )
         losses = history.history["loss"]
@@ -127,7 +174,11 @@ class Tail:
                 ConvergenceWarning,
                 stacklevel=3,
             )
-        return {name: [float(v) for v in values] for name, values in history.history.items()}
+        return {
+            name: [float(v) for v in values]
+            for name, values in history.history.items()
+            if name != "learning_rate"  # of the schedule, which is known
+        }
 
     def _reset(self, head_seed: int, noise_seed: int) -> None:
         self.model.set_weights(self._start)
@@ -146,10 +197,21 @@ class Tail:
         self, features: np.ndarray, *, rows: np.ndarray, batch_size: int
     ) -> np.ndarray:
         """Return the softmax of the logits of the given rows, float32 ``(n_rows, n_classes)``."""
-        parts = (rows[start : start + batch_size] for start in range(0, len(rows), batch_size))
-        # Inside a scope of tf.distribute every device gives all rows, one device after the other.
-        batches = [self.model.predict_on_batch(features[part])[: len(part)] for part in parts]
-        return special.softmax(np.concatenate(batches), axis=1).astype("float32")
+        logits = _outputs(self.model, features, rows, batch_size)
+        return special.softmax(logits, axis=1).astype("float32")
+
+
+def _outputs(
+    model: keras.Model, features: np.ndarray, rows: np.ndarray, batch_size: int
+) -> np.ndarray:
+    batches = []
+    for start in range(0, len(rows), batch_size):
+        part = rows[start : start + batch_size]
+        # Filled up: every other length would be traced anew. Inside a scope of tf.distribute every
+        # device gives all rows, one device after the other.
+        full = features[np.resize(part, min(batch_size, len(rows)))]
+        batches.append(model.predict_on_batch(full)[: len(part)])
+    return np.concatenate(batches)
 
 
 class _DiscriminativeSGD(SGD):
@@ -181,6 +243,29 @@ class _SmoothedCrossentropy(keras.losses.Loss):
     def call(self, y_true: Any, y_pred: Any) -> Any:
         classes = keras.ops.cast(keras.ops.reshape(y_true, (-1,)), "int32")
         return self._of_one_hot(keras.ops.one_hot(classes, y_pred.shape[-1]), y_pred)
+
+
+def _inner_split(
+    targets: np.ndarray,
+    rows: np.ndarray,
+    groups: np.ndarray | None,
+    share: float,
+    seed: np.random.SeedSequence,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows to train on, and those to hold out, no group on both sides."""
+    try:
+        train, held_out = folds.stratified_folds(
+            targets[rows],
+            groups=None if groups is None else groups[rows],
+            n_splits=round(1 / share),
+            random_state=integer_seed(seed),
+        )[0]
+    except ValueError as error:
+        raise ValueError(
+            f"validation_split={share} of {len(rows)} training images would lack a class, of which "
+            "there are too few images or groups; hold out a larger share, up to 0.5, or none."
+        ) from error
+    return rows[train], rows[held_out]
 
 
 class _AfterEpoch(keras.callbacks.Callback):

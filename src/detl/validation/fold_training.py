@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from sklearn.exceptions import ConvergenceWarning
 
 from detl.checks import check_classes
 from detl.networks.digests import graph_digest, weights_digest
@@ -19,11 +21,13 @@ from detl.progress import progress_bar
 from detl.storage.digests import array_digest, names_digest
 from detl.storage.run_directory import versions
 from detl.transfer.classifier import DomainExtensionTransfer
+from detl.transfer.learning import advice
 from detl.validation.checkpoints import FoldStore, Plan
 from detl.validation.estimators import described, fit_fold
 from detl.validation.parallel import Outcome, n_workers_of, train_in_workers
 from detl.validation.preparation import Prepared
 from detl.validation.results import CrossValidationResult, FoldResult
+from detl.validation.tables import unlearned
 from detl.validation.workers import train_fold
 
 
@@ -91,7 +95,7 @@ def train_folds(
             seconds["features"] = time.perf_counter() - started
             finished = _train_open_folds(training, plan, finished, targets, store, verbose=verbose)
     seconds["total"] = time.perf_counter() - started
-    return CrossValidationResult(
+    result = CrossValidationResult(
         classes=classes,
         labels=prepared.labels,
         groups=prepared.groups,
@@ -101,6 +105,10 @@ def train_folds(
         versions=versions(),
         seconds=seconds,
     )
+    reason = unlearned(result)
+    if reason is not None and plan:
+        warnings.warn(f"{reason}. {advice(prepared.transfer)}", ConvergenceWarning, stacklevel=3)
+    return result
 
 
 def _train_open_folds(
@@ -144,6 +152,7 @@ class _NetworkTraining:
         # Not by each worker: machines may differ in what "auto" is.
         self.transfer.set_params(precision=dtype_policy(self.transfer.precision))
         self.extension = self.transfer._extend(self.classes)
+        self.extension.training["groups"] = prepared.groups
         network = self.extension.network
         below_head = keras.Model(network.input, network.layers[-1].input)
         self.settings = {
@@ -172,7 +181,8 @@ class _NetworkTraining:
                 ),
             )
             return
-        work = self.transfer, self.classes, self.features, self.targets
+        extended = self.transfer, self.classes, self.extension.training["groups"]
+        work = extended, self.features, self.targets
         for outcome in train_in_workers(work, plan, self.n_jobs, n_workers, self.folder):
             bar.update(self.steps)
             yield outcome

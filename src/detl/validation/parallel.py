@@ -6,13 +6,13 @@ import warnings
 from collections.abc import Iterator
 from concurrent.futures import BrokenExecutor
 from pathlib import Path
+from typing import Any
 
 import joblib
 import numpy as np
 
 from detl.checks import check_count
 from detl.storage.shared_folders import shared_folder
-from detl.transfer.classifier import DomainExtensionTransfer
 from detl.validation.checkpoints import WORK, Plan
 from detl.validation.results import FoldResult
 from detl.validation.workers import Said, Work, train_in_worker
@@ -21,7 +21,7 @@ Outcome = tuple[int, "FoldResult | Exception"]
 
 
 def train_in_workers(
-    shared: tuple[DomainExtensionTransfer, np.ndarray, np.ndarray, np.ndarray],
+    shared: tuple[tuple[Any, ...], np.ndarray, np.ndarray],
     plan: Plan,
     n_jobs: int | None,
     n_workers: int,
@@ -29,7 +29,7 @@ def train_in_workers(
 ) -> Iterator[Outcome]:
     """Yield what each fold found, as it comes, or what went wrong with it.
 
-    ``shared`` has the transfer, the classes, the features and the targets.
+    ``shared`` has the transfer with classes and groups, the features and the targets.
     """
     backend = joblib.parallel.get_active_backend()[0]
     # From Ray all folds come at the end.

@@ -9,6 +9,7 @@ import numpy as np
 
 from detl import metrics
 from detl.metrics.intervals import FEW_UNITS, units_of
+from detl.transfer.learning import not_learned_in_folds
 
 if TYPE_CHECKING:
     from detl.validation.results import CrossValidationResult
@@ -48,6 +49,13 @@ def table_of(result: CrossValidationResult) -> str:
         for sentence in result.audit.leaks:
             lines += textwrap.wrap(f"- {sentence}", _WIDTH, subsequent_indent="  ")
     return "\n".join(lines)
+
+
+def unlearned(result: CrossValidationResult) -> str | None:
+    """Say in how many folds a network has not learned its training images, and how one failed."""
+    return not_learned_in_folds(
+        [(fold.history, result.labels[fold.train]) for fold in result.folds]
+    )
 
 
 def _protocol(result: CrossValidationResult) -> str:
@@ -134,6 +142,9 @@ def _notes(result: CrossValidationResult) -> list[str]:
             f"Over {n_units} {result.unit} the intervals are too narrow: they hold the true "
             "value less often than 95 times in 100."
         )
+    reason = unlearned(result)
+    if reason is not None:
+        lines += textwrap.wrap(f"{reason}.", _WIDTH)
     untested = int((result.times_tested == 0).sum())
     if untested:
         lines.append(f"{untested} of {len(result.labels)} images were tested by no fold.")

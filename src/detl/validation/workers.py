@@ -45,7 +45,7 @@ class Work:
     key: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
     parent: int = field(default_factory=os.getpid)  # which waits for the folds
 
-    def write(self, transfer: Any, classes: np.ndarray, features: np.ndarray, targets: Any) -> None:
+    def write(self, extended: tuple[Any, ...], features: np.ndarray, targets: np.ndarray) -> None:
         """Write the files, or say what to do where they cannot be written."""
         import numpy as np
         from joblib import wrap_non_picklable_objects
@@ -54,7 +54,7 @@ class Work:
 
         try:
             # Classes of the caller's script or notebook go along, since no worker runs it.
-            whole = wrap_non_picklable_objects((transfer, classes), keep_wrapper=False)
+            whole = wrap_non_picklable_objects(extended, keep_wrapper=False)
             pickled = pickle.dumps(whole)
         except Exception as error:
             raise TypeError(
@@ -153,8 +153,9 @@ def _trained(work: Work, train: np.ndarray, test: np.ndarray, seed: int) -> Fold
         key = hashlib.sha256(pickled).hexdigest()
         if key not in _built:
             _built.clear()
-            transfer, classes = pickle.loads(pickled)
+            transfer, classes, groups = pickle.loads(pickled)
             _built[key] = transfer._extend(classes)
+            _built[key].training["groups"] = groups
         features = np.load(work.folder / "features.npy", mmap_mode="r")
         targets = np.load(work.folder / "targets.npy")
         return train_fold(_built[key], features, targets, train, test, seed)

@@ -1,0 +1,58 @@
+"""Whether a target stage has learned its own training images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+_LITTLE = 0.2  # of the way from the largest class to all images
+_FALLING = 0.1  # of the loss, over the last fifth of the epochs
+_LEARNED = 0.95  # accuracy above which a loss may fall
+FEW_EPOCHS = 5  # under which a run is a trial, of which nothing is said
+
+
+def not_learned(history: Mapping[str, Sequence[float]], targets: np.ndarray) -> str | None:
+    """Say in words why a training was too short or too slow; None if it was not.
+
+    Parameters
+    ----------
+    history : dict of str to list of float
+        ``loss`` and ``accuracy`` on the training images, one entry per epoch.
+    targets : numpy.ndarray of int, shape (n,)
+        Classes of the training images.
+    """
+    losses, accuracies = (history.get(name, ()) for name in ("loss", "accuracy"))
+    if min(len(losses), len(accuracies)) < FEW_EPOCHS:
+        return None
+    largest = np.unique(targets, return_counts=True)[1].max() / len(targets)
+    accuracy = accuracies[-1]
+    if accuracy < largest + _LITTLE * (1 - largest):
+        return (
+            f"has hardly learned its training images: {accuracy:.2f} of them are told, and "
+            f"{largest:.2f} by always naming the largest class"
+        )
+    last = len(losses) // 5
+    fall = 1 - losses[-1] / losses[-1 - last]
+    if fall > _FALLING and accuracy < _LEARNED:
+        return f"was still learning: the loss fell by {fall:.0%} in the last {last} epochs"
+    return None
+
+
+def not_learned_in_folds(
+    folds: Sequence[tuple[Mapping[str, Sequence[float]], np.ndarray]],
+) -> str | None:
+    """Say the same of folds, each with its history and the classes of its training images."""
+    reasons = [reason for fold in folds if (reason := not_learned(*fold)) is not None]
+    if not reasons:
+        return None
+    return f"In {len(reasons)} of {len(folds)} folds the network has not learned enough; one {reasons[0]}"
+
+
+def advice(transfer: Any) -> str:
+    """Return what to change."""
+    return (
+        f"Try more epochs (now {transfer.epochs}) or a higher learning_rate (now "
+        f"{transfer.learning_rate:g})."
+    )

@@ -1,0 +1,167 @@
+"""Six target sets, and the sources to extend to them.
+
+Rules of the target stage are chosen on RSNA, Kermany and the digits, and confirmed on the others.
+No source has seen a patient of the target set that is extended to.
+"""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import keras
+import numpy as np
+from sklearn.datasets import load_digits
+
+import detl
+from examples.covid_chest_xray import material, tables
+from examples.covid_chest_xray.profiles import PROFILES
+from studies.shared import radiographs
+
+TUNED = ("rsna", "kermany", "digits")
+CONFIRMED = ("data-b", "nih", "phantoms")
+SINGLE_FINDINGS = ("No Finding", "Atelectasis", "Effusion", "Infiltration", "Pneumothorax")
+PER_FINDING = 100
+PER_CHILD_CLASS = 166
+WIDTHS = {"alexnet": 0.25, "vgg16": 0.125, "resnet50": 0.125}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Set:
+    """Images with their class and patient; row i of every array is image i."""
+
+    images: np.ndarray
+    labels: np.ndarray
+    groups: np.ndarray | None
+
+
+def read(name: str, folder: Path) -> Set:
+    """Read or draw one of the six target sets."""
+    makers = {
+        "rsna": partial(_rsna, folder),
+        "kermany": partial(_kermany, folder),
+        "digits": lambda: _digits(range(7, 10)),
+        "data-b": lambda: _of_part(_data_b(folder).target),
+        "nih": lambda: _of_part(material.load_part(_single_findings(folder), radiographs.SIZE)),
+        "phantoms": lambda: _of_part(_phantoms().target),
+    }
+    return makers[name]()
+
+
+def source(task: str, backbone: str, folder: Path, cache: Path) -> detl.SourceModel:
+    """Return the source for a task, pretrained once for each domain and backbone."""
+    domain = task if task in ("digits", "phantoms", "data-b") else "nih"
+    path = cache / f"{domain}-{backbone}.keras"
+    if path.exists():
+        return detl.load_source(path)
+    data = {
+        "digits": lambda: _digits(range(7)),
+        "phantoms": _phantom_source,
+        "data-b": lambda: _of_part(_data_b(folder).train),
+        "nih": partial(_nih_source, folder),
+    }[domain]()
+    model = detl.pretrain(
+        untrained(data.images.shape[1:], backbone),
+        data.images,
+        data.labels,
+        groups=data.groups,
+        epochs=25,
+        class_weight="balanced",
+        random_state=0,
+    )
+    model.save(path)
+    return model
+
+
+def untrained(shape: tuple[int, ...], backbone: str) -> keras.Model:
+    """Build the network of the sources."""
+    keras.utils.set_random_seed(0)  # of one that is trained from scratch on the target
+    return getattr(detl.backbones, backbone)(shape, width=WIDTHS[backbone])
+
+
+def _rsna(folder: Path) -> Set:
+    rows = _table(folder / "rsna" / "metadata.csv")
+    return _loaded(
+        [folder / "rsna" / "images_128" / row["filename"] for row in rows],
+        [row["rsna_class"] for row in rows],
+        [row["patientid"] for row in rows],
+    )
+
+
+def _kermany(folder: Path) -> Set:
+    """One image of each of some children: healthy, with a bacterium, with a virus."""
+    rows = _table(folder / "kermany" / "metadata.csv")
+    order = np.random.default_rng(0).permutation(len(rows))
+    chosen: dict[str, dict[str, str]] = {"normal": {}, "bacteria": {}, "virus": {}}
+    seen = set()
+    for row in (rows[index] for index in order):
+        of_class = chosen[row["subtype"] or "normal"]
+        if len(of_class) < PER_CHILD_CLASS and row["patientid"] not in seen:
+            of_class[row["patientid"]] = row["filename"]
+            seen.add(row["patientid"])
+    found = [(name, *pair) for name, of_class in chosen.items() for pair in of_class.items()]
+    labels, children, names = zip(*found, strict=True)
+    return _loaded([folder / "kermany" / name for name in names], labels, children)
+
+
+def _digits(classes: range) -> Set:
+    """Handwritten digits, enlarged from 8 to 64 pixels."""
+    digits = load_digits()
+    chosen = np.isin(digits.target, classes)
+    images = np.kron(digits.images[chosen] * (255 / 16), np.ones((8, 8)))[..., np.newaxis]
+    return Set(images=images.astype("uint8"), labels=digits.target[chosen], groups=None)
+
+
+def _data_b(folder: Path) -> material.Material:
+    return radiographs.read(folder, pneumonia="any")
+
+
+def _nih(folder: Path) -> tables.Records:
+    nih = folder / "nih"
+    return tables.read_nih(nih / "Data_Entry_2017.csv", nih / "images_128", on_missing="skip")
+
+
+def _single_findings(folder: Path) -> tables.Records:
+    """Draw images with one finding, or none, of patients drawn first."""
+    records = _nih(folder)
+    generator = np.random.default_rng(0)
+    place = np.unique(records.patients, return_inverse=True)[1]
+    order = np.argsort(generator.permutation(place.max() + 1)[place], kind="stable")
+    rows = [order[records.labels[order] == name][:PER_FINDING] for name in SINGLE_FINDINGS]
+    chosen = np.concatenate(rows)
+    return records.take(chosen, records.labels[chosen])
+
+
+def _nih_source(folder: Path) -> Set:
+    """Read the normal and diseased images, but for patients of RSNA and of single findings."""
+    records = _nih(folder)
+    of_rsna = [f"nih-{int(row['patientid'])}" for row in _table(folder / "rsna" / "metadata.csv")]
+    known = np.concatenate([_single_findings(folder).patients, of_rsna])
+    return _of_part(radiographs.binary(records, ~np.isin(records.patients, known)))
+
+
+def _phantoms() -> material.Material:
+    numbers = PROFILES["phantoms"].phantoms
+    assert numbers is not None
+    return material.from_phantoms(numbers, size=96, random_state=0)
+
+
+def _phantom_source() -> Set:
+    return _of_part(_phantoms().train)
+
+
+def _of_part(part: material.Part) -> Set:
+    return Set(images=part.images, labels=part.labels, groups=part.patients)
+
+
+def _loaded(paths: list[Path], labels: object, groups: object) -> Set:
+    size = (radiographs.SIZE, radiographs.SIZE)
+    images = detl.images.load(paths, size=size, channels=1).images
+    return Set(images=images, labels=np.array(labels), groups=np.array(groups))
+
+
+def _table(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))

@@ -1,0 +1,45 @@
+import numpy as np
+import pytest
+
+from detl.transfer.learning import not_learned, not_learned_in_folds
+
+TARGETS = np.array([0] * 6 + [1] * 4)
+
+
+def course(first, last, accuracy, epochs=10):
+    return {"loss": list(np.geomspace(first, last, epochs)), "accuracy": [0.5, accuracy] * epochs}
+
+
+def test_hardly_better_than_the_largest_class_is_not_learned():
+    found = not_learned(course(0.7, 0.69, 0.67), TARGETS)
+    assert found is not None
+    assert "0.67 of them are told, and 0.60 by always naming the largest class" in found
+
+
+def test_a_loss_that_falls_to_the_end_is_said_with_its_fall():
+    found = not_learned(course(2.0, 0.3, 0.8), TARGETS)
+    assert found == "was still learning: the loss fell by 34% in the last 2 epochs"
+
+
+@pytest.mark.parametrize(
+    "history",
+    [
+        course(0.5, 0.45, 0.8),  # has learned, and hardly learns any more
+        course(2.0, 0.01, 0.99),  # knows them all
+        course(0.7, 0.69, 0.5, epochs=4),  # a trial
+        {"loss": [], "accuracy": []},
+        {},
+    ],
+)
+def test_of_others_nothing_is_said(history):
+    assert not_learned(history, TARGETS) is None
+
+
+def test_of_folds_it_is_said_once_in_how_many():
+    good, bad = (course(0.5, 0.45, 0.8), TARGETS), (course(0.7, 0.69, 0.67), TARGETS)
+    assert not_learned_in_folds([good, good]) is None
+    found = not_learned_in_folds([good, bad, bad])
+    assert found is not None
+    assert found.startswith(
+        "In 2 of 3 folds the network has not learned enough; one has hardly learned"
+    )
