@@ -1,7 +1,9 @@
 """A model file that is opened computes, and does nothing else."""
 
+import errno
 import io
 import json
+import shutil
 import zipfile
 
 import h5py
@@ -400,6 +402,21 @@ def test_a_truncated_file_is_named(honest, tmp_path):
     path.write_bytes(honest.read_bytes()[:-200])
     with pytest.raises(ValueError, match=r"cut\.keras is damaged"):
         open_model(path)
+
+
+def test_a_full_disk_is_not_blamed_on_the_file(honest, tmp_path):
+    resource = pytest.importorskip("resource")
+    path = shutil.copy(honest, tmp_path / "source.keras")
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("detl.json", b"{}")  # Keras unpacks a file with more in it than its own
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(OSError, match=r"source\.keras cannot be .* make room") as full:
+            open_model(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert full.value.errno == errno.EFBIG
 
 
 def test_a_member_that_is_too_large_is_not_read(tmp_path):

@@ -8,10 +8,12 @@ functions that compute, and what the caller has registered with Keras; all else 
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import json
 import math
 import sys
+import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -25,6 +27,7 @@ from keras.src.backend.common import global_state
 
 _CONFIG, _WEIGHTS = "config.json", "model.weights.h5"
 _SLACK = 1024**2  # bytes; states of dropout and the like are made, and not all are kept
+_DISK_IS_FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 _LARGEST_CONFIG = 64 * 1024**2  # bytes; that of EfficientNetV2L has one million
 
 # Where Keras keeps classes that compute and do nothing else: no code, no files.
@@ -92,6 +95,12 @@ def open_model(path: Path) -> keras.Model:
     try:
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in _DISK_IS_FULL:  # the file is not to blame
+            raise OSError(
+                error.errno,
+                f"{path} cannot be unpacked to {tempfile.gettempdir()} ({error.strerror}); make "
+                "room there, or set TMPDIR to another folder",
+            ) from error
         raise ValueError(
             f"{path} describes a network that cannot be built: {str(error)[:300]}"
         ) from error

@@ -114,6 +114,8 @@ def load_source(path: str | Path) -> SourceModel:
         If the file is damaged, names a layer or function that is not allowed, or is a Keras model
         without detl's record of classes and history: ``DomainExtensionTransfer`` takes such a model
         as it is, once ``keras.saving.load_model`` has loaded it.
+    OSError
+        If there is no such file, or no room to unpack it: Keras does so in the temporary folder.
     """
     path = check_path("path", path, of="a .keras file")
     if not path.is_file():
