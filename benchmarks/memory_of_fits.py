@@ -3,16 +3,18 @@
 Beside detl stands the same training with Keras's own optimizer, all else equal. Every case runs in
 a process of its own.
 
-Run: ``python -m benchmarks.memory_of_fits`` (half an hour and 12 GB)
+Run: ``python -m benchmarks.memory_of_fits`` (an hour and 12 GB)
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import gc
 import multiprocessing
 import resource
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -31,11 +33,11 @@ def megabytes_after_fits(
     import keras
 
     from detl import Augmentation, DomainExtensionTransfer, backbones, pretrain
-    from detl.pretraining import training
+    from detl.pretraining import optimizer as pretraining_optimizer
     from detl.transfer import tail
 
     if optimizer != "detl":
-        training.Adam, tail.SGD = keras.optimizers.Adam, keras.optimizers.SGD
+        pretraining_optimizer.Adam, tail.SGD = keras.optimizers.Adam, keras.optimizers.SGD
     generator = np.random.default_rng(0)
     images = generator.integers(0, 256, (10, pixels, pixels, 1), dtype="uint8")
     labels = np.arange(len(images)) % 2
@@ -53,21 +55,36 @@ def megabytes_after_fits(
     return found
 
 
+def kept(path: Path, cases: list[str], stages: list[str]) -> list[dict[str, Any]]:
+    """Return the rows of an earlier run that are of other cases or stages."""
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return [
+            row
+            for row in csv.DictReader(file)
+            if row["network"] not in cases or row["stage"] not in stages
+        ]
+
+
 def main() -> None:
-    """Run every case in a fresh process, and write a row for each."""
+    """Run every case in a fresh process, and write a row for each; other rows stay."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cases", nargs="+", default=list(CASES), choices=CASES)
+    parser.add_argument("--stages", nargs="+", default=list(STAGES), choices=STAGES)
+    parser.add_argument("--fits", type=int, help="at most, 3 or more, to be quick")
     parser.add_argument(
         "--output", type=Path, default=Path("benchmarks/results/memory_of_fits.csv")
     )
     parsed = parser.parse_args()
-    rows = []
+    rows = kept(parsed.output, parsed.cases, parsed.stages)
     for case in parsed.cases:
         width, pixels, n_fits = CASES[case]
-        for stage in STAGES:
+        for stage in parsed.stages:
             for optimizer in OPTIMIZERS:
                 # Keras's own ends the process where 20 fits of a full VGG-16 leave 1 GB each.
                 n = n_fits if (stage, optimizer) == ("fit", "detl") else min(n_fits, 6)
+                n = min(n, parsed.fits or n)
                 with multiprocessing.get_context("spawn").Pool(1) as pool:
                     after = pool.apply(megabytes_after_fits, (stage, optimizer, width, pixels, n))
                 rows.append(
@@ -82,8 +99,8 @@ def main() -> None:
                         **measured_with("keras", "tensorflow", "numpy"),
                     }
                 )
-                print(*list(rows[-1].values())[:-2])
-    write_rows(parsed.output, rows)
+                print(*list(rows[-1].values())[:-2], flush=True)
+                write_rows(parsed.output, rows)
 
 
 if __name__ == "__main__":
