@@ -85,7 +85,9 @@ def test_a_block_ends_with_its_last_layer(source, images):
 
 def test_of_several_layers_the_features_stand_side_by_side(source, images):
     names = ["fc", "block1"]  # a fully connected layer too, and in the order that is asked for
-    both = FeatureExtractor(source, layers=names).fit_transform(images)
+    extractor = FeatureExtractor(source, layers=names)
+    both = extractor.fit_transform(images)
+    assert extractor.layer_sizes_ == (6, 3)
     np.testing.assert_allclose(both[:, :6], maps_of(source, "fc", images), rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(
         both[:, 6:], cell_means(maps_of(source, "block1_relu", images), 1), rtol=1e-4, atol=1e-5

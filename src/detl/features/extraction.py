@@ -57,6 +57,8 @@ class FeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Shares
     ----------
     n_features_in_ : int
         Length of the second axis of ``X``.
+    layer_sizes_ : tuple of int
+        How many columns of the features each layer has, in the order of ``layers``.
 
     References
     ----------
@@ -113,9 +115,10 @@ class FeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Shares
         network = _flat(source_network(self.source))
         self._check_images(X, network, reset=True)
         check_count("grid", self.grid)
-        self._n_features_out = sum(
+        self.layer_sizes_ = tuple(
             _n_features(tensor, self.grid, network) for tensor in self._exits(network)
         )
+        self._n_features_out = sum(self.layer_sizes_)
         return self
 
     def transform(self, X: Any) -> np.ndarray:
