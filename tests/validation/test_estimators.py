@@ -322,6 +322,30 @@ def test_a_search_inside_gets_the_groups_of_its_training_images(images, where):
         np.testing.assert_array_equal(groups, PATIENTS[fold.train])
 
 
+@pytest.mark.parametrize("where", ["outermost", "in a pipeline"])
+def test_what_a_search_chose_is_kept_with_its_fold(images, where, tmp_path):
+    classifier = {
+        "outermost": GridSearchCV(
+            on_pixels(LogisticRegression(max_iter=500)), {"logisticregression__C": [1e-4]}, cv=2
+        ),
+        "in a pipeline": on_pixels(GridSearchCV(LogisticRegression(), {"C": [1e-4]}, cv=2)),
+    }[where]
+    name = {"outermost": "logisticregression__C", "in a pipeline": "C"}[where]
+    settings = {"groups": PATIENTS, "n_splits": 2, "random_state": 0, "checkpoint_dir": tmp_path}
+    result = cross_validate(classifier, images, LABELS, **settings)
+    assert [fold.chosen for fold in result.folds] == [{name: 1e-4}] * 2
+    from_disk = cross_validate(classifier, images, LABELS, **settings)
+    from_file = CrossValidationResult.load(result.save(tmp_path / "result.json"))
+    for again in (from_disk, from_file):
+        assert [fold.chosen for fold in again.folds] == [{name: 1e-4}] * 2
+
+
+def test_what_chooses_nothing_has_nothing_chosen(images):
+    result = cross_validate(Remembers(), images, LABELS, groups=PATIENTS, n_splits=2)
+    assert [fold.chosen for fold in result.folds] == [{}, {}]
+    assert "chosen" not in result.to_dict()["folds"][0]
+
+
 def test_a_search_that_wants_groups_and_gets_none_is_refused(images):
     message = "transfer is Pipeline with inner folds by group, and there are no groups; give groups"
     classifier = on_pixels(penalty_searched(StratifiedGroupKFold(2)))

@@ -94,18 +94,19 @@ def check_decisions(classifier: Any, n_classes: int, *, name: str) -> None:
 def check_groups(classifier: Any, groups: np.ndarray | None, *, name: str) -> None:
     """Refuse a classifier that splits by groups inside and gets none."""
     parts = {"": classifier, **classifier.get_params(deep=True)}
+    splitting = [name for name, part in parts.items() if _splits_by_group(part)]
     # A stack hands groups to its last estimator too, which does not know them (1.9).
     lost = not wants_groups(classifier) or any(
         isinstance(part, StackingClassifier) for part in parts.values()
     )
-    for parameter, splitter in parts.items():
-        if lost and _splits_by_group(splitter):
+    for parameter in splitting:
+        if lost:
             raise ValueError(
                 f"{name} is {type(classifier).__name__} with inner folds by group, "
-                f"{parameter}={splitter!r}, to which scikit-learn passes no groups on; give "
-                "another cv to it."
+                f"{parameter}={parts[parameter]!r}, to which scikit-learn passes no groups on; "
+                "give another cv to it."
             )
-    if groups is None and wants_groups(classifier):
+    if groups is None and splitting:  # others, such as a LinearProbe, do without
         raise ValueError(
             f"{name} is {type(classifier).__name__} with inner folds by group, and there are no "
             "groups; give groups, the patient of each image, or another cv to it."
@@ -119,7 +120,7 @@ def _splits_by_group(value: Any) -> bool:
 
 
 def wants_groups(classifier: Any) -> bool:
-    """Whether a search or the like in it splits its training images by group.
+    """Whether it, or a search in it, splits its training images by group where there are groups.
 
     As scikit-learn's metadata routing knows it: in a ``GridSearchCV(cv=StratifiedGroupKFold())``,
     also one in a pipeline.
@@ -207,8 +208,15 @@ def fit_fold(
         history={},
         seed=seed,
         start="",
+        chosen={name: _in_words(value) for name, value in _chosen(fitted).items()},
         seconds=time.perf_counter() - started,
     )
+
+
+def _chosen(fitted: Any) -> dict[str, Any]:
+    """Return the settings that a search chose, also the last step of a pipeline."""
+    search = fitted.steps[-1][1] if isinstance(fitted, Pipeline) else fitted
+    return dict(getattr(search, "best_params_", {}))
 
 
 def _decisions(

@@ -33,6 +33,7 @@ def record_of(result: CrossValidationResult) -> dict[str, Any]:
                 "seed": fold.seed,
                 "start": fold.start,
                 "seconds": fold.seconds,
+                **({"chosen": fold.chosen} if fold.chosen else {}),
                 **({} if fold.decisions is None else {"decisions": fold.decisions.tolist()}),
             }
             for fold in result.folds
@@ -112,6 +113,7 @@ def _fold(number: int, record: Mapping[str, Any], n: int, n_classes: int) -> dic
         "seed": record["seed"],
         "start": record["start"],
         "seconds": record["seconds"],
+        "chosen": dict(record.get("chosen", {})),  # records of before have none
     }
 
 

@@ -49,6 +49,9 @@ class FoldResult:
         in every fold, or the folds would not be independent.
     seconds : float
         Wall time of fit and prediction.
+    chosen : dict of str to JSON value
+        Settings that the classifier chose on the fold's own training images: ``best_params_`` of a
+        ``GridSearchCV`` or a :class:`detl.recipes.LinearProbe`; else empty.
     """
 
     train: np.ndarray
@@ -59,6 +62,7 @@ class FoldResult:
     start: str
     seconds: float
     decisions: np.ndarray | None = None
+    chosen: dict[str, Any] = field(default_factory=dict)
 
     @property
     def predicted(self) -> np.ndarray:
