@@ -13,7 +13,6 @@ from detl.shortcuts.rival_classifiers import (
     histograms,
     on_the_folds_of,
     shapes,
-    thumbnails,
 )
 
 
@@ -47,16 +46,6 @@ def test_a_linear_rival_learns_from_the_training_rows_alone():
     changed = features.copy()
     changed[30:] = 99  # test rows say nothing about each other
     assert fitted(LINEAR, changed, network)(fold(train, test))[:10] == pytest.approx(found[:10])
-
-
-def test_thumbnails_are_means_of_cells():
-    image = np.arange(16, dtype="uint8").reshape(1, 4, 4, 1)
-    assert thumbnails(image, 2).tolist() == [[2.5, 4.5, 10.5, 12.5]]
-    assert thumbnails(image, 99).tolist() == [list(range(16))]
-
-
-def test_cells_of_unequal_size_are_means_all_the_same():
-    assert thumbnails(np.full((2, 7, 5, 3), 9), 3) == pytest.approx(np.full((2, 27), 9))
 
 
 def test_histograms_are_shares_of_the_pixels_by_channel():

@@ -12,17 +12,15 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from detl.recipes.thumbnails import PENALTY
 from detl.validation.estimators import fit_fold
 from detl.validation.results import CrossValidationResult, FoldResult
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
-# A thousand images have as many pixels in a thumbnail: without a penalty they are learned by heart.
-_PENALTY = 0.01  # scikit-learn's C
-LINEAR = make_pipeline(StandardScaler(), LogisticRegression(C=_PENALTY, max_iter=2000))
+LINEAR = make_pipeline(StandardScaler(), LogisticRegression(C=PENALTY, max_iter=2000))
 DETAIL = 32  # cells along a side of what a linear rival sees of what is left of an image
 _BINS = 32
-_CHUNK = 256
 
 # From a fold of the network's to the probabilities of its test rows.
 Predict: TypeAlias = Callable[[FoldResult], Array]
@@ -83,23 +81,6 @@ def class_shares(targets: Array, n_classes: int, kinds: Array | None = None) -> 
         return (counts / counts.sum(axis=1, keepdims=True))[numbers[test]]
 
     return predict
-
-
-def thumbnails(images: Array, side: int) -> Array:
-    """Return the means of the cells of a grid, ``(n, features)``, ``side`` cells high and wide."""
-    rows, columns = (
-        np.unique(np.linspace(0, length, min(side, length), endpoint=False).astype(int))
-        for length in images.shape[1:3]
-    )
-    found = []
-    for start in range(0, len(images), _CHUNK):
-        pixels = np.asarray(images[start : start + _CHUNK], dtype=np.float32)
-        sums = np.add.reduceat(np.add.reduceat(pixels, rows, axis=1), columns, axis=2)
-        cells = np.outer(
-            np.diff(rows, append=images.shape[1]), np.diff(columns, append=images.shape[2])
-        )
-        found.append((sums / cells[..., np.newaxis]).reshape(len(pixels), -1))
-    return np.concatenate(found)
 
 
 def histograms(images: Array) -> Array:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator, is_classifier
 
+from detl.recipes.thumbnails import thumbnails
 from detl.shortcuts.examination import THRESHOLD, Examination
 from detl.shortcuts.region_tests import ask_outlines, hidden_parts
 from detl.shortcuts.regions import BORDER, FILL, Array, Region, blanked
@@ -18,7 +19,6 @@ from detl.shortcuts.rival_classifiers import (
     fitted,
     histograms,
     shapes,
-    thumbnails,
 )
 from detl.shortcuts.verdicts import ShortcutReport
 from detl.validation.estimators import check_groups
