@@ -61,6 +61,14 @@ ROOMS = {
         "shortcut_report",
     ],
     "pretraining": ["Augmentation", "SourceModel", "load_source", "pretrain"],
+    "recipes": [
+        "FromScratch",
+        "LinearProbe",
+        "domain_extension",
+        "from_scratch",
+        "linear_probe",
+        "thumbnail",
+    ],
     "shortcuts": [
         "Figure",
         "ShortcutReport",
@@ -78,11 +86,13 @@ ROOMS = {
         "Difference",
         "FoldError",
         "FoldResult",
+        "Recommendation",
         "average_results",
         "compare",
         "compare_results",
         "corrected_t_test",
         "cross_validate",
+        "recommend",
     ],
 }
 HEAVY = ("keras", "matplotlib", "numpy", "scipy", "sklearn", "tensorflow")

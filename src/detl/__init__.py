@@ -10,7 +10,17 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from detl import backbones, faithfulness, features, folds, images, metrics, plots, shortcuts
+    from detl import (
+        backbones,
+        faithfulness,
+        features,
+        folds,
+        images,
+        metrics,
+        plots,
+        recipes,
+        shortcuts,
+    )
     from detl.features.extraction import FeatureExtractor
     from detl.gradcam.explanation import GradCAM
     from detl.pretraining.augmentation import Augmentation
@@ -22,6 +32,8 @@ if TYPE_CHECKING:
     from detl.validation.cross_validation import cross_validate
     from detl.validation.differences import Comparison, compare_results
     from detl.validation.fold_training import FoldError
+    from detl.validation.recommendation import Recommendation
+    from detl.validation.recommending import recommend
     from detl.validation.results import CrossValidationResult
 
     __version__: str
@@ -34,6 +46,7 @@ __all__ = [
     "FeatureExtractor",
     "FoldError",
     "GradCAM",
+    "Recommendation",
     "SourceModel",
     "average_results",
     "backbones",
@@ -48,6 +61,8 @@ __all__ = [
     "metrics",
     "plots",
     "pretrain",
+    "recipes",
+    "recommend",
     "shortcuts",
 ]
 
@@ -60,6 +75,7 @@ _DEFINED_IN = {
     "FeatureExtractor": "features",
     "FoldError": "validation",
     "GradCAM": "gradcam",
+    "Recommendation": "validation",
     "SourceModel": "pretraining",
     "average_results": "validation",
     "compare": "validation",
@@ -67,6 +83,7 @@ _DEFINED_IN = {
     "cross_validate": "validation",
     "load_source": "pretraining",
     "pretrain": "pretraining",
+    "recommend": "validation",
 }
 
 

@@ -1,4 +1,4 @@
-"""What a classifier is worth: cross-validation, its results, and their comparison."""
+"""What a classifier is worth: cross-validation, comparison, and which recipe to take."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from detl.validation.cross_validation import cross_validate
     from detl.validation.differences import Comparison, Difference, compare_results
     from detl.validation.fold_training import FoldError
+    from detl.validation.recommendation import Recommendation
+    from detl.validation.recommending import recommend
     from detl.validation.results import CrossValidationResult, FoldResult
     from detl.validation.significance import corrected_t_test
 
@@ -20,11 +22,13 @@ __all__ = [
     "Difference",
     "FoldError",
     "FoldResult",
+    "Recommendation",
     "average_results",
     "compare",
     "compare_results",
     "corrected_t_test",
     "cross_validate",
+    "recommend",
 ]
 
 # A worker reads its number of threads before Keras is imported, and a result needs no Keras.
@@ -34,11 +38,13 @@ _DEFINED_IN = {
     "Difference": "differences",
     "FoldError": "fold_training",
     "FoldResult": "results",
+    "Recommendation": "recommendation",
     "average_results": "averaging",
     "compare": "comparison",
     "compare_results": "differences",
     "corrected_t_test": "significance",
     "cross_validate": "cross_validation",
+    "recommend": "recommending",
 }
 
 

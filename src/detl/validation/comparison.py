@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from detl.checks import check_choice
+from detl.checks import check_choice, check_path
 from detl.validation.differences import COMPARED, Comparison, compare_results
 from detl.validation.fold_training import FoldError, train_folds
 from detl.validation.leaks import react_to_leaks
@@ -92,9 +92,7 @@ def compare(
     check_choice("score", score, COMPARED)
     check_named("transfers", transfers)
     check_choice("on_leak", on_leak, ("warn", "raise", "ignore"))
-    folders = {str(name): re.sub(r"\W+", "_", str(name)) for name in transfers}
-    if checkpoint_dir is not None and len(set(folders.values())) < len(folders):
-        raise ValueError(f"Two of the names {list(transfers)} make the same folder; rename one.")
+    folders = folders_of(transfers, checkpoint_dir)
     found = prepare(
         {f"transfers[{name!r}]": transfer for name, transfer in transfers.items()},
         images,
@@ -112,15 +110,27 @@ def compare(
     react_to_leaks({name: of_one.audit for name, of_one in prepared.items()}, on_leak)
     results: dict[str, CrossValidationResult] = {}
     for name, of_one in prepared.items():
-        folder = None if checkpoint_dir is None else Path(checkpoint_dir) / folders[name]
         try:
             results[name] = train_folds(
-                of_one, checkpoint_dir=folder, n_jobs=n_jobs, verbose=verbose
+                of_one, checkpoint_dir=folders[name], n_jobs=n_jobs, verbose=verbose
             )
         except FoldError as error:
             error.add_note(f"The transfer that failed: {name!r}; finished: {list(results)}.")
             raise
     return compare_results(results, score=score)
+
+
+def folders_of(names: Iterable[Any], checkpoint_dir: str | Path | None) -> dict[str, Path | None]:
+    """Return by name, as text, the folder of what is compared in ``checkpoint_dir``, if any."""
+    within = {str(name): re.sub(r"\W+", "_", str(name)) for name in names}
+    if checkpoint_dir is None:
+        return dict.fromkeys(within)
+    if len(set(within.values())) < len(within):
+        raise ValueError(f"Two of the names {list(within)} make the same folder; rename one.")
+    return {
+        name: check_path("checkpoint_dir", checkpoint_dir, of="a folder") / folder
+        for name, folder in within.items()
+    }
 
 
 def _by_transfer(source_groups: Any, transfers: Mapping[str, Any]) -> list[Any]:

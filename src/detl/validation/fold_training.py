@@ -58,9 +58,14 @@ class FoldError(RuntimeError):
 
 
 def train_folds(
-    prepared: Prepared, *, checkpoint_dir: str | Path | None, n_jobs: int | None, verbose: int
+    prepared: Prepared,
+    *,
+    checkpoint_dir: str | Path | None,
+    n_jobs: int | None,
+    verbose: int,
+    description: str = "folds",
 ) -> CrossValidationResult:
-    """Train every fold that is not finished yet, and collect."""
+    """Train every fold that is not finished yet, and collect; ``description`` names the bar."""
     started = time.perf_counter() - prepared.seconds
     indices, seeds = prepared.indices, prepared.fold_seeds
     classes, targets = check_classes(prepared.labels)
@@ -93,7 +98,11 @@ def train_folds(
                 store.check_writable()
             training.run_trunk(verbose=verbose)
             seconds["features"] = time.perf_counter() - started
-            finished = _train_open_folds(training, plan, finished, targets, store, verbose=verbose)
+            n_steps = len(plan) * training.steps
+            with progress_bar(
+                n_steps, verbose=verbose, description=description, unit=training.unit
+            ) as bar:
+                finished = _train_open_folds(training, plan, finished, targets, store, bar)
     seconds["total"] = time.perf_counter() - started
     result = CrossValidationResult(
         classes=classes,
@@ -117,22 +126,19 @@ def _train_open_folds(
     finished: Mapping[int, FoldResult],
     targets: np.ndarray,
     store: FoldStore | None,
-    *,
-    verbose: int,
+    bar: Any,
 ) -> dict[int, FoldResult]:
     """Return the finished folds and those of the plan, each of which is written at once."""
     found, errors = dict(finished), {}
-    n_steps = len(plan) * training.steps
-    with progress_bar(n_steps, verbose=verbose, description="folds", unit=training.unit) as bar:
-        for number, outcome in training.outcomes(plan, bar):
-            if isinstance(outcome, Exception):
-                errors[number] = outcome
-                continue
-            found[number] = outcome
-            if store is not None:
-                store.save(number, outcome)
-            hits = [(fold.predicted == targets[fold.test]).mean() for fold in found.values()]
-            bar.set_postfix_str(f"accuracy {np.mean(hits):.3f} in {len(found)} folds")
+    for number, outcome in training.outcomes(plan, bar):
+        if isinstance(outcome, Exception):
+            errors[number] = outcome
+            continue
+        found[number] = outcome
+        if store is not None:
+            store.save(number, outcome)
+        hits = [(fold.predicted == targets[fold.test]).mean() for fold in found.values()]
+        bar.set_postfix_str(f"accuracy {np.mean(hits):.3f} in {len(found)} folds")
     if errors:
         raise FoldError(errors, found) from errors[min(errors)]
     return found

@@ -9,6 +9,7 @@ import numpy as np
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+    from detl.validation.recommendation import Recommendation
     from detl.validation.results import CrossValidationResult
 
 
@@ -57,6 +58,29 @@ def predictions_frame(result: CrossValidationResult) -> DataFrame:
     for name, column in zip(result.classes, probabilities.T, strict=True):
         columns[f"probability_{name}"] = column
     return _pandas().DataFrame(columns)
+
+
+def recipes_frame(recommendation: Recommendation) -> DataFrame:
+    """Return a row per recipe."""
+    rows = []
+    for name in recommendation.recipes:
+        result, lead = recommendation.results.get(name), None
+        row: dict[str, Any] = {"recipe": name}
+        if result is not None:
+            score, lead = result.scores[recommendation.score], recommendation.lead(name)
+            row |= {"mean": score.mean, "low": score.interval.low, "high": score.interval.high}
+        if lead is not None:
+            row |= {"behind": lead.mean, "behind_low": lead.low, "behind_high": lead.high}
+        row |= {
+            "seconds": recommendation.seconds.get(name),
+            "blocks": ", ".join(recommendation.chosen_blocks.get(name, [])) or None,
+            "recommended": name == recommendation.recommended,
+            "failed": recommendation.failed.get(name),
+        }
+        rows.append(row)
+    columns = ["recipe", "mean", "low", "high", "behind", "behind_low", "behind_high"]
+    columns += ["seconds", "blocks", "recommended", "failed"]
+    return _pandas().DataFrame(rows, columns=columns)
 
 
 def _pandas() -> Any:

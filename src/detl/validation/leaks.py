@@ -20,13 +20,14 @@ def leaks_of(audits: Mapping[str, Audit]) -> list[str]:
     ]
 
 
-def react_to_leaks(audits: Mapping[str, Audit], on_leak: str) -> None:
-    """Warn of leaks or refuse them, before anything is trained."""
+def react_to_leaks(audits: Mapping[str, Audit], on_leak: str, *, remark: str = "") -> None:
+    """Warn of leaks or refuse them, before anything is trained; a ``remark`` is warned of too."""
     leaks = leaks_of(audits)
-    if not leaks or on_leak == "ignore":
+    if not (leaks or remark) or on_leak == "ignore":
         return
-    message = "The folds leak: " + " ".join(leaks)
-    if on_leak == "raise":
+    said = ["The folds leak: " + " ".join(leaks)] * bool(leaks) + [remark] * bool(remark)
+    message = " ".join(said)
+    if leaks and on_leak == "raise":
         advice = []
         if any(audit.leaks_across for audit in audits.values()):
             advice.append("Give groups, and remove copies, before anything is trained.")

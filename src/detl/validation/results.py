@@ -49,9 +49,8 @@ class FoldResult:
         in every fold, or the folds would not be independent.
     seconds : float
         Wall time of fit and prediction.
-    chosen : dict of str to JSON value
-        Settings that the classifier chose on the fold's own training images: ``best_params_`` of a
-        ``GridSearchCV`` or a :class:`detl.recipes.LinearProbe`; else empty.
+    chosen : dict
+        ``best_params_`` of a search: what it chose on the fold's training images; else empty.
     """
 
     train: np.ndarray
