@@ -10,6 +10,7 @@ from detl.validation import Difference
 from detl.validation.choosing import best_of, choose, lead_of
 
 SECONDS = {"slow": 100.0, "middle": 10.0, "fast": 1.0}
+SECONDS_OF_TWO = {"slow": 100.0, "fast": 1.0}
 
 
 def difference(first, second, mean, low, high, *, p=0.5):
@@ -123,6 +124,27 @@ def test_until_then_the_best_of_the_faster_ones_is_recommended():
         difference("slow", "fast", 0.1, -0.01, 0.2),
     )
     assert verdict(found)[0] == "middle"
+
+
+def test_the_floor_is_recommended_only_where_it_is_as_good():
+    untold = difference("slow", "fast", 0.04, -0.04, 0.12)
+    settings = {"margin": 0.02, "n_units": 40, "unit": "groups", "called": str}
+    found = comparison({"slow": 0.9, "fast": 0.86}, untold)
+    name, said = choose(found, SECONDS_OF_TWO, floor="fast", **settings)
+    assert name == "slow"
+    assert said == (
+        "slow or fast: cannot be told with 40 groups, about 160 would be needed; until then slow"
+    )
+    # Of others that are open, the floor gives way.
+    found = comparison(
+        {"slow": 0.9, "middle": 0.85, "fast": 0.86},
+        untold,
+        difference("slow", "middle", 0.05, -0.04, 0.12),
+    )
+    assert choose(found, SECONDS, floor="fast", **settings)[0] == "middle"
+    as_good = comparison({"slow": 0.9, "fast": 0.9}, difference("slow", "fast", 0.0, -0.01, 0.01))
+    as_good.results["slow"].scores["accuracy"].mean += 1e-9
+    assert choose(as_good, SECONDS_OF_TWO, floor="fast", **settings)[0] == "fast"
 
 
 def test_ahead_by_the_interval_alone_is_said_to_be_that():

@@ -1,5 +1,6 @@
 """Recipes are tried on the same folds, and one is recommended, whatever fails."""
 
+import contextlib
 import json
 import pickle
 import warnings
@@ -207,7 +208,8 @@ def test_a_probe_is_chosen_by_what_is_compared(source, tiny_images, tiny_labels)
         ({"score": "f1"}, ValueError, "score='f1'; expected one of 'accuracy'"),
         ({"margin": 0}, ValueError, "margin=0; expected a number above 0"),
         ({"on_leak": "x"}, ValueError, "on_leak='x'; expected one of 'warn'"),
-        ({"without": "thumbnail"}, TypeError, r"the text 'thumbnail'; expected a list"),
+        ({"without": "thumbnail"}, TypeError, "without is str 'thumbnail'; expected a list"),
+        ({"without": None}, TypeError, "without is NoneType None; expected a list of names"),
         ({"without": ["probe"]}, ValueError, "'probe'; expected names of recipes: 'linear probe'"),
         ({"without": ["linear probe", *QUICK["without"]]}, ValueError, "is left to compare"),
         ({"also": [1]}, TypeError, r"also is list \[1\]; expected a dict"),
@@ -237,6 +239,14 @@ def test_a_class_of_one_image_is_refused_before_anything_is_trained(source, tiny
     labels = ["dim", "bright"] * 19 + ["dim", "rare"]
     with pytest.raises(ValueError, match="All images of class 'rare' are of one group"):
         recommend(source, tiny_images, labels, groups=GROUPS)
+
+
+def test_each_recipe_has_a_bar_of_its_name(source, tiny_images, tiny_labels, terminal):
+    every = range(len(tiny_images))  # all images are independent, and nothing is warned of
+    with contextlib.redirect_stderr(terminal):
+        recommend(source, tiny_images, tiny_labels, groups=every, **QUICK)
+    assert "linear probe: 100%" in terminal.getvalue()
+    assert "thumbnail: 100%" in terminal.getvalue()
 
 
 def test_a_recommendation_travels(found):

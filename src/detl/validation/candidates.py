@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from detl import recipes
 from detl.checks import check_images
@@ -14,6 +15,7 @@ from detl.pretraining.source import SourceModel, load_source, source_network
 
 # Those that could have seen a patient of the target in the source.
 KNOW_THE_SOURCE = ("linear probe", "domain extension")
+FLOOR = "thumbnail"
 
 
 def candidates(
@@ -31,7 +33,8 @@ def candidates(
     source = _read("source", source, images)
     settings: dict[str, Any] = {
         "class_weight": class_weight,
-        "random_state": random_state if isinstance(random_state, int) else None,
+        # A generator seeds the folds; to a recipe that is fitted later it would give other numbers.
+        "random_state": random_state if isinstance(random_state, int | np.integer) else None,
     }
     # By accuracy a probe would be chosen that overlooks the rare class.
     scoring = "accuracy" if score == "accuracy" else "balanced_accuracy"
@@ -43,9 +46,12 @@ def candidates(
     if imagenet is not None:
         network = _read("imagenet", imagenet, images)
         found["ImageNet probe"] = recipes.linear_probe(network, scoring=scoring, **settings)
-    found["thumbnail"] = recipes.thumbnail(class_weight=class_weight)
-    if isinstance(without, str):
-        raise TypeError(f"without is the text {without!r}; expected a list, [{without!r}].")
+    found[FLOOR] = recipes.thumbnail(class_weight=class_weight)
+    if isinstance(without, str) or not isinstance(without, Collection):
+        raise TypeError(
+            f"without is {type(without).__name__} {without!r}; expected a list of names, such as "
+            "['from scratch']."
+        )
     unknown = [name for name in without if name not in found]
     if unknown:
         raise ValueError(

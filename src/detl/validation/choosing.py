@@ -56,10 +56,12 @@ def choose(
     n_units: int,
     unit: str,
     called: Callable[[str], str],
+    floor: str | None = None,
 ) -> tuple[str | None, str]:
     """Return the recommended recipe and the verdict; see :func:`detl.recommend` for the rules.
 
-    ``called`` gives the words for a recipe.
+    ``called`` gives the words for a recipe. The ``floor`` is recommended where it is as good, but
+    not because nothing could be told.
     """
     best = best_of(comparison, seconds)
     if best is None:
@@ -85,12 +87,17 @@ def choose(
             )
     untold = [name for name, lead in leads.items() if lead.may_be_none and not lead.is_shown]
     if untold:
-        name = max(untold, key=lambda n: comparison.results[n].scores[comparison.score].mean)
-        needed = _needed(leads[name], n_units, margin=margin)
-        return name, (
-            f"{called(best)} or {called(name)}: cannot be told with {n_units} {unit}, {needed} "
-            f"would be needed; until then {called(name)}, {faster(name)}"
+        name = max(
+            untold, key=lambda n: (n != floor, comparison.results[n].scores[comparison.score].mean)
         )
+        needed = _needed(leads[name], n_units, margin=margin)
+        said = (
+            f"{called(best)} or {called(name)}: cannot be told with {n_units} {unit}, {needed} "
+            "would be needed; until then "
+        )
+        if name == floor:
+            return best, said + called(best)
+        return name, said + f"{called(name)}, {faster(name)}"
     doubted = [called(name) for name, lead in leads.items() if not lead.is_shown]
     if doubted:
         return best, (

@@ -13,7 +13,7 @@ from detl.checks import check_choice, check_number
 from detl.metrics.intervals import units_of
 from detl.pretraining.batches import ClassWeight
 from detl.pretraining.source import Source
-from detl.validation.candidates import KNOW_THE_SOURCE, candidates
+from detl.validation.candidates import FLOOR, KNOW_THE_SOURCE, candidates
 from detl.validation.choosing import choose
 from detl.validation.comparison import folders_of
 from detl.validation.differences import COMPARED, compare_results
@@ -107,9 +107,10 @@ def recommend(
     1. If *high* is at most ``margin``, over at least 20 groups or images, the faster one is *as
        good*. Of several, the fastest is recommended.
     2. If zero is inside the interval and the comparison does not call the best one better, it
-       *cannot be told*, and the faster one is recommended for the time being. The ends of an
-       interval come closer to its mean as :math:`1 / \sqrt{n}`. So :math:`n` groups (or images)
-       have to become :math:`n ((lead - low) / lead)^2` for zero to be outside, or
+       *cannot be told*, and the faster one is recommended for the time being (but never the
+       thumbnail: it has to be as good). The ends of an interval come closer to its mean as
+       :math:`1 / \sqrt{n}`. So :math:`n` groups (or images) have to become
+       :math:`n ((lead - low) / lead)^2` for zero to be outside, or
        :math:`n ((high - lead) / (margin - lead))^2` for the faster one to be as good; the verdict
        names the smaller number, at least 20. Beyond 20 times as many it gives none. It is a rough
        estimate: the lead itself is uncertain.
@@ -119,8 +120,8 @@ def recommend(
     more the more recipes were tried. The block of a probe is chosen inside, on the training images
     of each fold, which does not flatter (Varma & Simon 2006).
 
-    Seconds are those of this machine at that time: features that are in memory or in
-    ``checkpoint_dir`` already count as nothing.
+    Seconds are those of this machine at that time. Features that are in memory already count as
+    nothing; folds that are found in ``checkpoint_dir`` count as when they were trained.
 
     References
     ----------
@@ -224,6 +225,7 @@ def _judged(
             n_units=len(units_of(any_result.fold_predictions)),
             unit=any_result.unit,
             called=called,
+            floor=FLOOR,
         )
     return Recommendation(
         recommended=recommended,
