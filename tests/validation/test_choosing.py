@@ -99,6 +99,7 @@ def test_over_few_groups_nothing_is_as_good():
         ((0.0, -0.04, 0.04), "about 160"),
         # 40 * (0.045 / 0.04) ** 2 = 50.6, of which two digits are said.
         ((0.04, -0.005, 0.1), "about 51"),
+        ((0.1, 0.0, 0.2), "a few more"),
         ((0.01, -0.2, 0.2), "more than 20 times as many"),
     ],
 )

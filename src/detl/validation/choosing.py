@@ -122,5 +122,7 @@ def _needed(lead: Lead, n_units: int, *, margin: float) -> str:
     if factor > _AT_MOST:
         return f"more than {_AT_MOST:g} times as many"
     needed = max(FEW_UNITS, n_units * factor)
+    if n_units >= FEW_UNITS and factor < 1.1:
+        return "a few more"
     digits = 10 ** max(0, math.floor(math.log10(needed)) - 1)  # two digits say enough
     return f"about {math.ceil(needed / digits) * digits}"
