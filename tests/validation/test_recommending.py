@@ -28,7 +28,7 @@ class Fails(ClassifierMixin, BaseEstimator):
     def fit(self, X, y):
         if not self.only_warns:
             raise MemoryError("too large for this machine")
-        warnings.warn("looks odd", UserWarning, stacklevel=2)
+        warnings.warn(f"{X.mean():.3f} looks odd", UserWarning, stacklevel=2)
         self.classes_ = np.unique(y)
         return self
 

@@ -33,8 +33,8 @@ class FromScratch(ClassifierMixin, SharesSource):
     batch_size : int, default=32
         Images per step.
     learning_rate : float, default=1e-2
-        Of stochastic gradient descent; constant. Weights that know nothing need larger steps than
-        those of a source.
+        Of stochastic gradient descent; falls along a cosine. Weights that know nothing need larger
+        steps than those of a source.
     momentum : float, default=0.9
         Of stochastic gradient descent.
     class_weight : {"balanced", None} or dict of label to float, default=None
@@ -112,6 +112,8 @@ class FromScratch(ClassifierMixin, SharesSource):
             epochs=self.epochs,
             batch_size=self.batch_size,
             learning_rate=self.learning_rate,
+            schedule="cosine",
+            head_start="random",  # what untrained layers see is not worth a regression
             head_learning_rate=None,
             momentum=self.momentum,
             label_smoothing=0.0,

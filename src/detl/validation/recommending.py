@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -247,9 +248,11 @@ def _seconds(result: CrossValidationResult, prepared: Prepared) -> float:
 
 @contextmanager
 def _each_warning_once() -> Iterator[None]:
-    """Say at the end what was warned of, not for every fold of every recipe."""
+    """Say at the end what was warned of: once, not for every fold with other numbers in it."""
     with warnings.catch_warnings(record=True) as caught:
         yield
-    said = {(warning.category, str(warning.message)) for warning in caught}
-    for category, text in sorted(said, key=str):
-        warnings.warn(text, category, stacklevel=4)
+    first = {}
+    for warning in caught:
+        first.setdefault(re.sub(r"\d+", "#", str(warning.message)), warning)
+    for warning in first.values():
+        warnings.warn(warning.message, warning.category, stacklevel=4)
