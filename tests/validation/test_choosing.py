@@ -153,6 +153,13 @@ def test_ahead_by_the_interval_alone_is_said_to_be_that():
     name, said = verdict(found)
     assert name == "slow"
     assert said.startswith("Slow: ahead of Fast by the interval, but not by the test")
+    found = comparison(
+        {"slow": 0.9, "middle": 0.7, "fast": 0.8},
+        difference("slow", "fast", 0.1, 0.01, 0.2),
+        difference("slow", "middle", 0.2, 0.1, 0.3, p=0.01),
+    )
+    start = "Slow: shown to be better than Middle, and ahead of Fast by the interval, but not"
+    assert verdict(found)[1].startswith(start)
 
 
 def test_the_best_that_is_also_the_fastest_needs_no_comparison():

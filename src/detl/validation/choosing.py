@@ -100,9 +100,11 @@ def choose(
         return name, said + f"{called(name)}, {faster(name)}"
     doubted = [called(name) for name, lead in leads.items() if not lead.is_shown]
     if doubted:
+        shown = [called(name) for name, lead in leads.items() if lead.is_shown]
+        more = f"shown to be better than {' and '.join(shown)}, and " if shown else ""
         return best, (
-            f"{called(best)}: ahead of {' and '.join(doubted)} by the interval, but not by the "
-            "test over the folds; n_repeats=10 makes it sharper"
+            f"{called(best)}: {more}ahead of {' and '.join(doubted)} by the interval, but not by "
+            "the test over the folds (n_repeats=10 makes it sharper)"
         )
     return best, f"{called(best)}: shown to be better than all that is faster"
 

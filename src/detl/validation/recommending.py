@@ -251,7 +251,7 @@ def _each_warning_once() -> Iterator[None]:
     """Say at the end what was warned of: once, not for every fold with other numbers in it."""
     with warnings.catch_warnings(record=True) as caught:
         yield
-    first = {}
+    first: dict[str, warnings.WarningMessage] = {}
     for warning in caught:
         first.setdefault(re.sub(r"\d+", "#", str(warning.message)), warning)
     for warning in first.values():
