@@ -47,7 +47,8 @@ def not_learned_in_folds(
     reasons = [reason for fold in folds if (reason := not_learned(*fold)) is not None]
     if not reasons:
         return None
-    return f"In {len(reasons)} of {len(folds)} folds the network has not learned enough; one {reasons[0]}"
+    share = f"{len(reasons)} of {len(folds)}"
+    return f"In {share} folds the network has not learned enough; one {reasons[0]}"
 
 
 def advice(transfer: Any) -> str:
