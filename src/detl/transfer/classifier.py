@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from detl.checks import check_classes, check_labels
 from detl.features.trunk import extract
+from detl.metrics.learning import advice, not_learned
 from detl.networks.heads import with_probabilities
 from detl.networks.normalization import with_plain_layers
 from detl.networks.precision import Precision
@@ -22,7 +23,6 @@ from detl.pretraining.batches import ClassWeight
 from detl.pretraining.source import SharesSource, Source, source_network
 from detl.seeds import seed_sequence
 from detl.transfer.extension import Extension, extend
-from detl.transfer.learning import advice, not_learned
 from detl.transfer.tail import Callbacks
 
 

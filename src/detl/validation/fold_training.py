@@ -14,6 +14,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from detl.checks import check_classes
+from detl.metrics.learning import advice
 from detl.networks.digests import graph_digest, weights_digest
 from detl.networks.precision import dtype_policy
 from detl.networks.probe import output_on_noise
@@ -21,7 +22,6 @@ from detl.progress import progress_bar
 from detl.storage.digests import array_digest, names_digest
 from detl.storage.run_directory import versions
 from detl.transfer.classifier import DomainExtensionTransfer
-from detl.transfer.learning import advice
 from detl.validation.checkpoints import FoldStore, Plan
 from detl.validation.estimators import described, fit_fold
 from detl.validation.parallel import Outcome, n_workers_of, train_in_workers

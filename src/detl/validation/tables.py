@@ -9,7 +9,7 @@ import numpy as np
 
 from detl import metrics
 from detl.metrics.intervals import FEW_UNITS, units_of
-from detl.transfer.learning import not_learned_in_folds
+from detl.metrics.learning import not_learned_in_folds
 
 if TYPE_CHECKING:
     from detl.validation.results import CrossValidationResult

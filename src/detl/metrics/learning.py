@@ -1,4 +1,4 @@
-"""Whether a target stage has learned its own training images."""
+"""Whether a training has learned its own images."""
 
 from __future__ import annotations
 

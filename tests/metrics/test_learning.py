@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from detl.transfer.learning import not_learned, not_learned_in_folds
+from detl.metrics.learning import not_learned, not_learned_in_folds
 
 TARGETS = np.array([0] * 6 + [1] * 4)
 
