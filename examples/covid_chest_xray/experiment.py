@@ -80,14 +80,16 @@ def run(
         print(source_text(source, by_heart=protocol.by_heart, reused=reused))
 
     def transfer_from(source: detl.SourceModel, epochs: int) -> detl.DomainExtensionTransfer:
-        return detl.DomainExtensionTransfer.as_published(
-            source,
-            epochs=epochs,
-            batch_size=profile.batch_size,
-            learning_rate=profile.target_learning_rate,
-            class_weight=profile.class_weight,
-            precision=profile.precision,
-        )
+        settings = {
+            "epochs": epochs,
+            "batch_size": profile.batch_size,
+            "class_weight": profile.class_weight,
+            "precision": profile.precision,
+        }
+        rate = profile.target_learning_rate
+        if rate is None:
+            return detl.DomainExtensionTransfer(source, **settings)
+        return detl.DomainExtensionTransfer.as_published(source, learning_rate=rate, **settings)
 
     honest = HONEST if HONEST in asked else list(asked)[-1]
     with _timed(f"{backbone}: epochs of the target stage"):

@@ -239,7 +239,7 @@ def _variant_rows(runs: Iterable[Mapping[str, Any]]) -> Iterable[dict[str, Any]]
                 "source's epochs": source["epochs"],
                 "its training accuracy": f"{source['training_accuracy']:.3f}",
                 "on the target's normal and other": f"{source[KNOWN]:.3f}",
-                "target's rate": f"{profile['target_learning_rate']:g}",
+                "target's rate": _rate(profile["target_learning_rate"]),
                 "epochs": run["epochs"]["epochs"],
                 "accuracy": _accuracy(found),
                 **_sensitivities(found),
@@ -308,6 +308,10 @@ def _second_rows(runs: Sequence[Mapping[str, Any]]) -> Iterable[dict[str, Any]]:
 def _of_any(runs: Iterable[Mapping[str, Any]], name: str) -> dict[str, Any]:
     """Return what some run knows; runs that know the same agree."""
     return {key: value for run in runs for key, value in run[name].items()}
+
+
+def _rate(rate: float | None) -> str:
+    return "detl's default" if rate is None else f"{rate:g}"
 
 
 def _network(run: Mapping[str, Any]) -> str:
