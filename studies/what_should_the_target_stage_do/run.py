@@ -4,7 +4,7 @@ Every recipe is cross-validated on the same folds of the same sources. Results a
 ``--cache`` and found again. The settings were chosen on the tasks of ``--tasks tuned``; those of
 ``--tasks confirmed`` were run once, when they were fixed.
 
-Run: ``python -m studies.what_should_the_target_stage_do.run --data FOLDER --cache FOLDER [--tasks tuned]``
+Run: ``python -m studies.what_should_the_target_stage_do.run --data FOLDER --cache FOLDER``
 """
 
 from __future__ import annotations

@@ -95,6 +95,7 @@ def expected_failures(_):
     expected_failed_checks=expected_failures,
     xfail_strict=False,  # within one second the pickles may be equal
 )
+@pytest.mark.filterwarnings("ignore:The network has hardly learned")  # its checks are of noise
 def test_every_check_of_scikit_learn_passes(estimator, check):
     check(estimator)
 
@@ -187,12 +188,17 @@ def test_a_clone_has_the_very_same_source_and_equal_parameters(source, images):
         "epochs": 3,
         "batch_size": 5,
         "learning_rate": 0.5,
+        "schedule": "constant",
+        "head_start": "random",
         "head_learning_rate": 0.7,
         "momentum": 0.3,
         "label_smoothing": 0.2,
         "class_weight": {"heart": 1, "lung": 2, "bone": 3},
         "augmented_views": 2,
         "augmentation": Augmentation(rotation=3.0),
+        "validation_split": 0.2,
+        "early_stopping": 4,
+        "callbacks": list,
         "precision": "auto",
         "cache_dir": "features",
         "random_state": 9,

@@ -346,6 +346,7 @@ def test_a_cosine_takes_the_rate_from_its_start_nearly_to_zero_in_every_fit(feat
     assert set(history) == {"loss", "accuracy"}
 
 
+@needs_tensorflow
 def test_held_out_rows_are_never_trained_on_and_share_no_group(features, targets):
     groups = np.arange(N) // 2
     recorder = Recorder()

@@ -47,7 +47,7 @@ def test_every_process_gives_the_same_to_the_bit_with_as_many_threads(here, star
 def test_features_reach_a_worker_as_a_file_and_errors_come_back(tmp_path, monkeypatch):
     features = np.random.default_rng(0).random((300, 3)).astype("float32")
     work = Work(folder=tmp_path, n_workers=2)
-    work.write(Recorder(), np.array(["a", "b"]), features, np.arange(300) % 2)
+    work.write((Recorder(), np.array(["a", "b"]), None), features, np.arange(300) % 2)
     for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("TF_NUM_INTEROP_THREADS", "5")
@@ -68,7 +68,9 @@ def test_features_reach_a_worker_as_a_file_and_errors_come_back(tmp_path, monkey
 def test_what_a_worker_found_is_kept_even_if_it_never_arrives(tmp_path):
     work = Work(folder=tmp_path, n_workers=1)
     assert work.kept(4) is None
-    work.write(Recorder(), np.array(["a", "b"]), np.zeros((4, 3), "float32"), np.arange(4) % 2)
+    work.write(
+        (Recorder(), np.array(["a", "b"]), None), np.zeros((4, 3), "float32"), np.arange(4) % 2
+    )
     number, error, said = train_in_worker(work, 4, np.arange(2), np.arange(2, 4), 0)
     kept = work.kept(4)
     assert (kept[0], kept[2]) == (number, said) == (4, [(UserWarning, "look here")])
@@ -90,12 +92,14 @@ def test_a_worker_of_dask_has_the_threads_that_dask_gives_it():
 def test_a_folder_without_room_is_named(tmp_path):
     work = Work(folder=tmp_path / "gone", n_workers=1)
     with pytest.raises(OSError, match=r"could not be written to .*gone \(.*use n_jobs=1"):
-        work.write(None, np.array(["a"]), np.zeros((2, 3)), np.zeros(2, int))
+        work.write((None, np.array(["a"]), None), np.zeros((2, 3)), np.zeros(2, int))
 
 
 def test_what_another_process_put_into_the_folder_is_not_unpickled(tmp_path):
     work = Work(folder=tmp_path, n_workers=1)
-    work.write(Recorder(), np.array(["a", "b"]), np.zeros((4, 3), "float32"), np.arange(4) % 2)
+    work.write(
+        (Recorder(), np.array(["a", "b"]), None), np.zeros((4, 3), "float32"), np.arange(4) % 2
+    )
     signed = (tmp_path / "transfer.pickle").read_bytes()
     (tmp_path / "transfer.pickle").write_bytes(signed[:32] + pickle.dumps(Bomb()))
     (tmp_path / "4.pickle").write_bytes(pickle.dumps(Bomb()))

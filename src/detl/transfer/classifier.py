@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from sklearn.base import ClassifierMixin
@@ -46,7 +46,7 @@ class DomainExtensionTransfer(ClassifierMixin, SharesSource):
         Passes over the target images.
     batch_size : int, default=32
         Images per step. The paper does not give it.
-    learning_rate : float, default=1e-3
+    learning_rate : float, default=3e-3
         Of stochastic gradient descent.
     schedule : {"cosine", "constant"}, default="cosine"
         Whether the rate falls along a cosine, epoch by epoch, nearly to 0 (Loshchilov & Hutter
@@ -75,7 +75,8 @@ class DomainExtensionTransfer(ClassifierMixin, SharesSource):
     validation_split : float, default=0.0
         Share of the training images, in [0, 0.5], that each fit holds out, stratified; the loss
         and accuracy on them are ``val_loss`` and ``val_accuracy`` of the history. With groups (an
-        argument of ``fit``; :func:`detl.cross_validate` passes on its own) none is on both sides.
+        argument of ``fit``; :func:`detl.cross_validate` passes on its own, a search of scikit-learn
+        after ``set_fit_request(groups=True)``) none is on both sides.
     early_stopping : int, optional
         Stop after so many epochs without a lower ``val_loss``, and go back to the best weights.
     callbacks : list of keras.callbacks.Callback or callable, optional
@@ -134,6 +135,10 @@ class DomainExtensionTransfer(ClassifierMixin, SharesSource):
     (8, 2)
     """
 
+    # Of scikit-learn's metadata routing: by default a search keeps its groups to itself, because a
+    # stack would hand them on to what takes none.
+    __metadata_request__fit: ClassVar[dict[str, bool]] = {"groups": False}
+
     def __init__(
         self,
         source: Source,
@@ -141,7 +146,7 @@ class DomainExtensionTransfer(ClassifierMixin, SharesSource):
         trainable_from: str = "last_block",
         epochs: int = 30,
         batch_size: int = 32,
-        learning_rate: float = 1e-3,
+        learning_rate: float = 3e-3,
         schedule: Literal["cosine", "constant"] = "cosine",
         head_start: Literal["linear_probe", "random"] = "linear_probe",
         head_learning_rate: float | None = None,
