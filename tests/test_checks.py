@@ -9,6 +9,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+import pandas
 import pytest
 
 from detl import checks
@@ -420,6 +421,12 @@ def test_numbers_and_text_in_one_list_are_refused_as_in_an_array_of_objects(valu
 def test_lists_as_labels_are_refused_by_name():
     with pytest.raises(ValueError, match="groups holds lists; expected one entry per image"):
         checks.check_labels([[1], [1, 2]], name="groups")
+
+
+def test_labels_that_are_arrays_are_refused():
+    labels = pandas.Series([np.array([1, 2]), np.array([2, 1])])
+    with pytest.raises(ValueError, match="labels holds lists or arrays; expected one entry per"):
+        checks.check_labels(labels)
 
 
 def test_a_masked_label_is_missing():

@@ -45,3 +45,8 @@ def test_a_notebook_gets_its_own_bar_though_it_is_no_terminal(monkeypatch):
     monkeypatch.setattr(auto, "tqdm", Bar)
     bar = progress_bar(4, verbose=1, description="folds", unit="epoch")
     assert bar.settings["disable"] is False
+
+
+def test_what_is_neither_0_nor_1_is_refused():
+    with pytest.raises(TypeError, match=r"verbose is list \[1\]; expected 0 or 1"):
+        run([1])

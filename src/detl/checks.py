@@ -235,6 +235,8 @@ def check_labels(
         )
     if n is not None and len(array) != n:
         raise ValueError(f"{len(array)} {name} for {n} {of}; expected one entry per image.")
+    if array.dtype == object and any(isinstance(value, list | np.ndarray) for value in array):
+        raise ValueError(f"{name} holds lists or arrays; expected one entry per image.")
     missing = _is_missing(array)
     if isinstance(labels, np.ma.MaskedArray):
         missing |= np.ma.getmaskarray(labels)

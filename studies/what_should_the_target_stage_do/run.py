@@ -71,6 +71,8 @@ TRIALS: dict[str, Recipe] = {
     "probe, 3e-3": transfer(**LP, learning_rate=3e-3),
     "probe, 1e-2": transfer(**LP, learning_rate=1e-2),
     "random, 1e-2, cosine": transfer(**LP | {"head_start": "random"}, learning_rate=1e-2),
+    "probe, 3e-3, from block 4": transfer(**LP, learning_rate=3e-3, trainable_from="block4"),
+    "probe, 3e-3, from block 3": transfer(**LP, learning_rate=3e-3, trainable_from="block3"),
     "probe, 3e-3, everything": transfer(**LP, learning_rate=3e-3, trainable_from="input"),
     "random, 1e-2, cosine, everything": transfer(
         **LP | {"head_start": "random"}, learning_rate=1e-2, trainable_from="input"

@@ -94,6 +94,7 @@ def test_repeats_follow_one_another_and_each_is_a_partition():
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
+        ({"n_repeats": 10**9}, ValueError, r"make \d+ folds; expected at most 100000"),
         ({"n_repeats": 0}, ValueError, "n_repeats=0; expected at least 1"),
         ({"n_repeats": 1.5}, TypeError, "n_repeats is float 1.5; expected a whole number"),
         (

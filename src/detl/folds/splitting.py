@@ -19,6 +19,8 @@ Indices = tuple[np.ndarray, np.ndarray]
 # So many shuffles are tried for folds that all have every class; the first nearly always is one.
 _SHUFFLES = 20
 
+_MOST_FOLDS = 100_000  # more would never end
+
 
 def stratified_folds(
     labels: Any,
@@ -64,6 +66,11 @@ def stratified_folds(
     labels, classes, targets, groups = _checked(labels, groups)
     check_count("n_splits", n_splits, at_least=2)
     check_count("n_repeats", n_repeats)
+    if n_splits * n_repeats > _MOST_FOLDS:
+        raise ValueError(
+            f"n_splits={n_splits} and n_repeats={n_repeats} make {n_splits * n_repeats} folds; "
+            f"expected at most {_MOST_FOLDS}."
+        )
     rarest, count, unit = _rarest_class(classes, targets, groups)
     _check_not_one_group(rarest, count, groups)
     if count < n_splits:
