@@ -26,7 +26,7 @@ def test_a_loss_that_falls_to_the_end_is_said_with_its_fall():
     [
         course(0.5, 0.45, 0.8),  # has learned, and hardly learns any more
         course(2.0, 0.01, 0.99),  # knows them all
-        course(0.7, 0.69, 0.5, epochs=4),  # a trial
+        course(0.7, 0.69, 0.5, epochs=9),  # a trial
         {"loss": [], "accuracy": []},
         {},
     ],

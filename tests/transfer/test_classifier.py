@@ -649,8 +649,10 @@ def test_the_saved_model_needs_keras_only(images, fitted, tmp_path):
 
 
 def test_a_network_that_has_not_learned_its_images_is_warned_of(source, images):
-    with pytest.warns(ConvergenceWarning, match=r"hardly learned .*Try more epochs \(now 5\) or a"):
-        transfer(source, epochs=5, head_start="random", learning_rate=1e-9).fit(images, LABELS)
+    with pytest.warns(
+        ConvergenceWarning, match=r"hardly learned .*Try more epochs \(now 10\) or a"
+    ):
+        transfer(source, epochs=10, head_start="random", learning_rate=1e-9).fit(images, LABELS)
 
 
 def test_one_line_asks_for_what_is_published(source):

@@ -144,7 +144,7 @@ def test_what_is_held_out_inside_a_fold_shares_no_group_here_and_in_workers(imag
 
 
 def test_folds_that_have_not_learned_are_counted_in_one_warning_and_in_the_table(images):
-    slow = transfer(head_start="random", learning_rate=1e-9, epochs=5)
+    slow = transfer(head_start="random", learning_rate=1e-9, epochs=10)
     with pytest.warns(ConvergenceWarning, match="In 2 of 2 folds .*Try more epochs") as caught:
         found = cross_validate(slow, images, LABELS, n_splits=2, random_state=0)
     assert [w.category for w in caught].count(ConvergenceWarning) == 1

@@ -10,7 +10,7 @@ import numpy as np
 _LITTLE = 0.2  # of the way from the largest class to all images
 _FALLING = 0.1  # of the loss, over the last fifth of the epochs
 _LEARNED = 0.95  # accuracy above which a loss may fall
-FEW_EPOCHS = 5  # under which a run is a trial, of which nothing is said
+FEW_EPOCHS = 10  # under which a run is a trial, of which nothing is said
 
 
 def not_learned(history: Mapping[str, Sequence[float]], targets: np.ndarray) -> str | None:
