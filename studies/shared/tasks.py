@@ -1,7 +1,7 @@
 """Six target sets, and the sources to extend to them.
 
-Rules of the target stage are chosen on RSNA, Kermany and the digits, and confirmed on the others.
-No source has seen a patient of the target set that is extended to.
+Rules of the target stage are chosen on RSNA, Kermany and the digits; the others are there to
+confirm. No source has seen a patient of the target set that is extended to.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Every recipe is cross-validated on the same folds of the same sources. Results are kept in
 ``--cache`` and found again. The settings were chosen on the tasks of ``--tasks tuned``; those of
-``--tasks confirmed`` were run once, when they were fixed.
+``--tasks confirmed`` are for when they are fixed, and have not been run.
 
 Run: ``python -m studies.what_should_the_target_stage_do.run --data FOLDER --cache FOLDER``
 """
@@ -109,7 +109,6 @@ def row(task: str, backbone: str, recipe: str, result: CrossValidationResult) ->
         "accuracy": f"{scores['accuracy'].mean:.3f}",
         "roc_auc": f"{scores['roc_auc'].mean:.3f}",
         "training accuracy": f"{np.mean(learned):.3f}" if learned else "",
-        "seconds": f"{result.seconds['total']:.0f}",
     }
 
 

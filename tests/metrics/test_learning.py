@@ -21,6 +21,16 @@ def test_a_loss_that_falls_to_the_end_is_said_with_its_fall():
     assert found == "was still learning: the loss fell by 34% in the last 2 epochs"
 
 
+def test_with_weights_the_loss_decides_and_not_the_largest_class():
+    rare = np.array([0] * 19 + [1])
+    good, bad = course(0.6, 0.3, 0.9), course(0.7, 0.69, 0.9)
+    assert not_learned(good, rare) is not None
+    assert not_learned({**good, "loss": [0.3] * 10}, rare, weighted=True) is None
+    found = not_learned(bad, rare, weighted=True)
+    assert found is not None
+    assert "its loss is 0.69, and 0.69 where all classes are held for equally likely" in found
+
+
 @pytest.mark.parametrize(
     "history",
     [

@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn.base import clone
 
-from detl import GradCAM
+from detl import GradCAM, cross_validate
 from detl.shortcuts.examination import Examination
 from detl.shortcuts.heatmap_tests import judge_heatmaps, out_of_fold_heatmaps
 
@@ -28,6 +28,18 @@ def test_each_image_is_explained_by_the_network_that_was_not_trained_on_it(clean
     refitted = clone(transfer).set_params(random_state=result.fold_seeds[1])
     refitted.fit(images[train], result.labels[train])
     np.testing.assert_allclose(heatmaps[test], GradCAM(refitted.model_)(images[test]), atol=1e-5)
+
+
+def test_what_was_held_out_by_group_inside_a_fold_is_held_out_again(clean, transfer):
+    images, result = clean
+    groups = np.arange(len(images)) // 4
+    inside = clone(transfer).set_params(validation_split=0.5)
+    grouped = cross_validate(
+        inside, images, result.labels, groups=groups, n_splits=2, random_state=0
+    )
+    inside.set_params(random_state=grouped.settings["views_seed"])
+    _, predicted = out_of_fold_heatmaps(grouped, inside, images, method="gradcam", verbose=0)
+    assert (grouped.classes[predicted] == grouped.predictions).all()
 
 
 def test_attention_is_held_against_the_regions_area(clean_report):

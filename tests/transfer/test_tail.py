@@ -387,3 +387,15 @@ def test_a_function_makes_new_callbacks_for_every_fit(features, targets):
 def test_a_share_that_would_lack_a_class_is_refused(features, targets):
     with pytest.raises(ValueError, match=r"validation_split=0.2 of 30 training images would lack"):
         train(linear_tail(), features, targets, validation_split=0.2)
+
+
+def test_without_two_classes_or_finite_features_the_new_layer_begins_at_random(features, targets):
+    settings = {"learning_rate": 1e-12, "head_start": "linear_probe"}
+    rows = np.flatnonzero(targets == 0)
+    probed, random = linear_tail(**settings), linear_tail(learning_rate=1e-12)
+    for tail in (probed, random):
+        train(tail, features, targets, rows=rows, epochs=1)
+    for one, other in zip(probed.model.get_weights(), random.model.get_weights(), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+    with pytest.warns(ConvergenceWarning, match="The loss was nan"):
+        train(probed, np.where(features > 1, np.inf, features), targets)

@@ -10,10 +10,13 @@ import numpy as np
 _LITTLE = 0.2  # of the way from the largest class to all images
 _FALLING = 0.1  # of the loss, over the last fifth of the epochs
 _LEARNED = 0.95  # accuracy above which a loss may fall
+_LARGE = 0.9  # of the loss of naming no class
 FEW_EPOCHS = 10  # under which a run is a trial, of which nothing is said
 
 
-def not_learned(history: Mapping[str, Sequence[float]], targets: np.ndarray) -> str | None:
+def not_learned(
+    history: Mapping[str, Sequence[float]], targets: np.ndarray, *, weighted: bool = False
+) -> str | None:
     """Say in words why a training was too short or too slow; None if it was not.
 
     Parameters
@@ -22,13 +25,21 @@ def not_learned(history: Mapping[str, Sequence[float]], targets: np.ndarray) -> 
         ``loss`` and ``accuracy`` on the training images, one entry per epoch.
     targets : numpy.ndarray of int, shape (n,)
         Classes of the training images.
+    weighted : bool, default=False
+        Whether the classes have weights in the loss: then the largest class is no rival.
     """
     losses, accuracies = (history.get(name, ()) for name in ("loss", "accuracy"))
     if min(len(losses), len(accuracies)) < FEW_EPOCHS:
         return None
-    largest = np.unique(targets, return_counts=True)[1].max() / len(targets)
+    counts = np.unique(targets, return_counts=True)[1]
+    largest = counts.max() / len(targets)
     accuracy = accuracies[-1]
-    if accuracy < largest + _LITTLE * (1 - largest):
+    if weighted and losses[-1] > _LARGE * np.log(len(counts)):
+        return (
+            f"has hardly learned its training images: its loss is {losses[-1]:.2f}, and "
+            f"{np.log(len(counts)):.2f} where all classes are held for equally likely"
+        )
+    if not weighted and accuracy < largest + _LITTLE * (1 - largest):
         return (
             f"has hardly learned its training images: {accuracy:.2f} of them are told, and "
             f"{largest:.2f} by always naming the largest class"
@@ -41,10 +52,10 @@ def not_learned(history: Mapping[str, Sequence[float]], targets: np.ndarray) -> 
 
 
 def not_learned_in_folds(
-    folds: Sequence[tuple[Mapping[str, Sequence[float]], np.ndarray]],
+    folds: Sequence[tuple[Mapping[str, Sequence[float]], np.ndarray]], *, weighted: bool = False
 ) -> str | None:
     """Say the same of folds, each with its history and the classes of its training images."""
-    reasons = [reason for fold in folds if (reason := not_learned(*fold)) is not None]
+    reasons = [reason for fold in folds if (reason := not_learned(*fold, weighted=weighted))]
     if not reasons:
         return None
     share = f"{len(reasons)} of {len(folds)}"

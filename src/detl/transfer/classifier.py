@@ -80,7 +80,8 @@ class DomainExtensionTransfer(ClassifierMixin, SharesSource):
     early_stopping : int, optional
         Stop after so many epochs without a lower ``val_loss``, and go back to the best weights.
     callbacks : list of keras.callbacks.Callback or callable, optional
-        Of the training. Every fit works with copies of a list, or with what a function returns.
+        Of the training. Every fit works with copies of a list, or with what a function returns. One
+        that sets the rate needs ``schedule="constant"``.
     precision : {"float32", "mixed_bfloat16", "auto"}, default="float32"
         Number format of the computation; weights are float32.
     cache_dir : path, optional
@@ -233,7 +234,7 @@ class DomainExtensionTransfer(ClassifierMixin, SharesSource):
             seed=seed_sequence(self.random_state),
             **{**extension.training, "groups": groups},
         )
-        reason = not_learned(self.history_, targets)
+        reason = not_learned(self.history_, targets, weighted=self.class_weight is not None)
         if reason is not None:
             warnings.warn(f"The network {reason}. {advice(self)}", ConvergenceWarning, stacklevel=2)
         self.classes_ = classes

@@ -133,8 +133,10 @@ class Tail:
         if self._head_start == "linear_probe":
             seen = _outputs(self._below_head, features, rows, batch_size)
             of_rows = None if weights is None else weights[rows]
-            kernel, bias = linear_probe(seen, targets[rows], self._head.units, of_rows)
-            self._head.set_weights([kernel, bias])
+            # Else it stays random, and the training says what is wrong.
+            if np.isfinite(seen).all() and len(np.unique(targets[rows])) > 1:
+                start = linear_probe(seen, targets[rows], self._head.units, of_rows)
+                self._head.set_weights(start)
         # Of its own for each fit: a callback that has been used remembers.
         followers = callbacks() if callable(callbacks) else copy.deepcopy(list(callbacks))
         if early_stopping is not None:

@@ -54,7 +54,8 @@ def table_of(result: CrossValidationResult) -> str:
 def unlearned(result: CrossValidationResult) -> str | None:
     """Say in how many folds a network has not learned its training images, and how one failed."""
     return not_learned_in_folds(
-        [(fold.history, result.labels[fold.train]) for fold in result.folds]
+        [(fold.history, result.labels[fold.train]) for fold in result.folds],
+        weighted=result.settings.get("transfer", {}).get("class_weight") is not None,
     )
 
 
