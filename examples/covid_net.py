@@ -61,7 +61,8 @@ def _convolution(
     x: keras.KerasTensor, channels: int, size: int, *, name: str, strides: int = 1
 ) -> keras.KerasTensor:
     x = layers.Conv2D(channels, size, strides=strides, padding="same", use_bias=False, name=name)(x)
-    x = layers.BatchNormalization(name=f"{name}_norm")(x)
+    # Few steps are made here, and the statistics of inference are to have followed by the end.
+    x = layers.BatchNormalization(momentum=0.9, name=f"{name}_norm")(x)
     return layers.ReLU(name=f"{name}_relu")(x)
 
 
@@ -85,7 +86,8 @@ def main() -> None:
     print(result)
     transfer.fit(target.images, target.labels)
     heatmaps = detl.GradCAM(transfer)(target.images, np.array("covid-19"))
-    inside = heatmaps[target.masks].mean() / heatmaps.mean()
+    seen = heatmaps.max(axis=(1, 2)) > 0  # the others are blank
+    inside = heatmaps[seen][target.masks[seen]].mean() / heatmaps[seen].mean()
     print(f"Grad-CAM of COVID-19 is {inside:.1f} times as high inside the lesions as on the image.")
 
 

@@ -13,6 +13,8 @@ def test_it_is_as_deep_as_described_and_its_blocks_are_known():
     depthwise = [layer for layer in network.layers if isinstance(layer, layers.DepthwiseConv2D)]
     assert len(depthwise) == sum(units for units, _ in STAGES) == 16
     assert network.output_shape == (None, 16)
+    norms = [layer for layer in network.layers if isinstance(layer, layers.BatchNormalization)]
+    assert {norm.momentum for norm in norms} == {0.9}  # with 0.99 it validates at chance
 
 
 def test_it_is_extended_like_any_other():
