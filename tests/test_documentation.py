@@ -26,6 +26,7 @@ SMALLER = {
     "n_splits=5": "n_splits=2",
     "n_repeats=2": "n_repeats=1",
     "[1e-4, 1e-3]": "[1e-3]",
+    "[1e-3, 1e-2]": "[1e-2]",
     '["block2", "block3", "block4"]': '["block3"]',
     "epochs=2": "epochs=1",
     "n_workers=2": "n_workers=1",
@@ -61,7 +62,15 @@ def image_folders(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.parametrize("page", RUNNABLE, ids=name_of)
+@pytest.mark.parametrize(
+    "page",
+    # One page starts workers and a cluster.
+    [
+        pytest.param(page, marks=pytest.mark.slow if page.stem == "cross_validation" else ())
+        for page in RUNNABLE
+    ],
+    ids=name_of,
+)
 def test_the_python_blocks_of_a_page_run_in_order(page, image_folders):
     text = page.read_text(encoding="utf-8")
     namespace: dict[str, object] = {"__name__": "__main__"}

@@ -34,7 +34,11 @@ def original(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["VGG16", "MobileNetV2", "DenseNet121", "EfficientNetB0", "ConvNeXtTiny"]
+    "name",
+    [
+        *("VGG16", "MobileNetV2", "EfficientNetB0", "ConvNeXtTiny"),
+        pytest.param("DenseNet121", marks=pytest.mark.slow),
+    ],
 )
 def test_an_application_computes_what_keras_computes_on_preprocessed_pixels(name, monkeypatch):
     constructor, preprocess = original(name)

@@ -126,9 +126,12 @@ FAMILIES = {
 }
 
 
+SLOW_TO_BUILD = {"InceptionResNetV2", "InceptionV3", "DenseNet121", "EfficientNetV2B0"}
+
+
 def marked(names):
     return [
-        pytest.param(name, marks=pytest.mark.slow if name == "InceptionResNetV2" else ())
+        pytest.param(name, marks=pytest.mark.slow if name in SLOW_TO_BUILD else ())
         for name in names
     ]
 

@@ -38,6 +38,7 @@ def data():
     return {name: part(n, n) for name, n in (("train", 36), ("validation", 24), ("check", 18))}
 
 
+@pytest.mark.slow
 def test_a_variant_without_trial_levers_trains_as_pretrain_does(data):
     source = detl.pretrain(
         detl.backbones.alexnet((57, 57, 1), width=PLAIN.width),
@@ -58,6 +59,7 @@ def test_a_variant_without_trial_levers_trains_as_pretrain_does(data):
         np.testing.assert_allclose(history[name][0], source.history[name][0], rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_a_run_keeps_the_epoch_of_the_best_auc_and_a_file_that_pretrain_could_have_written(
     data, tmp_path
 ):

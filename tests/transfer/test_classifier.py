@@ -104,8 +104,11 @@ def build(name, normalization="batch"):
     return getattr(backbones, name)(shape, width=0.0625, normalization=normalization)
 
 
-APPLICATIONS = ("VGG16", "MobileNetV2", "EfficientNetB0", "ConvNeXtTiny")
+APPLICATIONS = ("VGG16",)
 DEEP_APPLICATIONS = (
+    "MobileNetV2",
+    "EfficientNetB0",
+    "ConvNeXtTiny",
     "ResNet50",
     "ResNet50V2",
     "DenseNet121",
@@ -300,6 +303,7 @@ def in_fresh_process(code, *arguments):
     ).stdout.strip()
 
 
+@pytest.mark.slow
 def test_a_fresh_process_gives_the_same_weights():
     here = {}
     exec(textwrap.dedent(FIT), here)
@@ -625,6 +629,7 @@ def test_the_model_goes_flat_from_pixels_to_probabilities(source, images, fitted
     assert fitted.n_features_in_ == 16
 
 
+@pytest.mark.slow
 def test_the_saved_model_needs_keras_only(images, fitted, tmp_path):
     fitted.model_.save(tmp_path / "model.keras")
     np.save(tmp_path / "images.npy", images)

@@ -57,7 +57,7 @@ def table_source():
 
 def table_classifier(source):
     return DomainExtensionTransfer(
-        source, trainable_from="hidden", learning_rate=0.1, epochs=12, batch_size=32
+        source, trainable_from="hidden", learning_rate=0.1, epochs=2, batch_size=32
     )
 
 

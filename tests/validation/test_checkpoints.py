@@ -176,6 +176,7 @@ KEPT = """
 """
 
 
+@pytest.mark.slow
 def test_a_run_killed_at_a_random_moment_ends_like_one_that_was_not(here, start, tmp_path):
     rng = np.random.default_rng()  # another moment in every run of this test
     body = KEPT.format(folder=str(tmp_path))

@@ -283,6 +283,7 @@ def test_checkpoints_of_a_run_that_never_comes_again_are_refused(images, tmp_pat
     assert not (tmp_path / "folds").exists()
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_with_another_number_of_jobs(noisy, images, result, tmp_path, terminal):
     settings = {"n_splits": 3, "random_state": 0, "checkpoint_dir": tmp_path}
     first = cross_validate(noisy, images, LABELS, n_jobs=np.int64(2), **settings)

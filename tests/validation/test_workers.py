@@ -34,6 +34,7 @@ DASK = """
 """
 
 
+@pytest.mark.slow
 def test_every_process_gives_the_same_to_the_bit_with_as_many_threads(here, start):
     # A fresh process with another global seed, two workers of joblib, and two of Dask.
     body = ELSEWHERE + (DASK if HAS_DASK else "")

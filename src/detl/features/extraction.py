@@ -75,10 +75,10 @@ class FeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Shares
     >>> from sklearn.linear_model import LogisticRegression
     >>> from sklearn.pipeline import make_pipeline
     >>> from detl import FeatureExtractor, backbones
-    >>> images = np.zeros((8, 32, 32, 1), dtype="uint8")
+    >>> images = np.zeros((8, 64, 64, 1), dtype="uint8")
     >>> images[4:, 8:24, 8:24] = 255
     >>> labels = ["dark"] * 4 + ["bright"] * 4
-    >>> source = backbones.vgg16((32, 32, 1), width=0.125)  # untrained: only to show the call
+    >>> source = backbones.alexnet((64, 64, 1), width=0.125)  # untrained: only to show the call
     >>> extractor = FeatureExtractor(source, layers=["block2", "block3"])
     >>> classifier = make_pipeline(extractor, LogisticRegression())
     >>> classifier.fit(images, labels).predict(images[[0, 7]]).tolist()

@@ -84,10 +84,10 @@ class LinearProbe(ClassifierMixin, SharesSource):
     >>> import numpy as np
     >>> from detl import backbones
     >>> from detl.recipes import LinearProbe
-    >>> images = np.zeros((12, 32, 32, 1), dtype="uint8")
+    >>> images = np.zeros((12, 64, 64, 1), dtype="uint8")
     >>> images[6:, 8:24, 8:24] = 255
     >>> labels = ["dark"] * 6 + ["bright"] * 6
-    >>> source = backbones.vgg16((32, 32, 1), width=0.125)  # untrained: only to show the call
+    >>> source = backbones.alexnet((64, 64, 1), width=0.125)  # untrained: only to show the call
     >>> probe = LinearProbe(source, blocks=["block2", "block3"], random_state=0)
     >>> probe.fit(images, labels).predict(images[[0, 7]]).tolist()
     ['dark', 'bright']

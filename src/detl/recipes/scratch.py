@@ -58,10 +58,10 @@ class FromScratch(ClassifierMixin, SharesSource):
     >>> import numpy as np
     >>> from detl import backbones
     >>> from detl.recipes import FromScratch
-    >>> images = np.zeros((8, 32, 32, 1), dtype="uint8")
+    >>> images = np.zeros((8, 64, 64, 1), dtype="uint8")
     >>> images[4:, 8:24, 8:24] = 255
     >>> labels = ["dark"] * 4 + ["bright"] * 4
-    >>> scratch = FromScratch(backbones.vgg16((32, 32, 1), width=0.125), epochs=1, random_state=0)
+    >>> scratch = FromScratch(backbones.alexnet((64, 64, 1), width=0.125), epochs=1, random_state=0)
     >>> scratch.fit(images, labels).predict_proba(images).shape
     (8, 2)
     """

@@ -14,10 +14,10 @@ Examples
 --------
 >>> import numpy as np
 >>> from detl import DomainExtensionTransfer, backbones, cross_validate, shortcuts
->>> images = np.random.default_rng(0).integers(0, 200, (40, 32, 32, 1), dtype="uint8")
+>>> images = np.random.default_rng(0).integers(0, 200, (40, 64, 64, 1), dtype="uint8")
 >>> labels = np.array(["healthy", "ill"] * 20)
->>> images[labels == "ill", :3, :3] = 255  # a mark in the corner gives the class away
->>> source = backbones.vgg16((32, 32, 1), width=0.125)  # for real: what pretrain returned
+>>> images[labels == "ill", :6, :6] = 255  # a mark in the corner gives the class away
+>>> source = backbones.alexnet((64, 64, 1), width=0.125)  # for real: what pretrain returned
 >>> transfer = DomainExtensionTransfer(source, trainable_from="input", epochs=2)
 >>> result = cross_validate(transfer, images, labels, n_splits=2, random_state=0)
 >>> report = shortcuts.rivals(result, images)

@@ -127,10 +127,10 @@ class DomainExtensionTransfer(ClassifierMixin, SharesSource):
     --------
     >>> import numpy as np
     >>> from detl import DomainExtensionTransfer, backbones
-    >>> images = np.zeros((8, 32, 32, 1), dtype="uint8")
+    >>> images = np.zeros((8, 64, 64, 1), dtype="uint8")
     >>> images[4:, 8:24, 8:24] = 255
     >>> labels = ["dark"] * 4 + ["bright"] * 4
-    >>> source = backbones.vgg16((32, 32, 1), width=0.125)  # untrained: only to show the call
+    >>> source = backbones.alexnet((64, 64, 1), width=0.125)  # untrained: only to show the call
     >>> transfer = DomainExtensionTransfer(source, epochs=2, random_state=0)
     >>> transfer.fit(images, labels).predict_proba(images).shape
     (8, 2)

@@ -78,9 +78,9 @@ def compare(
     --------
     >>> import numpy as np
     >>> from detl import DomainExtensionTransfer, backbones, compare
-    >>> images = np.random.default_rng(0).integers(0, 256, (12, 32, 32, 1), dtype="uint8")
+    >>> images = np.random.default_rng(0).integers(0, 256, (12, 64, 64, 1), dtype="uint8")
     >>> labels, patients = ["normal", "covid"] * 6, np.arange(12) // 2
-    >>> source = backbones.vgg16((32, 32, 1), width=0.125)  # for real: what pretrain returned
+    >>> source = backbones.alexnet((64, 64, 1), width=0.125)  # for real: what pretrain returned
     >>> transfers = {
     ...     "last block": DomainExtensionTransfer(source, epochs=1),
     ...     "last layer": DomainExtensionTransfer(source, trainable_from="logits", epochs=1),

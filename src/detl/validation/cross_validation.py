@@ -95,9 +95,9 @@ def cross_validate(
     --------
     >>> import numpy as np
     >>> from detl import DomainExtensionTransfer, backbones, cross_validate
-    >>> images = np.random.default_rng(0).integers(0, 256, (12, 32, 32, 1), dtype="uint8")
+    >>> images = np.random.default_rng(0).integers(0, 256, (12, 64, 64, 1), dtype="uint8")
     >>> labels, patients = ["normal", "covid"] * 6, np.arange(12) // 2
-    >>> source = backbones.vgg16((32, 32, 1), width=0.125)  # untrained: only to show the call
+    >>> source = backbones.alexnet((64, 64, 1), width=0.125)  # untrained: only to show the call
     >>> transfer = DomainExtensionTransfer(source, epochs=1)
     >>> result = cross_validate(
     ...     transfer, images, labels, groups=patients, n_splits=3, random_state=0

@@ -133,9 +133,9 @@ def recommend(
     --------
     >>> import numpy as np
     >>> from detl import backbones, recommend
-    >>> images = np.random.default_rng(0).integers(0, 256, (24, 32, 32, 1), dtype="uint8")
+    >>> images = np.random.default_rng(0).integers(0, 256, (24, 64, 64, 1), dtype="uint8")
     >>> labels, patients = ["normal", "covid"] * 12, np.arange(24) // 2
-    >>> source = backbones.vgg16((32, 32, 1), width=0.125)  # for real: what pretrain returned
+    >>> source = backbones.alexnet((64, 64, 1), width=0.125)  # for real: what pretrain returned
     >>> found = recommend(
     ...     source, images, labels, groups=patients, n_splits=3, random_state=0,
     ...     without=["domain extension", "from scratch"],  # only to keep the example short
