@@ -5,28 +5,21 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol
 
 import keras
 import numpy as np
 
 from detl.features.store import FeatureStore, allocate
 from detl.features.views import BATCH, Views, image_digests
+from detl.networks.prediction import Predicts, predict_on_batch
 from detl.progress import progress_bar
 
 _store = FeatureStore()
 _lock = threading.Lock()  # two threads that ask for the same features compute them once
 
 
-class Trunk(Protocol):
-    """What goes from images to features: a ``keras.Model``, or what makes one when needed."""
-
-    def predict_on_batch(self, images: np.ndarray, /) -> np.ndarray:
-        """Return the features of a batch."""
-
-
 def features_of(
-    trunk: Trunk,
+    trunk: Predicts,
     images: np.ndarray,
     *,
     key: str,
@@ -74,7 +67,7 @@ def clear_cache() -> None:
 
 
 def _extract_places(
-    trunk: Trunk,
+    trunk: Predicts,
     images: np.ndarray,
     places: Sequence[int],
     digests: Sequence[bytes],
@@ -86,7 +79,7 @@ def _extract_places(
         chosen = np.asarray(places[start : start + BATCH])
         # Filled up, so that an image's features do not depend on how many others were missing.
         full = np.resize(chosen, BATCH)
-        return trunk.predict_on_batch(views.pixels(images, full, digests))[: len(chosen)]
+        return predict_on_batch(trunk, views.pixels(images, full, digests))[: len(chosen)]
 
     return _in_batches(run, len(places), BATCH, verbose=verbose)
 
@@ -119,7 +112,7 @@ def extract(
 
     def run(start: int) -> np.ndarray:
         batch = np.asarray(images[start : start + batch_size])
-        return trunk.predict_on_batch(batch)[: len(batch)]  # tf.distribute: all, from each device
+        return predict_on_batch(trunk, batch)[: len(batch)]  # tf.distribute: all, from each device
 
     return _in_batches(run, len(images), batch_size, verbose=verbose)
 

@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from detl.checks import check_images
 from detl.networks.pixels import takes_bytes
+from detl.networks.prediction import predict_on_batch
 
 _ROUNDING = 1e-2  # of probabilities in bfloat16
 _LARGEST_DECISION = 5.0  # far larger ones all have the probability 1 in float32
@@ -66,7 +67,7 @@ def probabilities_of(network: keras.Model, images: np.ndarray, *, batch_size: in
         batch = np.asarray(images[start : start + batch_size], dtype=np.float32)
         missing = batch_size - len(batch)
         full = np.concatenate([batch, np.repeat(batch[-1:], missing, axis=0)]) if missing else batch
-        batches.append(np.asarray(network.predict_on_batch(full))[: len(batch)])
+        batches.append(predict_on_batch(network, full)[: len(batch)])
     found = np.concatenate(batches).astype(np.float64)
     if found.ndim != 2:
         raise ValueError(

@@ -17,6 +17,7 @@ from detl import folds
 from detl.networks import copying, graphs
 from detl.networks.digests import weights_digest
 from detl.networks.optimizers import SGD
+from detl.networks.prediction import predict_on_batch
 from detl.pretraining.batches import (
     BatchStream,
     ClassWeight,
@@ -212,7 +213,7 @@ def _outputs(
         # Filled up: every other length would be traced anew. Inside a scope of tf.distribute every
         # device gives all rows, one device after the other.
         full = features[np.resize(part, min(batch_size, len(rows)))]
-        batches.append(model.predict_on_batch(full)[: len(part)])
+        batches.append(predict_on_batch(model, full)[: len(part)])
     return np.concatenate(batches)
 
 

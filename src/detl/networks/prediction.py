@@ -1,0 +1,34 @@
+"""What a network says of one batch."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Protocol
+
+import numpy as np
+
+
+class Predicts(Protocol):
+    """A Keras model, or what predicts like one."""
+
+    def predict_on_batch(self, images: Any, /) -> Any:
+        """Return the outputs of a batch."""
+
+
+def predict_on_batch(network: Predicts, images: Any) -> np.ndarray:
+    """Return the outputs of a batch, without TensorFlow's notices of retracing.
+
+    TensorFlow counts the traces of a piece of code, not of a network: five networks that predict a
+    few batches each are five traces of Keras's prediction, and it would advise to make none in a
+    loop.
+    """
+    logger = logging.getLogger("tensorflow")
+    logger.addFilter(_is_no_retracing)
+    try:
+        return np.asarray(network.predict_on_batch(images))
+    finally:
+        logger.removeFilter(_is_no_retracing)
+
+
+def _is_no_retracing(record: logging.LogRecord) -> bool:
+    return "triggered tf.function retracing" not in record.getMessage()
