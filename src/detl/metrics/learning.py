@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 _LITTLE = 0.2  # of the way from the largest class to all images
-_FALLING = 0.1  # of the loss, over the last fifth of the epochs
-_LEARNED = 0.95  # accuracy above which a loss may fall
+# Over the last fifth of the epochs, of the loss, and of that of naming no class: a small loss may
+# halve without any use.
+_FALLING, _STEEP = 0.1, 0.05
 _LARGE = 0.9  # of the loss of naming no class
 FEW_EPOCHS = 10  # under which a run is a trial, of which nothing is said
 
@@ -33,11 +34,11 @@ def not_learned(
         return None
     counts = np.unique(targets, return_counts=True)[1]
     largest = counts.max() / len(targets)
-    accuracy = accuracies[-1]
-    if weighted and losses[-1] > _LARGE * np.log(len(counts)):
+    accuracy, unknowing = accuracies[-1], np.log(len(counts))
+    if weighted and losses[-1] > _LARGE * unknowing:
         return (
             f"has hardly learned its training images: its loss is {losses[-1]:.2f}, and "
-            f"{np.log(len(counts)):.2f} where all classes are held for equally likely"
+            f"{unknowing:.2f} where all classes are held for equally likely"
         )
     if not weighted and accuracy < largest + _LITTLE * (1 - largest):
         return (
@@ -45,9 +46,10 @@ def not_learned(
             f"{largest:.2f} by always naming the largest class"
         )
     last = len(losses) // 5
-    fall = 1 - losses[-1] / losses[-1 - last]
-    if fall > _FALLING and accuracy < _LEARNED:
-        return f"was still learning: the loss fell by {fall:.0%} in the last {last} epochs"
+    before = losses[-1 - last]
+    fall = before - losses[-1]
+    if fall > max(_FALLING * before, _STEEP * unknowing):
+        return f"was still learning: the loss fell by {fall / before:.0%} in the last {last} epochs"
     return None
 
 
