@@ -101,7 +101,8 @@ def run(
             random_state=random_state,
         )
     seconds["choice of epochs"] = choice["seconds"]
-    print(f"{choice['epochs']} epochs; accuracy of the inner split: {choice['tried']}")
+    tried = f"; accuracy of the inner split: {choice['tried']}" if choice["tried"] else ""
+    print(f"{choice['epochs']} epochs{tried}")
 
     results, rivals = {}, {}
     for name, protocol in asked.items():
