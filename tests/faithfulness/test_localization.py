@@ -119,6 +119,32 @@ def test_random_maps_know_nothing_and_the_centre_knows_the_centre():
     assert energies.centre.mean == pytest.approx(expected, rel=1e-5)
 
 
+def test_heatmaps_of_other_images_hit_as_often_where_all_show_the_same_place():
+    masks = faithfulness.box_masks([(12, 12, 8, 8)] * 70, (32, 32))
+    same = faithfulness.pointing_game(masks.astype(float), masks, random_state=0)
+    assert same.mean == same.others.mean == 1
+    corners = [(24 * (i % 2), 24 * (i // 2 % 2), 8, 8) for i in range(140)]  # four places
+    masks = faithfulness.box_masks(corners, (32, 32))
+    patients = np.arange(140) // 2
+    found = faithfulness.energy(masks.astype(float), masks, groups=patients, random_state=0)
+    assert found.mean == 16
+    assert found.others.mean == pytest.approx(16 / 4, abs=0.4)
+    assert found.others.interval.low < found.others.mean < found.others.interval.high
+    assert [line.split("  ")[0] for line in str(found).splitlines()[1:-1]] == [
+        "heatmaps",
+        "of other images",
+        "random map",
+        "centre",
+    ]
+
+
+def test_there_are_no_others_of_a_single_patient():
+    masks = blocks(3)
+    found = faithfulness.pointing_game(masks.astype(float), masks, groups=["a", "a", "b"])
+    assert np.isnan(found.others.mean)
+    assert "of other images" not in str(found)
+
+
 def test_the_same_seed_gives_the_same_result_and_leaves_the_arrays():
     heatmaps, masks = noise(70), blocks(70)
     before = heatmaps.copy(), masks.copy()
@@ -139,9 +165,10 @@ def test_a_result_prints_as_a_table():
 
     assert str(faithfulness.energy(masks.astype(float), masks, random_state=0)).splitlines() == [
         "energy over area, 2 images",
-        "heatmaps    4.000 [4.000, 4.000]",
-        "random map  1.045 [0.995, 1.095]",
-        "centre      1.000 [1.000, 1.000]",
+        "heatmaps         4.000 [4.000, 4.000]",
+        "of other images  4.000 [4.000, 4.000]",
+        "random map       1.045 [0.995, 1.095]",
+        "centre           1.000 [1.000, 1.000]",
         "95 % intervals: percentile bootstrap over 2 images, 2000 draws, "
         "too narrow under 20 images",
     ]

@@ -30,3 +30,25 @@ def centre_maps(n: int, size: tuple[int, int]) -> Array:
         np.exp(-(((np.arange(side) + 0.5) / side - 0.5) ** 2) / (2 * 0.25**2)) for side in size
     )
     return np.broadcast_to(np.outer(rows, columns).astype(np.float32), (n, *size))
+
+
+def other_images(
+    n: int, groups: Array | None, generator: np.random.Generator, n_draws: int
+) -> list[Array]:
+    """Return ``n_draws`` times for each image the row of another one, of another group; or none.
+
+    Each row is drawn once in every draw. There are none where a group has over half of the images.
+    """
+    units = np.arange(n) if groups is None else np.unique(groups, return_inverse=True)[1]
+    largest = int(np.bincount(units).max())
+    if 2 * largest > n:
+        return []
+    found = []
+    for _ in range(n_draws):
+        # In an order in which each group lies together, all move on past the end of theirs.
+        place = generator.permutation(units.max() + 1)[units]
+        order = np.lexsort((generator.permutation(n), place))
+        others = np.empty(n, int)
+        others[order] = np.roll(order, generator.integers(largest, n - largest, endpoint=True))
+        found.append(others)
+    return found

@@ -66,9 +66,13 @@ class Compared:
         return self.heatmaps.interval
 
     def __str__(self) -> str:
-        """Return a table: heatmaps, random maps, centre."""
-        rows = [("heatmaps", self.heatmaps), ("random map", self.random), ("centre", self.centre)]
+        """Return a table: heatmaps and what they are held against."""
+        rows = [("heatmaps", self.heatmaps), *self._rivals()]
         return table(f"{self.metric}{self._quantity}", self.blank, rows)
+
+    def _rivals(self) -> list[tuple[str, Estimate]]:
+        """Return what the heatmaps are held against, named."""
+        return [("random map", self.random), ("centre", self.centre)]
 
 
 def estimates(

@@ -10,12 +10,12 @@ import numpy as np
 from scipy import ndimage
 
 from detl.checks import check_heatmaps, check_number
-from detl.faithfulness.baselines import centre_maps, random_maps
-from detl.faithfulness.estimates import Array, Compared, estimates
+from detl.faithfulness.baselines import centre_maps, other_images, random_maps
+from detl.faithfulness.estimates import Array, Compared, Estimate, estimates
 from detl.faithfulness.inputs import check_groups
 from detl.seeds import seed_sequence
 
-_RANDOM_DRAWS = 10  # random maps per image, whose values are averaged
+_RANDOM_DRAWS = 10  # random maps, and heatmaps of other images, whose values are averaged
 _CHUNK = 64  # images at once: bounds the memory
 
 
@@ -32,13 +32,23 @@ class Localization(Compared):
         Of random maps: noise on an 8 × 8 grid, resized, ten per image.
     centre : Estimate
         Of a Gaussian at the centre of the image, its standard deviation a quarter of each side.
+    others : Estimate
+        Of the heatmaps of other images, ten per image, of other groups where there are groups.
+        Images that are taken alike have their objects in like places: heatmaps that hit no more
+        often than those of other images say nothing of the image at hand. NaN where half of the
+        images, or more, are of one group.
     area : numpy.ndarray of shape (n,)
         Share of the pixels of each image that the mask covers.
     blank : numpy.ndarray of bool, shape (n,)
         Whether the heatmap is zero everywhere. Such an image counts, as a miss: 0.
     """
 
+    others: Estimate
     area: Array = field(repr=False)
+
+    def _rivals(self) -> list[tuple[str, Estimate]]:
+        others = [("of other images", self.others)] if np.isfinite(self.others.mean) else []
+        return [*others, *super()._rivals()]
 
 
 def pointing_game(
@@ -206,22 +216,25 @@ def _localization(
 ) -> Localization:
     n, size = len(heatmaps), heatmaps.shape[1:]
     groups = check_groups(groups, n)
-    of_maps, of_interval = seed_sequence(random_state).spawn(2)
+    of_maps, of_interval, of_others = seed_sequence(random_state).spawn(3)
     generator = np.random.default_rng(of_maps)
-    values = np.empty((3, n))
+    others = other_images(n, groups, np.random.default_rng(of_others), _RANDOM_DRAWS)
+    values = np.full((4, n), np.nan)
     for start in range(0, n, _CHUNK):
         rows = slice(start, start + _CHUNK)
         maps, chunk = heatmaps[rows], masks[rows]
         draws = [
             measure(random_maps(len(chunk), size, generator), chunk) for _ in range(_RANDOM_DRAWS)
         ]
-        values[:, rows] = (
+        values[:3, rows] = (
             measure(maps, chunk),
             np.mean(draws, axis=0),
             measure(centre_maps(len(chunk), size), chunk),
         )
+        if len(others):
+            values[3, rows] = np.mean([measure(heatmaps[of[rows]], chunk) for of in others], axis=0)
     area = masks.mean(axis=(1, 2))
-    found, random, centre = estimates(
+    found, random, centre, of_other_images = estimates(
         values, groups=groups, seed=of_interval, weights=area if weigh_by_area else None
     )
     return Localization(
@@ -229,6 +242,7 @@ def _localization(
         heatmaps=found,
         random=random,
         centre=centre,
+        others=of_other_images,
         area=area,
         blank=heatmaps.max(axis=(1, 2)) <= 0,
     )
