@@ -18,6 +18,7 @@ from sklearn.datasets import load_digits
 import detl
 from examples.covid_chest_xray import material, tables
 from examples.covid_chest_xray.profiles import PROFILES
+from examples.covid_net import covid_net
 from studies.shared import radiographs
 
 TUNED = ("rsna", "kermany", "digits")
@@ -25,7 +26,7 @@ CONFIRMED = ("data-b", "nih", "phantoms")
 SINGLE_FINDINGS = ("No Finding", "Atelectasis", "Effusion", "Infiltration", "Pneumothorax")
 PER_FINDING = 100
 PER_CHILD_CLASS = 166
-WIDTHS = {"alexnet": 0.25, "vgg16": 0.125, "resnet50": 0.125}
+WIDTHS = {"alexnet": 0.25, "vgg16": 0.125, "resnet50": 0.125, "covid_net": 0.125}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +79,8 @@ def source(task: str, backbone: str, folder: Path, cache: Path) -> detl.SourceMo
 def untrained(shape: tuple[int, ...], backbone: str) -> keras.Model:
     """Build the network of the sources."""
     keras.utils.set_random_seed(0)  # of one that is trained from scratch on the target
-    return getattr(detl.backbones, backbone)(shape, width=WIDTHS[backbone])
+    build = covid_net if backbone == "covid_net" else getattr(detl.backbones, backbone)
+    return build(shape, width=WIDTHS[backbone])
 
 
 def _rsna(folder: Path) -> Set:
@@ -90,8 +92,21 @@ def _rsna(folder: Path) -> Set:
     )
 
 
+def kermany_names(folder: Path) -> list[str]:
+    """Return the file of each image of ``kermany``."""
+    return [name for name, _, _ in _some_children(folder)]
+
+
 def _kermany(folder: Path) -> Set:
-    """One image of each of some children: healthy, with a bacterium, with a virus."""
+    names, labels, children = zip(*_some_children(folder), strict=True)
+    return _loaded([folder / "kermany" / name for name in names], labels, children)
+
+
+def _some_children(folder: Path) -> list[tuple[str, str, str]]:
+    """Draw one image of each of some children: healthy, with a bacterium, with a virus.
+
+    File, class and child of each.
+    """
     rows = _table(folder / "kermany" / "metadata.csv")
     order = np.random.default_rng(0).permutation(len(rows))
     chosen: dict[str, dict[str, str]] = {"normal": {}, "bacteria": {}, "virus": {}}
@@ -101,9 +116,11 @@ def _kermany(folder: Path) -> Set:
         if len(of_class) < PER_CHILD_CLASS and row["patientid"] not in seen:
             of_class[row["patientid"]] = row["filename"]
             seen.add(row["patientid"])
-    found = [(name, *pair) for name, of_class in chosen.items() for pair in of_class.items()]
-    labels, children, names = zip(*found, strict=True)
-    return _loaded([folder / "kermany" / name for name in names], labels, children)
+    return [
+        (name, label, child)
+        for label, of_class in chosen.items()
+        for child, name in of_class.items()
+    ]
 
 
 def _digits(classes: range) -> Set:
