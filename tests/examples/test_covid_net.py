@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 from keras import layers
 
 from detl import DomainExtensionTransfer, GradCAM, backbones
@@ -17,6 +18,7 @@ def test_it_is_as_deep_as_described_and_its_blocks_are_known():
     assert {norm.momentum for norm in norms} == {0.9}  # with 0.99 it validates at chance
 
 
+@pytest.mark.slow
 def test_it_is_extended_like_any_other():
     images = np.random.default_rng(0).integers(0, 256, (12, *SHAPE)).astype("uint8")
     transfer = DomainExtensionTransfer(covid_net(SHAPE, width=0.0625), epochs=1, random_state=0)

@@ -263,6 +263,7 @@ def test_groups_are_one_per_image():
         faithfulness.pointing_game(noise(), blocks(), groups=["a", "b"])
 
 
+@pytest.mark.slow
 def test_grad_cam_points_at_the_texture(known):
     result = faithfulness.pointing_game(known.heatmaps, known.masks, random_state=0)
 
@@ -271,6 +272,7 @@ def test_grad_cam_points_at_the_texture(known):
     assert result.centre.interval.high < 0.3
 
 
+@pytest.mark.slow
 def test_grad_cam_lies_on_the_texture(known):
     result = faithfulness.energy(known.heatmaps, known.masks, random_state=0)
     overlap = faithfulness.intersection_over_union(known.heatmaps, known.masks, random_state=0)
@@ -281,6 +283,7 @@ def test_grad_cam_lies_on_the_texture(known):
     assert overlap.mean >= 0.5  # the highest tenth can reach 0.625
 
 
+@pytest.mark.slow
 def test_grad_cam_tells_two_textures_of_one_image_apart(known):
     images, labels, masks = textures.draw(100, 2000, n_objects=2)
 
@@ -290,6 +293,7 @@ def test_grad_cam_tells_two_textures_of_one_image_apart(known):
         assert faithfulness.pointing_game(heatmaps, masks[other]).mean <= 0.05
 
 
+@pytest.mark.slow
 def test_grad_cam_of_a_wrong_class_does_not_point_at_the_texture(known):
     for shift in (1, 2, 3):
         heatmaps = known.cam(known.images, class_index=(known.labels + shift) % 4)

@@ -187,6 +187,7 @@ def test_settings_of_road_that_are_wrong_are_refused(settings, message, brightne
         faithfulness.road(brightness, pixels(), noise(), **settings)
 
 
+@pytest.mark.slow
 def test_the_network_needs_what_grad_cam_shows_and_nothing_else(known):
     settings = {"class_index": known.labels, "random_state": 0}
     arguments = known.model, known.images, known.heatmaps
@@ -201,6 +202,7 @@ def test_the_network_needs_what_grad_cam_shows_and_nothing_else(known):
     )
 
 
+@pytest.mark.slow
 def test_road_agrees(known):
     few = slice(12)
     most, least = (

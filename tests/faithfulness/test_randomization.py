@@ -174,6 +174,7 @@ def test_what_cannot_be_scrambled_is_refused(classifier):
         faithfulness.randomization(classifier, pixels(), n_repeats=0)
 
 
+@pytest.mark.slow
 def test_grad_cam_depends_on_what_was_learned(known):
     few = slice(40)
     result = faithfulness.randomization(

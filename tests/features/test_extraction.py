@@ -187,6 +187,7 @@ def test_scikit_learns_tools_keep_the_weights(source, images):
     assert best.source is source
 
 
+@pytest.mark.slow
 def test_a_real_backbone_has_features_at_every_block():
     network = backbones.resnet50((32, 32, 1), width=0.0625)
     images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 1)).astype("uint8")
