@@ -54,3 +54,20 @@ def test_an_error_is_raised_as_it_is_and_leaves_no_filter():
     with pytest.raises(LookupError):
         predict_on_batch(Fails(), np.zeros(1))
     assert logging.getLogger("tensorflow").filters == before
+
+
+def test_a_thread_that_is_done_leaves_the_notices_of_others_back(said):
+    logger = logging.getLogger("tensorflow")
+
+    class Inner:
+        def predict_on_batch(self, images):
+            return images
+
+    class Outer:
+        def predict_on_batch(self, images):
+            predict_on_batch(Inner(), images)  # as of another thread, that ends first
+            logger.warning("5 out of the last 5 calls to f triggered tf.function retracing. Avoid")
+            return images
+
+    predict_on_batch(Outer(), np.zeros(1))
+    assert said == []

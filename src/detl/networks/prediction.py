@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -23,11 +24,12 @@ def predict_on_batch(network: Predicts, images: Any) -> np.ndarray:
     loop.
     """
     logger = logging.getLogger("tensorflow")
-    logger.addFilter(_is_no_retracing)
+    own = partial(_is_no_retracing)  # of this call: other threads add and remove theirs
+    logger.addFilter(own)
     try:
         return np.asarray(network.predict_on_batch(images))
     finally:
-        logger.removeFilter(_is_no_retracing)
+        logger.removeFilter(own)
 
 
 def _is_no_retracing(record: logging.LogRecord) -> bool:
