@@ -62,15 +62,8 @@ def image_folders(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.parametrize(
-    "page",
-    # One page starts workers and a cluster.
-    [
-        pytest.param(page, marks=pytest.mark.slow if page.stem == "cross_validation" else ())
-        for page in RUNNABLE
-    ],
-    ids=name_of,
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("page", RUNNABLE, ids=name_of)
 def test_the_python_blocks_of_a_page_run_in_order(page, image_folders):
     text = page.read_text(encoding="utf-8")
     namespace: dict[str, object] = {"__name__": "__main__"}

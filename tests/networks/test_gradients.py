@@ -138,6 +138,7 @@ for _ in range(8):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="only TensorFlow warns of retracing")
 def test_many_functions_in_one_process_are_no_retracing():
     # In a process of its own, since TensorFlow warns twice and then no more.

@@ -1,6 +1,7 @@
 """ROC curves are those of the metrics, drawn for each class."""
 
 import numpy as np
+import pytest
 
 from detl import metrics, plots
 
@@ -62,6 +63,7 @@ def test_folds_without_a_class_are_left_out_and_a_class_in_none_says_so(make_res
     assert other.get_legend() is None
 
 
+@pytest.mark.slow
 def test_the_panels_of_many_classes_are_small_and_still_have_the_area(make_result):
     result = make_result(np.arange(300) % 60)
     figure = plots.roc_curves(result)

@@ -122,7 +122,9 @@ DEEP_APPLICATIONS = (
 @pytest.mark.parametrize(
     ("name", "normalization"),
     [
-        *itertools.product(("alexnet", "vgg16", "resnet50"), ("batch", None)),
+        *itertools.product(("alexnet", "vgg16"), ("batch", None)),
+        ("resnet50", None),
+        pytest.param("resnet50", "batch", marks=pytest.mark.slow),
         *[(name, "batch") for name in APPLICATIONS],
         *[pytest.param(name, "batch", marks=pytest.mark.slow) for name in DEEP_APPLICATIONS],
     ],

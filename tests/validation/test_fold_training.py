@@ -70,7 +70,7 @@ class Broken(DomainExtensionTransfer):
         return extension
 
 
-@pytest.mark.parametrize("n_jobs", [None, 2])
+@pytest.mark.parametrize("n_jobs", [None, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_fold_that_fails_is_named_and_the_others_are_kept(images, tmp_path, n_jobs):
     source = network()
     settings = {"n_splits": 3, "random_state": 0, "checkpoint_dir": tmp_path, "n_jobs": n_jobs}

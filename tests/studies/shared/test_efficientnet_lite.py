@@ -87,6 +87,7 @@ def test_a_weight_that_no_layer_takes_is_reported(network):
         efficientnet_lite.load_weights(network, arrays)
 
 
+@pytest.mark.slow
 def test_a_transfer_trains_its_last_block_and_leaves_the_rest_alone(network):
     images = np.random.default_rng(0).integers(0, 256, (12, *SHAPE)).astype("uint8")
     labels = np.array(["normal", "ill"] * 6)
