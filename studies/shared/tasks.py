@@ -103,10 +103,7 @@ def _kermany(folder: Path) -> Set:
 
 
 def _some_children(folder: Path) -> list[tuple[str, str, str]]:
-    """Draw one image of each of some children: healthy, with a bacterium, with a virus.
-
-    File, class and child of each.
-    """
+    """Draw children of three classes; return file, class and child of one image of each."""
     rows = _table(folder / "kermany" / "metadata.csv")
     order = np.random.default_rng(0).permutation(len(rows))
     chosen: dict[str, dict[str, str]] = {"normal": {}, "bacteria": {}, "virus": {}}

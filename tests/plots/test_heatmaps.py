@@ -122,7 +122,7 @@ def test_small_classes_share_a_row():
     assert [text for text in texts_of(figure) if text in labels] == list("aabcd")
 
 
-@pytest.mark.parametrize("n_classes", [1, 60])
+@pytest.mark.parametrize("n_classes", [1, 60, pytest.param(200, marks=pytest.mark.slow)])
 def test_the_picture_of_many_classes_has_an_end(n_classes):
     images, heatmaps = pictures(n_classes)
     for columns in (4, 30):

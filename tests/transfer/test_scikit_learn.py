@@ -95,7 +95,6 @@ def expected_failures(_):
     expected_failed_checks=expected_failures,
     xfail_strict=False,  # within one second the pickles may be equal
 )
-@pytest.mark.filterwarnings("ignore:The network has hardly learned")  # its checks are of noise
 def test_every_check_of_scikit_learn_passes(estimator, check):
     check(estimator)
 

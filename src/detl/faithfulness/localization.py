@@ -35,8 +35,8 @@ class Localization(Compared):
     others : Estimate
         Of the heatmaps of other images, ten per image, of other groups where there are groups.
         Images that are taken alike have their objects in like places: heatmaps that hit no more
-        often than those of other images say nothing of the image at hand. NaN where half of the
-        images, or more, are of one group.
+        often than those of other images say nothing of the image at hand. NaN where more than half
+        of the images are of one group.
     area : numpy.ndarray of shape (n,)
         Share of the pixels of each image that the mask covers.
     blank : numpy.ndarray of bool, shape (n,)

@@ -11,6 +11,7 @@ _LITTLE = 0.2  # of the way from the largest class to all images
 # Over the last fifth of the epochs, of the loss, and of that of naming no class: a small loss may
 # halve without any use.
 _FALLING, _STEEP = 0.1, 0.05
+_LEARNED = 0.95  # accuracy above which a loss may fall
 _LARGE = 0.9  # of the loss of naming no class
 FEW_EPOCHS = 10  # under which a run is a trial, of which nothing is said
 
@@ -48,7 +49,7 @@ def not_learned(
     last = len(losses) // 5
     before = losses[-1 - last]
     fall = before - losses[-1]
-    if fall > max(_FALLING * before, _STEEP * unknowing):
+    if accuracy < _LEARNED and fall > max(_FALLING * before, _STEEP * unknowing):
         return f"was still learning: the loss fell by {fall / before:.0%} in the last {last} epochs"
     return None
 
