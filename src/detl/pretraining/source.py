@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
-import json
-import math
 import operator
-import warnings
-import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, Self, TypeAlias
+from typing import Any, Self, TypeAlias
 
 import keras
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import validate_data
 
-from detl.checks import (
-    check_images,
-    check_path,
-)
+from detl.checks import check_images
 from detl.networks import copying, graphs
-from detl.networks.opening import open_model, read_member
+from detl.networks.model_files import (
+    check_class_names,
+    checking_record,
+    read_record,
+    write_model,
+)
+from detl.networks.opening import open_model
 from detl.networks.pixels import takes_bytes
 from detl.networks.reading_back import Portable, lost_layer
-from detl.storage.reading import check_archive
-from detl.storage.seals import seal
-from detl.storage.writing import write_whole
-
-_RECORD = "detl.json"
-_LARGEST_RECORD = 16 * 1024**2  # bytes; that of 100 epochs and 1,000 classes has 30 thousand
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -64,33 +57,12 @@ class SourceModel:
         UserWarning
             If the model has a ``Lambda`` layer that :func:`load_source` will not load.
         """
-        path = check_path("path", path, of="a .keras file")
-        if path.suffix != ".keras":
-            raise ValueError(f"path={str(path)!r}; expected a file name that ends in .keras.")
         record = {
             "classes": self.classes.tolist(),
             "history": self.history,
             "best_epoch": self.best_epoch,
         }
-        text = json.dumps(record)  # before anything is written: not every label can be
-        lost = lost_layer(self.model, safe_mode=True)
-        if lost is not None:
-            warnings.warn(
-                f"{path} will not be loaded by load_source: the code of its {type(lost).__name__} "
-                f"layer {lost.name!r} is not read from files. Use a registered layer "
-                "(keras.saving.register_keras_serializable) in its place.",
-                UserWarning,
-                stacklevel=2,
-            )
-
-        def write(file: IO[bytes]) -> None:
-            self.model.save(file.name)  # Keras takes no open file
-            with zipfile.ZipFile(file, "a") as archive:
-                archive.writestr(_RECORD, text)
-            seal(file)
-
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return write_whole(path, write)
+        return write_model(path, self.model, record)
 
     def __sklearn_clone__(self) -> SourceModel:
         """Return itself: clones of an estimator share the pretrained weights."""
@@ -117,51 +89,22 @@ def load_source(path: str | Path) -> SourceModel:
     OSError
         If there is no such file, or no room to unpack it: Keras does so in the temporary folder.
     """
-    path = check_path("path", path, of="a .keras file")
-    if not path.is_file():
-        raise FileNotFoundError(f"No source model at {path}.")
-    with path.open("rb") as file:
-        start = file.read(4)
-    if start not in (b"", b"PK\x03\x04"):  # nothing at all may be left of a file
-        raise ValueError(f"{path} is not a .keras file; expected what SourceModel.save wrote.")
-    parts = check_archive(path, remedy="save the source again, or use a copy of the file.")
-    if _RECORD not in (part.filename for part in parts):
-        raise ValueError(
-            f"{path} has no record of classes and history, so SourceModel.save did not write "
-            "it. Load it with keras.saving.load_model and pass that as the source."
-        )
-    with zipfile.ZipFile(path) as archive:
-        text = read_member(archive, _RECORD, at_most=_LARGEST_RECORD)
-    model = open_model(path)
-    return SourceModel(model=model, **_checked_record(text, model.output_shape[-1], path))
+    record = read_record(path)
+    model = open_model(Path(path))
+    with checking_record(path):
+        return SourceModel(model=model, **_checked(record, model.output_shape[-1]))
 
 
-def _checked_record(text: bytes, n_outputs: int, path: Path) -> dict[str, Any]:
+def _checked(record: dict[str, Any], n_outputs: int) -> dict[str, Any]:
     """Return the classes, history and best epoch that a file has beside its network."""
-    try:
-        record = json.loads(text)
-        classes, history, best_epoch = (
-            record[name] for name in ("classes", "history", "best_epoch")
-        )
-        lengths = {len(values) for values in history.values()}
-        fits = len(classes) == max(2, n_outputs)  # a single unit stands for two classes
-        if not fits or len(set(classes)) != len(classes):
-            raise ValueError(f"{len(classes)} classes, {n_outputs} outputs of the network")
-        if not all(isinstance(name, str) or math.isfinite(name) for name in classes):
-            raise ValueError("names of classes that are neither text nor numbers")
-        if len({type(name) for name in classes}) > 1:
-            raise ValueError("names of classes of several types")
-        if len(lengths) > 1 or not 0 <= operator.index(best_epoch) < max(lengths, default=1):
-            raise ValueError(f"the best epoch {best_epoch} of {sorted(lengths)}")
-        return {"classes": np.array(classes), "history": history, "best_epoch": best_epoch}
-    except KeyError as error:
-        raise ValueError(
-            f"{path} has a {_RECORD} without {error}; save the source again."
-        ) from None
-    except (AttributeError, RecursionError, TypeError, ValueError) as error:
-        raise ValueError(
-            f"{path} has a {_RECORD} that is none of a source: {error}. Save the source again."
-        ) from error
+    classes, history, best_epoch = (record[name] for name in ("classes", "history", "best_epoch"))
+    check_class_names(classes, max(2, n_outputs))  # a single unit stands for two classes
+    if len({type(name) for name in classes}) > 1:
+        raise ValueError("names of classes of several types")
+    lengths = {len(values) for values in history.values()}
+    if len(lengths) > 1 or not 0 <= operator.index(best_epoch) < max(lengths, default=1):
+        raise ValueError(f"the best epoch {best_epoch} of {sorted(lengths)}")
+    return {"classes": np.array(classes), "history": history, "best_epoch": best_epoch}
 
 
 def _portable(model: keras.Model) -> Portable:
