@@ -72,6 +72,40 @@ def test_a_copy_is_found_in_another_set_whichever_of_the_two_is_the_copy(kind):
     assert found.pairs.tolist() == [[5, 11], [6, 12]]
 
 
+def test_digests_tell_pixels_whatever_their_dtype(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (600, 8, 8, 1)).astype("uint8")
+    changed = images.copy()
+    changed[550, 3, 4] ^= 1
+    np.save(tmp_path / "images.npy", images)
+    digests = copies.pixel_digests(images)
+    assert len(np.unique(digests)) == 600
+    for same in (images.astype("float64"), np.load(tmp_path / "images.npy", mmap_mode="r")):
+        np.testing.assert_array_equal(copies.pixel_digests(same), digests)
+    assert np.flatnonzero(copies.pixel_digests(changed) != digests).tolist() == [550]
+    assert copies.pixel_digests(images.reshape(600, 4, 16, 1))[0] != digests[0]
+    np.testing.assert_array_equal(copies.sketch(images).digests, digests)
+
+
+def test_digests_are_read_in_batches():
+    images = Counted(np.zeros((1100, 8, 8, 1), "uint8"))
+    copies.pixel_digests(images)
+    assert images.most_read == 512
+
+
+class Counted:
+    """An array on disk, as far as its reader knows, that notes how much is read at once."""
+
+    def __init__(self, images):
+        self.images, self.most_read = images, 0
+
+    def __len__(self):
+        return len(self.images)
+
+    def __getitem__(self, rows):
+        self.most_read = max(self.most_read, len(self.images[rows]))
+        return self.images[rows]
+
+
 def test_equal_pixels_are_exact_whatever_their_dtype():
     images = pictures(20)
     others = images[[3, 8]].astype("float64")

@@ -67,7 +67,7 @@ def sketch(images: np.ndarray) -> Sketches:
     window = np.sqrt(np.hanning(_FINE + 2)[1:-1])
     for rows in _batches(n):
         batch = np.asarray(images[rows])
-        digests[rows] = [_digest(image) for image in batch]
+        digests[rows] = pixel_digests(batch)
         grey = batch.mean(axis=3, dtype="float32")
         for part, share in enumerate((1.0, _CENTRE)):
             thumbnails = _resized(grey, _COARSE, share)
@@ -81,6 +81,17 @@ def sketch(images: np.ndarray) -> Sketches:
         visible = fine[:, rows].any(axis=(2, 3), keepdims=True)
         fine[:, rows] = _normalized(np.where(visible, fine[:, rows] - shared, 0))
     return Sketches(digests=digests, coarse=coarse, fine=fine)
+
+
+def pixel_digests(images: np.ndarray) -> np.ndarray:
+    """Return a hash of each image's pixels, ``(n,)``, equal whether they are uint8 or float.
+
+    They are read in batches: images may be a memory map.
+    """
+    digests = np.empty(len(images), "uint64")
+    for rows in _batches(len(images)):
+        digests[rows] = [_digest(image) for image in np.asarray(images[rows])]
+    return digests
 
 
 def copies_within(
