@@ -79,7 +79,7 @@ ROOMS = {
         "region_test",
         "rivals",
     ],
-    "transfer": ["DomainExtensionTransfer"],
+    "transfer": ["DomainExtensionTransfer", "TrainingRecord"],
     "validation": [
         "Comparison",
         "CrossValidationResult",

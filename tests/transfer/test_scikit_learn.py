@@ -216,6 +216,7 @@ def test_a_clone_has_the_very_same_source_and_equal_parameters(source, images):
         "model_",
         "n_features_in_",
         "trained_layers_",
+        "training_",
     }
     assert not [name for name in vars(clone(fitted)) if name.endswith("_")]
 

@@ -24,6 +24,7 @@ from detl.pretraining.source import SharesSource, Source, source_network
 from detl.seeds import seed_sequence
 from detl.transfer.extension import Extension, extend
 from detl.transfer.tail import Callbacks
+from detl.transfer.training_record import training_record
 
 
 class DomainExtensionTransfer(ClassifierMixin, SharesSource):
@@ -110,6 +111,9 @@ class DomainExtensionTransfer(ClassifierMixin, SharesSource):
         source's.
     n_features_in_ : int
         Length of the second axis of ``X``.
+    training_ : TrainingRecord
+        What it was trained on, without the images: a digest of each, names of groups, images of
+        each class, versions. See :class:`detl.transfer.TrainingRecord`.
 
     References
     ----------
@@ -210,7 +214,8 @@ class DomainExtensionTransfer(ClassifierMixin, SharesSource):
         y : array-like of shape (n,)
             Class of each image, strings or integers.
         groups : array-like of shape (n,), optional
-            What ``validation_split`` keeps on one side, such as the patient of each image.
+            What ``validation_split`` keeps on one side, such as the patient of each image. Their
+            names are kept in ``training_``.
 
         Returns
         -------
@@ -227,6 +232,7 @@ class DomainExtensionTransfer(ClassifierMixin, SharesSource):
             groups = check_labels(groups, len(X), name="groups")
         classes, targets = check_classes(y)
         extension = self._extend(classes)
+        training = training_record(X, targets, groups, extension.network)
         self.history_ = extension.tail.fit(
             extension.trunk(X, verbose=self.verbose),
             targets,
@@ -242,6 +248,7 @@ class DomainExtensionTransfer(ClassifierMixin, SharesSource):
         self.trained_layers_ = [
             layer.name for layer in extension.tail.model.layers if layer.weights
         ]
+        self.training_ = training
         return self
 
     def predict_proba(self, X: Any) -> np.ndarray:
