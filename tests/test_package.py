@@ -79,7 +79,7 @@ ROOMS = {
         "region_test",
         "rivals",
     ],
-    "transfer": ["DomainExtensionTransfer", "TrainingRecord"],
+    "transfer": ["DomainExtensionTransfer", "TrainingRecord", "load"],
     "validation": [
         "Comparison",
         "CrossValidationResult",

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from detl.pretraining.source import SourceModel, load_source
     from detl.pretraining.training import pretrain
     from detl.transfer.classifier import DomainExtensionTransfer
+    from detl.transfer.loading import load
     from detl.validation.averaging import average_results
     from detl.validation.comparison import compare
     from detl.validation.cross_validation import cross_validate
@@ -57,6 +58,7 @@ __all__ = [
     "features",
     "folds",
     "images",
+    "load",
     "load_source",
     "metrics",
     "plots",
@@ -81,6 +83,7 @@ _DEFINED_IN = {
     "compare": "validation",
     "compare_results": "validation",
     "cross_validate": "validation",
+    "load": "transfer",
     "load_source": "pretraining",
     "pretrain": "pretraining",
     "recommend": "validation",

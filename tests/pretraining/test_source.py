@@ -4,7 +4,6 @@ import json
 import math
 import pickle
 import random
-import zipfile
 
 import keras
 import numpy as np
@@ -14,6 +13,7 @@ from sklearn.base import clone
 
 from detl import DomainExtensionTransfer, SourceModel, load_source
 from detl.networks.digests import weights_digest
+from tests.archives import rewritten
 
 SHAPE = (16, 16, 1)
 
@@ -111,9 +111,9 @@ def test_a_file_of_another_kind_is_refused(tmp_path):
     (tmp_path / "text.keras").write_text("hello")
     with pytest.raises(ValueError, match=r"is not a \.keras file; expected what SourceModel\.save"):
         load_source(tmp_path / "text.keras")
-    with pytest.raises(FileNotFoundError, match=r"No source model at .*missing\.keras"):
+    with pytest.raises(FileNotFoundError, match=r"No model at .*missing\.keras"):
         load_source(tmp_path / "missing.keras")
-    with pytest.raises(FileNotFoundError, match="No source model at"):
+    with pytest.raises(FileNotFoundError, match="No model at"):
         load_source(tmp_path)
 
 
@@ -122,7 +122,7 @@ def test_a_file_that_was_cut_off_is_damaged(tiny_source, tmp_path, share):
     path = tiny_source.save(tmp_path / "source.keras")
     content = path.read_bytes()
     path.write_bytes(content[: int(share * len(content))])
-    with pytest.raises(ValueError, match=r"source\.keras is damaged \(.*\); save the source again"):
+    with pytest.raises(ValueError, match=r"source\.keras is damaged \(.*\); save the model again"):
         load_source(path)
 
 
@@ -172,7 +172,7 @@ def test_a_lambda_is_not_loaded_from_a_file_and_saving_says_so(tmp_path):
     model = keras.Model(pixels, layers.Dense(2)(flat))
     source = SourceModel(model=model, classes=np.array(["a", "b"]), history={}, best_epoch=0)
     path = tmp_path / "source.keras"
-    with pytest.warns(UserWarning, match=r"will not be loaded by load_source.*Lambda layer 'own'"):
+    with pytest.warns(UserWarning, match=r"will not be loaded by detl.*Lambda layer 'own'"):
         source.save(path)
     with pytest.raises(
         ValueError,
@@ -226,6 +226,29 @@ def test_a_record_larger_than_any_is_not_read(tiny_source, tmp_path):
         load_source(path)
 
 
+def test_a_record_that_could_not_be_read_back_is_not_written(tiny_source, tmp_path):
+    source = SourceModel(
+        model=tiny_source.model,
+        classes=tiny_source.classes,
+        history={"loss": [0.123456789] * 1_500_000},
+        best_epoch=0,
+    )
+    with pytest.raises(ValueError, match=r"has 19,500,\d\d\d bytes; 16,777,216 can be read back"):
+        source.save(tmp_path / "source.keras")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("text", ["null", "[1]", "{", "[" * 100_000])
+def test_a_record_that_is_no_record_is_refused_by_file(tiny_source, tmp_path, text):
+    with pytest.raises(ValueError, match=r"other\.keras has a detl\.json that is none of a model"):
+        load_source(with_record(tiny_source, tmp_path, text))
+
+
+def test_a_file_of_a_later_version_is_refused(tiny_source, tmp_path):
+    with pytest.raises(ValueError, match="its kind is 'ensemble', which this version does not kno"):
+        load_source(with_record(tiny_source, tmp_path, '{"kind": "ensemble"}'))
+
+
 def test_a_source_with_a_function_that_acts_is_not_opened(tiny_source, tmp_path):
     def change(config):
         layer = config["config"]["layers"][1]
@@ -237,23 +260,8 @@ def test_a_source_with_a_function_that_acts_is_not_opened(tiny_source, tmp_path)
         }
 
     with pytest.raises(ValueError, match=r"'keras\.config\.set_max_epochs', which is not allowed"):
-        load_source(rewritten(tiny_source, tmp_path, "config.json", change))
+        load_source(rewritten(tiny_source.save(tmp_path / "honest.keras"), "config.json", change))
 
 
 def with_record(source, folder, text):
-    return rewritten(source, folder, "detl.json", lambda record: None, text=text)
-
-
-def rewritten(source, folder, name, change, *, text=None):
-    """Return the file of a source in which one part was changed by somebody else."""
-    path = source.save(folder / "honest.keras")
-    other = folder / "other.keras"
-    with zipfile.ZipFile(path) as old, zipfile.ZipFile(other, "w", zipfile.ZIP_DEFLATED) as new:
-        for part in old.namelist():
-            content = old.read(part)
-            if part == name:
-                whole = json.loads(content)
-                change(whole)
-                content = json.dumps(whole) if text is None else text
-            new.writestr(part, content)
-    return other
+    return rewritten(source.save(folder / "honest.keras"), "detl.json", text)

@@ -784,14 +784,19 @@ def without_convolution():
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
-        (lambda: 5, TypeError, "source is int; expected what detl.pretrain returned"),
+        (
+            lambda: 5,
+            TypeError,
+            "source is int; expected what detl.pretrain returned.*Model.$",
+        ),
+        (lambda: None, TypeError, r"source is NoneType.*loaded transfer has none.*source=\.\.\."),
         (Subclassed, TypeError, "source is Subclassed; .* functional or built Sequential"),
         (
             lambda: keras.Sequential([layers.Dense(2)]),
             TypeError,
             "source is Sequential; .* functional or built Sequential",
         ),
-        (lambda: "nowhere.keras", FileNotFoundError, "No source model at nowhere.keras"),
+        (lambda: "nowhere.keras", FileNotFoundError, "No model at nowhere.keras"),
         (two_inputs, ValueError, "'pair' has 2 inputs; expected one"),
         (two_outputs, ValueError, "'fork' has 2 outputs; expected one"),
         (without_pooling, ValueError, "'maps' gives features of shape.*GlobalAveragePooling2D"),

@@ -36,11 +36,16 @@ def write_model(path: str | Path, model: keras.Model, record: dict[str, Any]) ->
     if path.suffix != ".keras":
         raise ValueError(f"path={str(path)!r}; expected a file name that ends in .keras.")
     text = json.dumps(record)  # before anything is written: not every label can be
+    if len(text) > _LARGEST_RECORD:
+        raise ValueError(
+            f"The record beside the network has {len(text):,} bytes; {_LARGEST_RECORD:,} can be "
+            "read back. Save the network alone, with its own save."
+        )
     lost = lost_layer(model, safe_mode=True)
     if lost is not None:
         warnings.warn(
-            f"{path} will not be loaded by load_source: the code of its {type(lost).__name__} "
-            f"layer {lost.name!r} is not read from files. Use a registered layer "
+            f"{path} will not be loaded by detl: the code of its {type(lost).__name__} layer "
+            f"{lost.name!r} is not read from files. Use a registered layer "
             "(keras.saving.register_keras_serializable) in its place.",
             UserWarning,
             stacklevel=3,
@@ -57,38 +62,54 @@ def write_model(path: str | Path, model: keras.Model, record: dict[str, Any]) ->
 
 
 def read_record(path: str | Path) -> dict[str, Any]:
-    """Return the record of a file that matches its checksum; nothing in it is checked yet."""
+    """Return the record of a file that matches its checksum; of its content, ``kind`` is checked.
+
+    That is ``"source"`` or ``"transfer"``. Files of before are of sources, and do not say so.
+    """
     path = check_path("path", path, of="a .keras file")
     if not path.is_file():
-        raise FileNotFoundError(f"No source model at {path}.")
+        raise FileNotFoundError(f"No model at {path}.")
     with path.open("rb") as file:
         start = file.read(4)
     if start not in (b"", b"PK\x03\x04"):  # nothing at all may be left of a file
-        raise ValueError(f"{path} is not a .keras file; expected what SourceModel.save wrote.")
-    parts = check_archive(path, remedy="save the source again, or use a copy of the file.")
+        raise ValueError(
+            f"{path} is not a .keras file; expected what SourceModel.save or "
+            "DomainExtensionTransfer.save wrote."
+        )
+    parts = check_archive(path, remedy="save the model again, or use a copy of the file.")
     if _RECORD not in (part.filename for part in parts):
         raise ValueError(
-            f"{path} has no record of classes and history, so SourceModel.save did not write "
-            "it. Load it with keras.saving.load_model and pass that as the source."
+            f"{path} has no record of classes and history, so detl did not write it. Load it with "
+            "keras.saving.load_model and pass that as the source."
         )
     with zipfile.ZipFile(path) as archive:
         text = read_member(archive, _RECORD, at_most=_LARGEST_RECORD)
-    with checking_record(path):
-        return dict(json.loads(text))
+    with checking_record(path, kind="model"):
+        record = {"kind": "source", **json.loads(text)}
+        if record["kind"] not in ("source", "transfer"):
+            raise ValueError(f"its kind is {record['kind']!r}, which this version does not know")
+    return record
 
 
 @contextlib.contextmanager
-def checking_record(path: str | Path) -> Iterator[None]:
+def checking_record(path: str | Path, *, kind: str) -> Iterator[None]:
     """Name the file of a record that lacks an entry, or does not fit its network."""
     try:
         yield
     except KeyError as error:
         raise ValueError(
-            f"{path} has a {_RECORD} without {error}; save the source again."
+            f"{path} has a {_RECORD} without {error}; save the {kind} again."
         ) from None
-    except (AttributeError, OverflowError, RecursionError, TypeError, ValueError) as error:
+    except (
+        AttributeError,
+        LookupError,
+        OverflowError,
+        RecursionError,
+        TypeError,
+        ValueError,
+    ) as error:
         raise ValueError(
-            f"{path} has a {_RECORD} that is none of a source: {error}. Save the source again."
+            f"{path} has a {_RECORD} that is none of a {kind}: {error}. Save the {kind} again."
         ) from error
 
 

@@ -58,6 +58,7 @@ class SourceModel:
             If the model has a ``Lambda`` layer that :func:`load_source` will not load.
         """
         record = {
+            "kind": "source",
             "classes": self.classes.tolist(),
             "history": self.history,
             "best_epoch": self.best_epoch,
@@ -90,8 +91,18 @@ def load_source(path: str | Path) -> SourceModel:
         If there is no such file, or no room to unpack it: Keras does so in the temporary folder.
     """
     record = read_record(path)
+    if record["kind"] != "source":
+        raise ValueError(
+            f"{path} is a fitted transfer, not a source: detl.load reads it, and "
+            "DomainExtensionTransfer(detl.load(path).model_) extends it further."
+        )
+    return source_from(record, path)
+
+
+def source_from(record: dict[str, Any], path: str | Path) -> SourceModel:
+    """Return the source of a file whose record is read."""
     model = open_model(Path(path))
-    with checking_record(path):
+    with checking_record(path, kind="source"):
         return SourceModel(model=model, **_checked(record, model.output_shape[-1]))
 
 
@@ -129,9 +140,14 @@ def source_network(source: Source) -> keras.Model:
     if isinstance(source, SourceModel):
         source = source.model
     if not graphs.is_graph(source):
+        hint = (
+            " A loaded transfer has none: train it again with set_params(source=...), or extend it "
+            "further with DomainExtensionTransfer(loaded.model_)."
+        )
         raise TypeError(
             f"source is {type(source).__name__}; expected what detl.pretrain returned, the "
             "path of a saved source, or a functional or built Sequential keras.Model."
+            f"{hint if source is None else ''}"
         )
     if len(source.inputs) != 1:
         raise ValueError(

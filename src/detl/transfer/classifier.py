@@ -16,6 +16,7 @@ from detl.checks import check_classes, check_labels
 from detl.features.trunk import extract
 from detl.metrics.learning import advice, not_learned
 from detl.networks.heads import with_probabilities
+from detl.networks.model_files import write_model
 from detl.networks.normalization import with_plain_layers
 from detl.networks.precision import Precision
 from detl.pretraining.augmentation import Augmentation
@@ -23,6 +24,7 @@ from detl.pretraining.batches import ClassWeight
 from detl.pretraining.source import SharesSource, Source, source_network
 from detl.seeds import seed_sequence
 from detl.transfer.extension import Extension, extend
+from detl.transfer.records import give_settings, record_of
 from detl.transfer.tail import Callbacks
 from detl.transfer.training_record import training_record
 
@@ -100,7 +102,6 @@ class DomainExtensionTransfer(ClassifierMixin, SharesSource):
     model_ : keras.Model
         One flat network from ``(n, height, width, channels)`` pixels in [0, 255] to
         ``(n, n_classes)`` probabilities; its last layers are ``logits`` and ``probabilities``.
-        Save it with ``model_.save("name.keras")``.
     classes_ : numpy.ndarray of shape (n_classes,)
         Class labels, sorted: column j of ``predict_proba`` belongs to ``classes_[j]``.
     history_ : dict of str to list of float
@@ -274,6 +275,31 @@ class DomainExtensionTransfer(ClassifierMixin, SharesSource):
                 "learning_rate."
             )
         return self.classes_[probabilities.argmax(axis=1)]
+
+    def save(self, path: str | Path) -> Path:
+        """Write the fitted transfer to one ``.keras`` file, which :func:`detl.load` reads back.
+
+        The file has the network, the classes, the history, the settings and ``training_``, with the
+        names of the groups: give ``fit`` pseudonyms of patients if the file is for others. Keras
+        itself can load it too, and then has the network alone.
+
+        The file has neither ``source`` nor ``cache_dir``. A loaded transfer predicts and is
+        explained as before. To train it again, give it a source (``set_params(source=...)``); to
+        extend it further, take its network as the source of another
+        (``DomainExtensionTransfer(loaded.model_)``).
+
+        Warns
+        -----
+        UserWarning
+            If a setting cannot be written (callbacks, a ``random_state`` that is a generator, an
+            augmentation of your own), or if the network has a ``Lambda`` layer that
+            :func:`detl.load` will not load.
+        """
+        check_is_fitted(self, "training_")
+        record = record_of(self)
+        # What load would refuse is refused before anything is written.
+        give_settings(DomainExtensionTransfer(source=None), record["settings"])
+        return write_model(path, self.model_, record)
 
     def _check_data(
         self, X: Any, y: Any, *, names: tuple[str, str] = ("X", "y")

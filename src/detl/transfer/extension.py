@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, get_args
 
 import keras
 import numpy as np
@@ -17,7 +17,7 @@ from detl.features.views import Views, pixels_of_views
 from detl.networks import copying, graphs
 from detl.networks.heads import with_logits
 from detl.networks.normalization import fused_layers
-from detl.networks.precision import dtype_policy
+from detl.networks.precision import Precision, dtype_policy
 from detl.pretraining.augmentation import Augmentation
 from detl.pretraining.source import source_network
 from detl.seeds import integer_seed, seed_sequence
@@ -68,7 +68,7 @@ def extend(transfer: DomainExtensionTransfer, classes: np.ndarray) -> Extension:
     TypeError, ValueError
         If a parameter of the transfer is wrong.
     """
-    _check_parameters(transfer)
+    check_parameters(transfer)
     training = {
         "epochs": transfer.epochs,
         "batch_size": transfer.batch_size,
@@ -109,7 +109,8 @@ def extend(transfer: DomainExtensionTransfer, classes: np.ndarray) -> Extension:
     return Extension(network=network, trunk=_trunk(transfer, frozen), tail=tail, training=training)
 
 
-def _check_parameters(transfer: DomainExtensionTransfer) -> None:
+def check_parameters(transfer: DomainExtensionTransfer) -> None:
+    """Refuse a setting that no source and no images could be trained with."""
     check_count("epochs", transfer.epochs)
     check_count("batch_size", transfer.batch_size)
     check_positive("learning_rate", transfer.learning_rate)
@@ -135,6 +136,7 @@ def _check_parameters(transfer: DomainExtensionTransfer) -> None:
     _check_callbacks(transfer.callbacks)
     check_choice("head_start", transfer.head_start, ("linear_probe", "random"))
     check_choice("schedule", transfer.schedule, ("cosine", "constant"))
+    check_choice("precision", transfer.precision, get_args(Precision))
     check_count("augmented_views", transfer.augmented_views, at_least=0)
     if not (transfer.augmentation is None or isinstance(transfer.augmentation, Augmentation)):
         raise TypeError(
