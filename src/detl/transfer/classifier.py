@@ -233,7 +233,7 @@ class DomainExtensionTransfer(ClassifierMixin, SharesSource):
             groups = check_labels(groups, len(X), name="groups")
         classes, targets = check_classes(y)
         extension = self._extend(classes)
-        training = training_record(X, targets, groups, extension.network)
+        training = training_record(X, targets, groups)
         self.history_ = extension.tail.fit(
             extension.trunk(X, verbose=self.verbose),
             targets,

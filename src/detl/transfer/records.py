@@ -12,10 +12,11 @@ import keras
 import numpy as np
 
 from detl.checks import check_count
+from detl.networks.digests import weights_digest
 from detl.networks.model_files import check_class_names
 from detl.pretraining.augmentation import Augmentation
 from detl.seeds import seed_sequence
-from detl.transfer.extension import check_parameters
+from detl.transfer.extension import check_parameters, extend
 from detl.transfer.training_record import TrainingRecord
 
 if TYPE_CHECKING:
@@ -54,10 +55,18 @@ def record_of(transfer: DomainExtensionTransfer) -> dict[str, Any]:
             "image_digests": training.image_digests.astype("<u8").tobytes().hex(),
             "groups": None if training.groups is None else list(training.groups),
             "class_counts": training.class_counts.tolist(),
-            "source_digest": training.source_digest,
+            "source_digest": _source_digest(transfer),
             "versions": training.versions,
         },
     }
+
+
+def _source_digest(transfer: DomainExtensionTransfer) -> str | None:
+    """Return the digest of the weights that the source gives; hashing a large one takes seconds."""
+    if transfer.source is None:  # as of a transfer that was loaded
+        return transfer.training_.source_digest
+    network = extend(transfer, transfer.classes_).network
+    return weights_digest(network, but=network.layers[-1])
 
 
 def _in_json(value: Any) -> Any:
@@ -143,6 +152,6 @@ def _training(record: Mapping[str, Any], n_classes: int) -> TrainingRecord:
         image_digests=digests,
         groups=None if groups is None else tuple(groups),
         class_counts=counts,
-        source_digest=str(record["source_digest"]),
         versions={str(name): str(version) for name, version in record["versions"].items()},
+        source_digest=str(record["source_digest"]),
     )

@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import keras
 import numpy as np
 
 from detl.folds.copies import pixel_digests
-from detl.networks.digests import weights_digest
 from detl.storage.run_directory import versions
 
 
@@ -26,29 +24,29 @@ class TrainingRecord:
         other type, such as dates, are here as strings.
     class_counts : numpy.ndarray of int, shape (n_classes,)
         Number of images of each class, in the order of ``classes_``.
-    source_digest : str
-        SHA-256 digest of the weights that the source gave. It is ``settings["source"]`` of a
-        cross-validation with the same source.
     versions : dict of str to str
         Of Python and the packages that trained it.
+    source_digest : str or None
+        SHA-256 digest of the weights that the source gave: ``settings["source"]`` of a
+        cross-validation with the same source. It is computed when the transfer is saved; None
+        before.
     """
 
     image_digests: np.ndarray
     groups: tuple[Any, ...] | None
     class_counts: np.ndarray
-    source_digest: str
     versions: dict[str, str]
+    source_digest: str | None = None
 
 
 def training_record(
-    images: np.ndarray, targets: np.ndarray, groups: np.ndarray | None, network: keras.Model
+    images: np.ndarray, targets: np.ndarray, groups: np.ndarray | None
 ) -> TrainingRecord:
-    """Return what is remembered; the network is the source with an untrained last layer."""
+    """Return what is remembered."""
     return TrainingRecord(
         image_digests=pixel_digests(images),
         groups=None if groups is None else _names(groups),
         class_counts=np.bincount(targets),
-        source_digest=weights_digest(network, but=network.layers[-1]),
         versions=versions(),
     )
 
