@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         metrics,
         plots,
         recipes,
+        screening,
         shortcuts,
     )
     from detl.features.extraction import FeatureExtractor
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from detl.validation.comparison import compare
     from detl.validation.cross_validation import cross_validate
     from detl.validation.differences import Comparison, compare_results
+    from detl.validation.evaluating import evaluate
+    from detl.validation.evaluation import Evaluation
     from detl.validation.fold_training import FoldError
     from detl.validation.recommendation import Recommendation
     from detl.validation.recommending import recommend
@@ -44,6 +47,7 @@ __all__ = [
     "Comparison",
     "CrossValidationResult",
     "DomainExtensionTransfer",
+    "Evaluation",
     "FeatureExtractor",
     "FoldError",
     "GradCAM",
@@ -54,6 +58,7 @@ __all__ = [
     "compare",
     "compare_results",
     "cross_validate",
+    "evaluate",
     "faithfulness",
     "features",
     "folds",
@@ -65,6 +70,7 @@ __all__ = [
     "pretrain",
     "recipes",
     "recommend",
+    "screening",
     "shortcuts",
 ]
 
@@ -74,6 +80,7 @@ _DEFINED_IN = {
     "Comparison": "validation",
     "CrossValidationResult": "validation",
     "DomainExtensionTransfer": "transfer",
+    "Evaluation": "validation",
     "FeatureExtractor": "features",
     "FoldError": "validation",
     "GradCAM": "gradcam",
@@ -84,6 +91,7 @@ _DEFINED_IN = {
     "compare_results": "validation",
     "cross_validate": "validation",
     "load": "transfer",
+    "evaluate": "validation",
     "load_source": "pretraining",
     "pretrain": "pretraining",
     "recommend": "validation",

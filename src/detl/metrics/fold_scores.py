@@ -35,12 +35,16 @@ class Predictions:
         Number of the group of each image, or of the image itself: what is redrawn as a whole.
     decisions : numpy.ndarray of int, shape (n,), optional
         Index of the class that was decided for; by default the most probable.
+    scored : numpy.ndarray of int, optional
+        Indices of the classes over which means over classes are taken; by default all. Without one
+        of them no image has such a mean.
     """
 
     targets: np.ndarray
     probabilities: np.ndarray
     units: np.ndarray
     decisions: np.ndarray | None = None
+    scored: np.ndarray | None = None
 
     @property
     def predicted(self) -> np.ndarray:
@@ -103,6 +107,7 @@ def weighted_scores(fold: Predictions, weights: np.ndarray | None = None) -> np.
     targets, probabilities = fold.targets, fold.probabilities.astype(np.float64)
     n, n_classes = probabilities.shape
     weights = np.ones((1, n)) if weights is None else weights
+    scored = np.arange(n_classes) if fold.scored is None else fold.scored
     predicted = fold.predicted
     is_true, is_called = np.eye(n_classes)[targets], np.eye(n_classes)[predicted]
     true, called, hits = (weights @ share for share in (is_true, is_called, is_true * is_called))
@@ -121,9 +126,9 @@ def weighted_scores(fold: Predictions, weights: np.ndarray | None = None) -> np.
         )
         overall = [
             hits.sum(axis=1) / total,
-            sensitivity.mean(axis=1),
-            f1.mean(axis=1),
-            area.mean(axis=1),
+            sensitivity[:, scored].mean(axis=1),
+            f1[:, scored].mean(axis=1),
+            area[:, scored].mean(axis=1),
             calibration_error(probabilities, probabilities.argmax(axis=1) == targets, weights),
             weights @ ((probabilities - is_true) ** 2).sum(axis=1) / total,
         ]

@@ -137,7 +137,12 @@ def _columns_of(wanted: np.ndarray, names: Sequence[str] | None) -> np.ndarray:
 
 
 def probabilities_by_class(
-    fitted: Any, X: np.ndarray, classes: np.ndarray, *, train: np.ndarray, test: np.ndarray
+    fitted: Any,
+    X: np.ndarray,
+    classes: np.ndarray,
+    *,
+    train: np.ndarray | slice,
+    test: np.ndarray | slice,
 ) -> np.ndarray:
     """Return a fitted scikit-learn classifier's probabilities on the ``test`` rows of X.
 

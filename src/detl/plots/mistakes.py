@@ -16,6 +16,7 @@ from detl.plots.drawing import (
     new_figure,
     wrapped,
 )
+from detl.validation.suspects import doubts
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -53,24 +54,21 @@ def most_confused(
     check_result(result)
     check_count("n", n)
     check_count("columns", columns)
-    truth = np.searchsorted(result.classes, result.labels)
-    of_truth = np.take_along_axis(result.probabilities, truth[:, np.newaxis], axis=1)[:, 0]
-    wrong = np.isfinite(of_truth) & (result.predictions != result.labels)  # NaN: never tested
-    order = np.argsort(of_truth, kind="stable")
-    chosen = order[wrong[order]][:n]
+    rows, probabilities, _ = doubts(result)
+    chosen, of_truth = rows[:n], probabilities[:n]
     if len(chosen) == 0:
         figure = new_figure(2 * _WIDE, 1)
         figure.text(0.5, 0.5, "no image is taken for another class", ha="center")
         return figure
-    pictures = as_colours(_rows_of_images(images, chosen, len(wrong)))
+    pictures = as_colours(_rows_of_images(images, chosen, len(result.labels)))
 
     n_rows, columns = math.ceil(len(chosen) / columns), min(len(chosen), columns)
     titles = []
-    for row in chosen:
+    for row, of_label in zip(chosen, of_truth):
         tested_in = [str(k) for k, (_, test) in enumerate(result.indices) if row in test]
         of_predicted = result.probabilities[row][result.classes == result.predictions[row]].max()
         lines = [
-            f"true: {result.labels[row]} ({of_truth[row]:.3f})",
+            f"true: {result.labels[row]} ({of_label:.3f})",
             f"predicted: {result.predictions[row]} ({of_predicted:.3f})",
             f"image {row}, fold{'s' * (len(tested_in) > 1)} {', '.join(tested_in)}",
         ]

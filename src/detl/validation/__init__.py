@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from detl.validation.comparison import compare
     from detl.validation.cross_validation import cross_validate
     from detl.validation.differences import Comparison, Difference, compare_results
+    from detl.validation.evaluating import evaluate
+    from detl.validation.evaluation import Evaluation
     from detl.validation.fold_training import FoldError
     from detl.validation.recommendation import Recommendation
     from detl.validation.recommending import recommend
@@ -20,6 +22,7 @@ __all__ = [
     "Comparison",
     "CrossValidationResult",
     "Difference",
+    "Evaluation",
     "FoldError",
     "FoldResult",
     "Recommendation",
@@ -28,6 +31,7 @@ __all__ = [
     "compare_results",
     "corrected_t_test",
     "cross_validate",
+    "evaluate",
     "recommend",
 ]
 
@@ -36,6 +40,7 @@ _DEFINED_IN = {
     "Comparison": "differences",
     "CrossValidationResult": "results",
     "Difference": "differences",
+    "Evaluation": "evaluation",
     "FoldError": "fold_training",
     "FoldResult": "results",
     "Recommendation": "recommendation",
@@ -44,6 +49,7 @@ _DEFINED_IN = {
     "compare_results": "differences",
     "corrected_t_test": "significance",
     "cross_validate": "cross_validation",
+    "evaluate": "evaluating",
     "recommend": "recommending",
 }
 

@@ -204,7 +204,7 @@ def fit_fold(
         train=train,
         test=test,
         probabilities=probabilities,
-        decisions=_decisions(fitted, images[test], classes, probabilities),
+        decisions=decisions_of(fitted, images[test], classes, probabilities),
         history={},
         seed=seed,
         start="",
@@ -219,7 +219,7 @@ def _chosen(fitted: Any) -> dict[str, Any]:
     return dict(getattr(search, "best_params_", {}))
 
 
-def _decisions(
+def decisions_of(
     fitted: Any, images: np.ndarray, classes: np.ndarray, probabilities: np.ndarray
 ) -> np.ndarray | None:
     """Return the index of the class it decides for, if that is not always the most probable.

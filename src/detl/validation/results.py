@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from sklearn.metrics import confusion_matrix
@@ -16,6 +16,8 @@ from detl.checks import check_path
 from detl.storage.reading import read_json
 from detl.storage.writing import write_json
 from detl.validation.frames import predictions_frame, scores_frame
+from detl.validation.judged import Judged
+from detl.validation.patients import Join, joined, rows_of_groups
 from detl.validation.records import fields_of, record_of
 from detl.validation.tables import table_of
 
@@ -72,7 +74,7 @@ class FoldResult:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class CrossValidationResult:
+class CrossValidationResult(Judged):
     """What cross-validation found; ``print`` it for a table.
 
     Attributes
@@ -149,8 +151,7 @@ class CrossValidationResult:
     @cached_property
     def times_tested(self) -> np.ndarray:
         """Number of folds that tested each image, ``(n,)``."""
-        tested = np.concatenate([fold.test for fold in self.folds])
-        return np.bincount(tested, minlength=len(self.labels))
+        return np.bincount(self.predicted_rows, minlength=len(self.labels))
 
     @property
     def indices(self) -> list[Indices]:
@@ -187,11 +188,6 @@ class CrossValidationResult:
     def _draw_seed(self) -> int:
         return int(self.settings["interval_seed"])
 
-    @property
-    def unit(self) -> str:
-        """What an interval redraws as a whole: ``"images"`` or ``"groups"``."""
-        return "images" if self.groups is None else "groups"
-
     @cached_property
     def fold_predictions(self) -> list[metrics.Predictions]:
         """Predictions of each fold, for :mod:`detl.metrics`."""
@@ -208,6 +204,11 @@ class CrossValidationResult:
             )
             for fold in self.folds
         ]
+
+    @property
+    def predicted_rows(self) -> np.ndarray:
+        """Row of the image of each prediction, in the order of ``fold_predictions``."""
+        return np.concatenate([fold.test for fold in self.folds])
 
     @property
     def accuracies(self) -> np.ndarray:
@@ -246,6 +247,53 @@ class CrossValidationResult:
                 confusion_matrix(fold.targets, fold.predicted, labels=every)
                 for fold in self.fold_predictions
             ]
+        )
+
+    def by_group(
+        self,
+        join: Join = "mean",
+        *,
+        several_labels: Literal["raise", "split"] = "raise",
+    ) -> CrossValidationResult:
+        """Return the result of groups, such as patients: one row each, all scores again.
+
+        Parameters
+        ----------
+        join : {"mean", "max"} or callable, default="mean"
+            How the probabilities of a group's images become one: their mean, or the maximum of each
+            class (one image is enough to call it), divided by their sum. A function takes
+            ``(n_images, n_classes)`` and returns ``(n_classes,)``. Where the classifier decides
+            otherwise than by the most probable class, the images of a group vote.
+        several_labels : {"raise", "split"}, default="raise"
+            What to do with groups that have images of several classes: refuse them by name, or keep
+            each of their classes as a row of its own.
+
+        Returns
+        -------
+        CrossValidationResult
+            Its ``labels``, ``groups`` and rows are those of groups. A group that several folds
+            test has a prediction in each.
+        """
+        first, row_of = rows_of_groups(self.labels, self.groups, several_labels=several_labels)
+        folds = []
+        for fold in self.folds:
+            rows, place = np.unique(row_of[fold.test], return_inverse=True)
+            probabilities, decisions = joined(fold.probabilities, fold.decisions, place, join)
+            folds.append(
+                replace(
+                    fold,
+                    train=np.unique(row_of[fold.train]),
+                    test=rows,
+                    probabilities=probabilities,
+                    decisions=decisions,
+                )
+            )
+        return replace(
+            self,
+            labels=self.labels[first],
+            groups=None if self.groups is None else self.groups[first],
+            folds=tuple(folds),
+            settings={**self.settings, "by_group": getattr(join, "__name__", str(join))},
         )
 
     # ------------------------------------------------------------------------ other forms

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from detl.validation.results import CrossValidationResult
 
 _WIDTH = 110  # of the table, where class names are short
-_LABELS = {
+LABELS = {
     "balanced_accuracy": "balanced accuracy",
     "macro_f1": "macro F1",
     "roc_auc": "ROC AUC",
@@ -29,8 +29,8 @@ def table_of(result: CrossValidationResult) -> str:
     accuracy = result.scores["accuracy"]
     folds = "  ".join(f"{value:.3f}" for value in accuracy.folds)
     lines = [
-        f"accuracy {_number(accuracy.mean)} ± {_number(accuracy.std)} (share of images; mean ± "
-        f"standard deviation over {len(result.folds)} folds, {_protocol(result)})",
+        f"accuracy {number(accuracy.mean)} ± {number(accuracy.std)} (share of {_rows(result)}; "
+        f"mean ± standard deviation over {len(result.folds)} folds, {_protocol(result)})",
         f"95 % interval {accuracy.interval.low:.3f} to {accuracy.interval.high:.3f} "
         f"({accuracy.interval.method})",
         *textwrap.wrap(f"folds {folds}", _WIDTH, subsequent_indent=" " * len("folds ")),
@@ -69,14 +69,18 @@ def _protocol(result: CrossValidationResult) -> str:
     return "groups kept together"
 
 
+def _rows(result: CrossValidationResult) -> str:
+    return "groups" if "by_group" in result.settings else "images"
+
+
 def _overall_lines(result: CrossValidationResult) -> list[str]:
     lines = [f"{'score':<18}  {'mean ± std':<13}  95 % interval"]
     for name, score in result.scores.items():
         if name != "accuracy":
             mark = "*" if score.n_missing else " "
             lines.append(
-                f"{_LABELS[name]:<18}  {_number(score.mean)} ± {_number(score.std)}{mark} "
-                f"{_number(score.interval.low)} to {_number(score.interval.high)}".rstrip()
+                f"{LABELS[name]:<18}  {number(score.mean)} ± {number(score.std)}{mark} "
+                f"{number(score.interval.low)} to {number(score.interval.high)}".rstrip()
             )
     return lines
 
@@ -85,16 +89,16 @@ def _class_lines(result: CrossValidationResult) -> list[str]:
     names = [str(name) for name in result.class_scores]
     width = max(len("class"), *map(len, names))
     counts = result.confusion_matrix.sum(axis=1)
-    headers = [_LABELS.get(name, name) for name in metrics.PER_CLASS]
-    lines = [f"{'class':<{width}} {'images':>6}  " + "  ".join(f"{h:<20}" for h in headers)]
+    headers = [LABELS.get(name, name) for name in metrics.PER_CLASS]
+    lines = [f"{'class':<{width}} {_rows(result):>6}  " + "  ".join(f"{h:<20}" for h in headers)]
     for name, count, scores in zip(names, counts, result.class_scores.values(), strict=True):
         cells = []
         for score in scores.values():
             mark = "*" if score.n_missing else ""
-            interval = f"({_number(score.interval.low)}–{_number(score.interval.high)})"
+            interval = f"({number(score.interval.low)}–{number(score.interval.high)})"
             if np.isnan(score.mean):
                 interval = " " * len(interval)
-            cells.append(f"{_number(score.mean)} {interval}{mark}")
+            cells.append(f"{number(score.mean)} {interval}{mark}")
         lines.append(f"{name:<{width}} {count:>6d}  " + "  ".join(f"{c:<20}" for c in cells))
     return [line.rstrip() for line in lines]
 
@@ -157,5 +161,6 @@ def _every_score(result: CrossValidationResult) -> list[metrics.Score]:
     return [*result.scores.values(), *per_class]
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
+    """Return a share with three decimals, or a dash for NaN."""
     return "  -  " if np.isnan(value) else f"{value:.3f}"

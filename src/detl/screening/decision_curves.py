@@ -1,0 +1,135 @@
+"""Net benefit: whether to act on a prediction, on all images, or on none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from detl.checks import check_number
+from detl.metrics.fold_scores import Predictions
+from detl.screening.pooling import draws, interval_of, pooled
+
+_DEFAULT = np.arange(1, 100) / 100
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class DecisionCurve:
+    """Net benefit over the threshold probability; ``print`` it for where it is of use.
+
+    The threshold says how many needless actions one is ready to take for one that was needed: at
+    0.1, nine. The net benefit is the share of true positives less that of false positives, so
+    weighted.
+
+    Attributes
+    ----------
+    class_name : str, int or float
+        The class that is acted on.
+    thresholds : numpy.ndarray of shape (n_thresholds,)
+        In (0, 1).
+    net_benefit, low, high : numpy.ndarray of shape (n_thresholds,)
+        Of acting where the probability is at least the threshold, and its pointwise 95 % interval.
+    treat_all : numpy.ndarray of shape (n_thresholds,)
+        Of acting on every image. Acting on none has 0.
+    useful : numpy.ndarray of bool, shape (n_thresholds,)
+        Whether the 95 % interval of the net benefit, less the better of acting on all and on none,
+        lies above 0.
+    prevalence : float
+        Share of the class among the images.
+    method : str
+        How the intervals were found.
+
+    References
+    ----------
+    Vickers, Elkin 2006, "Decision Curve Analysis: A Novel Method for Evaluating Prediction Models".
+    """
+
+    class_name: Any
+    thresholds: np.ndarray
+    net_benefit: np.ndarray
+    low: np.ndarray = field(repr=False)
+    high: np.ndarray = field(repr=False)
+    treat_all: np.ndarray = field(repr=False)
+    useful: np.ndarray = field(repr=False)
+    prevalence: float
+    method: str
+
+    def __str__(self) -> str:
+        """Return where it is of use, and a few values."""
+        rows = [
+            f"{self.thresholds[i]:>9.2f}  {self.net_benefit[i]:+.3f} ({self.low[i]:+.3f} to "
+            f"{self.high[i]:+.3f})  {self.treat_all[i]:+.3f}"
+            for i in np.unique(np.linspace(0, len(self.thresholds) - 1, 7).round().astype(int))
+        ]
+        useful = ", ".join(f"{low:.2f} to {high:.2f}" for low, high in _runs(self))
+        said = f"for thresholds from {useful}" if useful else "at no threshold"
+        return "\n".join(
+            [
+                f"net benefit of acting on {self.class_name!r} (prevalence {self.prevalence:.3f})",
+                "threshold  the classifier            on all",
+                *rows,
+                f"Shown to be better than acting on all or on none {said}.",
+                f"95 % intervals: {self.method}, for each threshold alone.",
+            ]
+        )
+
+
+def _runs(curve: DecisionCurve) -> list[tuple[float, float]]:
+    """Return the ends of each run of useful thresholds."""
+    edges = np.flatnonzero(np.diff(np.r_[0, curve.useful.astype(int), 0]))
+    return [
+        (curve.thresholds[start], curve.thresholds[stop - 1])
+        for start, stop in zip(edges[::2], edges[1::2], strict=True)
+    ]
+
+
+def decision_curve(
+    folds: Sequence[Predictions],
+    target: int,
+    class_name: Any,
+    *,
+    thresholds: Any = None,
+    unit: str,
+    random_state: Any,
+) -> DecisionCurve:
+    """Return the net benefit of acting on one class."""
+    at = _checked(_DEFAULT if thresholds is None else thresholds)
+    pool = pooled(folds)
+    is_true = (pool.targets == target).astype(float)
+    is_called = (pool.probabilities[:, target, np.newaxis] >= at).astype(float)
+    odds = at / (1 - at)
+
+    def values_of(weights: np.ndarray) -> np.ndarray:
+        n = weights.sum(axis=1, keepdims=True)
+        hits = weights @ (is_called * is_true[:, np.newaxis]) / n
+        alarms = weights @ is_called / n - hits
+        share = (weights @ is_true)[:, np.newaxis] / n
+        benefit, of_all = hits - alarms * odds, share - (1 - share) * odds
+        return np.concatenate([benefit, of_all, benefit - np.maximum(of_all, 0)], axis=1)
+
+    values, drawn, method = draws(pool, values_of, unit=unit, random_state=random_state)
+    benefit, of_all, _ = values.reshape(3, -1)
+    of_benefit, _, of_gain = drawn.reshape(3, len(at), -1)
+    intervals = [interval_of(row, method) for row in of_benefit]
+    return DecisionCurve(
+        class_name=class_name,
+        thresholds=at,
+        net_benefit=benefit,
+        low=np.array([interval.low for interval in intervals]),
+        high=np.array([interval.high for interval in intervals]),
+        treat_all=of_all,
+        useful=np.array([interval_of(row, method).low > 0 for row in of_gain]),
+        prevalence=float(is_true.mean()),
+        method=method,
+    )
+
+
+def _checked(thresholds: Any) -> np.ndarray:
+    at = np.atleast_1d(np.asarray(thresholds))
+    if at.ndim != 1 or not len(at):
+        raise ValueError(f"thresholds has shape {at.shape}; expected (n,) probabilities.")
+    for value in at.tolist():
+        check_number("thresholds", value, above=0, below=1)
+    return np.unique(at).astype(float)

@@ -1,0 +1,249 @@
+"""Whether a classifier does worse for some of the people it is meant for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from detl.checks import check_labels
+from detl.metrics.fold_scores import Predictions
+from detl.metrics.intervals import FEW_UNITS
+from detl.screening.pooling import Estimate, draws, interval_of
+
+MEASURES = ("accuracy", "sensitivity", "specificity")
+_MOST_GROUPS = 30  # of one attribute
+_FEWEST = 10  # units of a class, or of all others, to judge a rate by
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Subgroup:
+    """Some of the images, beside all others of which the attribute is known.
+
+    Attributes
+    ----------
+    attribute, name : str
+        Such as ``"view"`` and ``"AP"``.
+    n_images, n_units : int
+        Images, and groups (or images, where there are none).
+    values : dict of str to Estimate
+        ``accuracy``, ``sensitivity``, ``specificity``.
+    differences : dict of str to Estimate
+        Each value less that of all others. Without those of which there are too few to judge.
+    differs : tuple of str
+        The values whose difference is shown: its interval, widened for the number of differences
+        in the table (Bonferroni), leaves out 0.
+    """
+
+    attribute: str
+    name: str
+    n_images: int
+    n_units: int
+    values: dict[str, Estimate]
+    differences: dict[str, Estimate]
+    differs: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Subgroups:
+    """Scores of subgroups of the images; ``print`` it for a table.
+
+    Attributes
+    ----------
+    subgroups : tuple of Subgroup
+        In the order of the attributes, each by name.
+    n_comparisons : int
+        Differences that were looked at; of two subgroups there is one of each value.
+    whose : str
+        Of which class sensitivity and specificity are.
+    unit : str
+        ``"groups"`` or ``"images"``.
+    """
+
+    subgroups: tuple[Subgroup, ...]
+    n_comparisons: int
+    whose: str
+    unit: str = field(repr=False)
+
+    def __str__(self) -> str:
+        """Return values, then differences to all others."""
+        first = self.subgroups[0]
+        method = first.values["accuracy"].interval.method
+        named = {f"{one.attribute} {one.name}": one for one in self.subgroups}
+        width = max(map(len, named))
+        head = f"{'':<{width}}  images  {self.unit:>6}  "
+        lines = [
+            f"accuracy of subgroups; sensitivity and specificity of {self.whose}",
+            (head + "".join(f"{name:<24}" for name in MEASURES)).rstrip(),
+        ]
+        for name, one in named.items():
+            cells = "".join(f"{one.values[measure]!s:<24}" for measure in MEASURES)
+            lines.append(f"{name:<{width}}  {one.n_images:>6}  {one.n_units:>6}  {cells}".rstrip())
+        lines += ["", "points more than all others", (head[:width] + "  " + _heads()).rstrip()]
+        for name, one in named.items():
+            cells = "".join(f"{_points(one, measure):<24}" for measure in MEASURES)
+            lines.append(f"{name:<{width}}  {cells}".rstrip())
+        lines += [
+            "",
+            f"* differs, with an interval widened for {self.n_comparisons} differences; "
+            "without a star, a difference is not shown, which is not to say that there is none.",
+            f"- fewer than {FEW_UNITS} {self.unit}, or {_FEWEST} of the class, on one side: not "
+            "judged.",
+            f"95 % intervals: {method}; those of differences not widened.",
+        ]
+        return "\n".join(lines)
+
+
+def _heads() -> str:
+    return "".join(f"{name:<24}" for name in MEASURES)
+
+
+def _points(one: Subgroup, measure: str) -> str:
+    found = one.differences.get(measure)
+    if found is None:
+        return "-"
+    value, low, high = (100 * x for x in (found.value, found.interval.low, found.interval.high))
+    return f"{value:+.1f} ({low:+.1f} to {high:+.1f})" + "*" * (measure in one.differs)
+
+
+def check_attributes(attributes: Any, n: int) -> dict[str, np.ndarray]:
+    """Return the value of each attribute for ``n`` images as text, refusing what is no name."""
+    if not isinstance(attributes, Mapping) or not attributes:
+        raise TypeError(
+            f"attributes is a {type(attributes).__name__}; expected a dict of names and one value "
+            'per image, such as {"view": views, "sex": sexes}.'
+        )
+    found = {}
+    for name, values in attributes.items():
+        try:
+            array = check_labels(values, n, name=f"attributes[{name!r}]")
+        except ValueError as error:
+            hint = "" if "missing" not in str(error) else ' Call it by a name, such as "unknown".'
+            raise ValueError(f"{error}{hint}") from None
+        text = np.array([str(value) for value in array])
+        n_values = len(np.unique(text))
+        if n_values > _MOST_GROUPS:
+            raise ValueError(
+                f"attributes[{name!r}] has {n_values} values, such as {array[0]}; expected up to "
+                f"{_MOST_GROUPS}. Make bins of numbers, such as np.where(ages < 40, 'under 40', "
+                "'40 or more')."
+            )
+        if n_values < 2:
+            raise ValueError(f"attributes[{name!r}] is {str(text[0])!r} for all; leave it out.")
+        found[str(name)] = text
+    return found
+
+
+def subgroups(
+    pool: Predictions,
+    attributes: Mapping[str, np.ndarray],
+    target: int | None,
+    whose: str,
+    *,
+    unit: str,
+    random_state: Any,
+) -> Subgroups:
+    """Score subgroups; ``attributes`` have one value for each prediction of the pool.
+
+    ``target`` is the class whose sensitivity and specificity are measured; by default the mean over
+    all classes is.
+    """
+    rates = _rates(pool, target)
+    sides = []
+    for attribute, values in attributes.items():
+        names = np.unique(values)
+        sides += [(attribute, name, values == name, len(names)) for name in names]
+    judged = [_judged(pool, where, target) for _, _, where, _ in sides]
+    # Of two subgroups, either is all others of the other: one comparison.
+    counted: dict[str, int] = {}
+    for (attribute, _, _, n_names), measures in zip(sides, judged, strict=True):
+        if n_names > 2 or attribute not in counted:
+            counted[attribute] = counted.get(attribute, 0) + len(measures)
+    n_comparisons = sum(counted.values())
+    found = []
+    for (attribute, name, where, _), measures in zip(sides, judged, strict=True):
+        values, drawn, method = draws(
+            pool, _of_both(rates, where), unit=unit, random_state=random_state
+        )
+        mine = {
+            measure: Estimate(value=value, interval=interval_of(row, method))
+            for measure, value, row in zip(MEASURES, values.tolist(), drawn)
+        }
+        differences, differs = {}, []
+        for i, measure in enumerate(MEASURES):
+            if measure in measures:
+                row = drawn[i] - drawn[i + len(MEASURES)]
+                differences[measure] = Estimate(
+                    value=float(values[i] - values[i + len(MEASURES)]),
+                    interval=interval_of(row, method),
+                )
+                wide = interval_of(row, method, level=0.05 / n_comparisons)
+                differs += [measure] * (wide.low > 0 or wide.high < 0)
+        found.append(
+            Subgroup(
+                attribute=attribute,
+                name=str(name),
+                n_images=int(where.sum()),
+                n_units=len(np.unique(pool.units[where])),
+                values=mine,
+                differences=differences,
+                differs=tuple(differs),
+            )
+        )
+    return Subgroups(subgroups=tuple(found), n_comparisons=n_comparisons, whose=whose, unit=unit)
+
+
+def _rates(pool: Predictions, target: int | None) -> Callable[[np.ndarray], list[np.ndarray]]:
+    """Return a function of rows of weights that gives the three measures."""
+    predicted = pool.predicted
+    n_classes = pool.probabilities.shape[1]
+    chosen = range(n_classes) if target is None else [target]
+    correct = (predicted == pool.targets).astype(float)
+    is_true = np.stack([pool.targets == k for k in chosen], axis=1)
+    is_called = np.stack([predicted == k for k in chosen], axis=1)
+    hits, passed = (is_true & is_called).astype(float), (~is_true & ~is_called).astype(float)
+
+    def of_weights(weights: np.ndarray) -> list[np.ndarray]:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            of_class = (weights @ hits) / (weights @ is_true.astype(float))
+            of_rest = (weights @ passed) / (weights @ (~is_true).astype(float))
+            return [
+                weights @ correct / weights.sum(axis=1),
+                of_class.mean(axis=1),
+                of_rest.mean(axis=1),
+            ]
+
+    return of_weights
+
+
+def _of_both(
+    rates: Callable[[np.ndarray], list[np.ndarray]], where: np.ndarray
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Return a function that gives the measures of a subgroup, then those of all others."""
+
+    def of_weights(weights: np.ndarray) -> np.ndarray:
+        return np.stack([*rates(weights * where), *rates(weights * ~where)], axis=1)
+
+    return of_weights
+
+
+def _judged(pool: Predictions, where: np.ndarray, target: int | None) -> tuple[str, ...]:
+    """Return the measures for which there are enough units on both sides."""
+    sides = (where, ~where)
+    if min(len(np.unique(pool.units[side])) for side in sides) < FEW_UNITS:
+        return ()
+    chosen = range(pool.probabilities.shape[1]) if target is None else [target]
+
+    def enough(is_meant: Callable[[int], np.ndarray]) -> bool:
+        return all(
+            len(np.unique(pool.units[side & is_meant(k)])) >= _FEWEST
+            for side in sides
+            for k in chosen
+        )
+
+    found = ["accuracy"]
+    found += ["sensitivity"] * enough(lambda k: pool.targets == k)
+    found += ["specificity"] * enough(lambda k: pool.targets != k)
+    return tuple(found)

@@ -1,0 +1,158 @@
+"""The table of an evaluation, as text."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from detl.metrics import PER_CLASS
+from detl.metrics.intervals import FEW_UNITS, units_of
+from detl.screening.pooling import Estimate
+from detl.validation.tables import LABELS, number
+
+if TYPE_CHECKING:
+    from detl import metrics
+    from detl.validation.evaluation import Evaluation
+
+_WIDTH = 110
+_MIX = 0.05  # difference of a class's share that is worth a word
+
+
+def table_of(found: Evaluation) -> str:
+    """Return scores, changes, the confusion matrix, and what to know about them, as text."""
+    lines = [
+        *_headline(found),
+        "",
+        *_overall_lines(found),
+        "",
+        *_class_lines(found),
+        "",
+        *_matrix_lines(found),
+    ]
+    notes = _notes(found)
+    if notes:
+        lines += ["", *(line for note in notes for line in textwrap.wrap(note, _WIDTH))]
+    if found.leaks:
+        lines += ["", "LEAKS: the scores above flatter"]
+        for leak in found.leaks:
+            lines += textwrap.wrap(f"- {leak}", _WIDTH, subsequent_indent="  ")
+    return "\n".join(lines)
+
+
+def _headline(found: Evaluation) -> list[str]:
+    (mine,) = found.fold_predictions
+    accuracy = found.scores["accuracy"]
+    lines = [
+        f"accuracy {number(accuracy.mean)} (share of {len(mine.targets)} {found.row_unit} that "
+        "the classifier was given from elsewhere)",
+        f"95 % interval {number(accuracy.interval.low)} to {number(accuracy.interval.high)} "
+        f"({accuracy.interval.method})",
+    ]
+    if found.changes:
+        change = found.changes["accuracy"]
+        lines.append(
+            f"internally {number(found.internal_scores['accuracy'])}: {_points(change)} points here"
+        )
+    return lines
+
+
+def _overall_lines(found: Evaluation) -> list[str]:
+    lines = [f"{'score':<18}  {'here (95 % interval)':<24}"]
+    if found.changes:
+        lines[0] += "internal  change (95 % interval)"
+    for name, score in found.scores.items():
+        if name != "accuracy":
+            line = f"{LABELS[name]:<18}  {_estimate(score)!s:<24}"
+            if found.changes:
+                internal = number(found.internal_scores[name])
+                line += f"{internal:<8}  {_signed(found.changes[name])}"
+            lines.append(line.rstrip())
+    return lines
+
+
+def _class_lines(found: Evaluation) -> list[str]:
+    names = [str(name) for name in found.class_scores]
+    width = max(len("class"), *map(len, names))
+    counts = found.confusion_matrix.sum(axis=1)
+    heads = [LABELS.get(name, name) for name in PER_CLASS]
+    head = f"{'class':<{width}} {found.row_unit:>6}  " + "  ".join(f"{h:<22}" for h in heads)
+    lines = [head.rstrip()]
+    for name, count, scores in zip(names, counts, found.class_scores.values(), strict=False):
+        cells = [str(_estimate(score)) for score in scores.values()]
+        lines.append(f"{name:<{width}} {count:>6}  " + "  ".join(f"{c:<22}" for c in cells))
+    if found.class_changes:
+        lines.append("points more than internally")
+        for label, changes in found.class_changes.items():
+            cells = [_points(change) for change in changes.values()]
+            lines.append(f"{label!s:<{width}} {'':>6}  " + "  ".join(f"{c:<22}" for c in cells))
+    return [line.rstrip() for line in lines]
+
+
+def _matrix_lines(found: Evaluation) -> list[str]:
+    columns = [str(name) for name in found.classes]
+    rows = [*columns, *map(str, found.unknown)]
+    width = max(len("class"), *map(len, rows))
+    cell = max(7, *(len(name) + 2 for name in columns))
+    return [
+        "confusion matrix (rows: true, columns: predicted)",
+        " " * width + "".join(f"{name:>{cell}}" for name in columns),
+        *(
+            f"{name:<{width}}" + "".join(f"{count:>{cell}d}" for count in counts)
+            for name, counts in zip(rows, found.confusion_matrix, strict=True)
+        ),
+    ]
+
+
+def _notes(found: Evaluation) -> list[str]:
+    said = []
+    if found.absent:
+        too = ", internally too" if found.internal else ""
+        said.append(
+            f"No {found.row_unit} of {', '.join(map(str, found.absent))}: scores are of the other "
+            f"classes{too}."
+        )
+    if found.unknown:
+        n = len(found.labels) - len(found.predicted_rows)
+        said.append(
+            f"The classifier does not know {', '.join(map(str, found.unknown))}: these {n} "
+            f"{found.row_unit} are in the matrix, and in no score."
+        )
+    if found.changes and _mixes_differ(found):
+        said.append(
+            "The classes have other shares here than internally. Accuracy, precision and "
+            "calibration change with that alone; sensitivity, specificity and ROC AUC do not."
+        )
+    n_units = len(units_of(found.fold_predictions))
+    if 1 < n_units < FEW_UNITS:
+        said.append(f"Over {n_units} {found.unit} the intervals are too narrow.")
+    return said
+
+
+def _mixes_differ(found: Evaluation) -> bool:
+    """Whether some class has a share that differs enough to be worth a word."""
+    internal = found.internal
+    shares = [
+        np.array([np.mean(labels == name) for name in found.classes])
+        for labels in (found.labels, internal.labels if internal else found.labels)
+    ]
+    return bool(np.abs(shares[0] - shares[1]).max() > _MIX)
+
+
+def _estimate(score: metrics.Score) -> Estimate:
+    return Estimate(value=score.mean, interval=score.interval)
+
+
+def _signed(change: Estimate) -> str:
+    low, high = change.interval.low, change.interval.high
+    return f"{change.value:+.3f} ({low:+.3f} to {high:+.3f})"
+
+
+def _points(change: Estimate) -> str:
+    if np.isnan(change.value):
+        return "-"
+    value, low, high = (
+        100 * number for number in (change.value, change.interval.low, change.interval.high)
+    )
+    return f"{value:+.1f} ({low:+.1f} to {high:+.1f})"

@@ -1,0 +1,208 @@
+"""What follows from predictions of images that a classifier was not trained on."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from detl.screening import (
+    DecisionCurve,
+    OperatingPoint,
+    Recalibration,
+    Subgroups,
+    decision_curves,
+    operating_points,
+)
+from detl.screening import recalibration as recalibrations
+from detl.screening import subgroups as subgroup_scores
+from detl.screening.pooling import pooled
+from detl.validation import suspects as suspect_images
+
+if TYPE_CHECKING:
+    from detl import metrics
+    from detl.validation.suspects import Suspects
+
+
+class Judged:
+    """Predictions of images, by fold or in one piece, and what a reviewer asks of them.
+
+    Each method works on the predictions that are there; nothing is trained or predicted anew.
+    """
+
+    classes: np.ndarray
+    labels: np.ndarray
+    groups: np.ndarray | None
+
+    @property
+    @abstractmethod
+    def fold_predictions(self) -> list[metrics.Predictions]:
+        """Predictions of each fold, for :mod:`detl.metrics`."""
+
+    @property
+    @abstractmethod
+    def predicted_rows(self) -> np.ndarray:
+        """Row of the image of each prediction, in the order of ``fold_predictions``."""
+
+    @property
+    @abstractmethod
+    def _draw_seed(self) -> int:
+        """Seed of the bootstrap draws."""
+
+    @property
+    def unit(self) -> str:
+        """What an interval redraws as a whole: ``"images"`` or ``"groups"``."""
+        return "images" if self.groups is None else "groups"
+
+    @property
+    def _chosen_on(self) -> metrics.Predictions | None:
+        """Predictions to choose thresholds and temperatures on, where these are not the folds."""
+        return None
+
+    def operating_point(
+        self,
+        class_name: Any,
+        *,
+        sensitivity: float | None = None,
+        specificity: float | None = None,
+        threshold: float | None = None,
+        prevalence: float | None = None,
+    ) -> OperatingPoint:
+        """Call a class from some probability on, and see what is called rightly and wrongly.
+
+        The threshold of each fold is chosen on the predictions of the other folds, so that no image
+        is judged by a threshold that was chosen on it. That of an evaluation is chosen on the
+        internal result.
+
+        Parameters
+        ----------
+        class_name : str, int or float
+            The class to call.
+        sensitivity, specificity : float in (0, 1], optional
+            What the threshold has to reach where it is chosen: the highest that has this
+            sensitivity, or the lowest that has this specificity.
+        threshold : float in (0, 1], optional
+            One of your own in place of these, for all folds.
+        prevalence : float in (0, 1), optional
+            Share of the class among those whom the classifier is meant for, for the predictive
+            values. By default that of the images, which is rarely that of a clinic.
+
+        Returns
+        -------
+        OperatingPoint
+            Rates, predictive values and likelihood ratios with intervals; ``print`` it.
+
+        Raises
+        ------
+        ValueError
+            If the class is unknown, not exactly one of the three is given, or a rate is reached
+            only where every image is called, or none.
+        """
+        target = self._target(class_name)
+        return operating_points.operating_point(
+            self.fold_predictions,
+            target,
+            self.classes.tolist()[target],
+            sensitivity=sensitivity,
+            specificity=specificity,
+            threshold=threshold,
+            prevalence=prevalence,
+            chosen_on=self._chosen_on,
+            unit=self.unit,
+            random_state=self._draw_seed,
+        )
+
+    def net_benefit(self, class_name: Any, *, thresholds: Any = None) -> DecisionCurve:
+        """Return the net benefit of acting on a class, against acting on all images and on none.
+
+        Parameters
+        ----------
+        class_name : str, int or float
+            The class to act on.
+        thresholds : array-like of float in (0, 1), optional
+            Probabilities from which on one would act; by default 0.01 to 0.99.
+
+        References
+        ----------
+        Vickers, Elkin 2006, "Decision Curve Analysis".
+        """
+        target = self._target(class_name)
+        return decision_curves.decision_curve(
+            self.fold_predictions,
+            target,
+            self.classes.tolist()[target],
+            thresholds=thresholds,
+            unit=self.unit,
+            random_state=self._draw_seed,
+        )
+
+    def recalibration(self) -> Recalibration:
+        """Ask whether probabilities can be taken at their word, and find a temperature that helps.
+
+        The temperature of each fold is found on the other folds; that of an evaluation, on the
+        internal result.
+        """
+        return recalibrations.recalibration(
+            self.fold_predictions,
+            self.classes.tolist(),
+            chosen_on=self._chosen_on,
+            unit=self.unit,
+            random_state=self._draw_seed,
+        )
+
+    def subgroups(self, attributes: Mapping[str, Any], *, class_name: Any = None) -> Subgroups:
+        """Score subgroups of the images, each against all others.
+
+        Parameters
+        ----------
+        attributes : dict of str to array-like of shape (n,)
+            What is known of each image, such as ``{"view": views, "sex": sexes, "age": bins}``.
+            Numbers need bins.
+        class_name : str, int or float, optional
+            Class whose sensitivity and specificity are measured. By default, their means over all
+            classes are.
+
+        Returns
+        -------
+        Subgroups
+            Accuracy, sensitivity and specificity over the predictions of all folds, with intervals,
+            and differences to all others, corrected for their number. Subgroups that are too small
+            are shown and not judged.
+        """
+        known = subgroup_scores.check_attributes(attributes, len(self.labels))
+        rows = self.predicted_rows
+        return subgroup_scores.subgroups(
+            pooled(self.fold_predictions),
+            {name: values[rows] for name, values in known.items()},
+            None if class_name is None else self._target(class_name),
+            "all classes, their mean" if class_name is None else repr(class_name),
+            unit=self.unit,
+            random_state=self._draw_seed,
+        )
+
+    def suspects(self, n: int = 20, *, names: Sequence[Any] | None = None) -> Suspects:
+        """Return the images whose label is doubted most.
+
+        They are wrong labels, bad images, or what the classifier cannot do.
+        :func:`detl.plots.most_confused` shows them.
+
+        Parameters
+        ----------
+        n : int, default=20
+            Number of images; fewer where no more are taken for another class.
+        names : sequence of shape (n_images,), optional
+            File name of each image, such as ``loaded.paths`` of :func:`detl.images.load`.
+        """
+        return suspect_images.suspects(self, n=n, names=names)
+
+    def _target(self, class_name: Any) -> int:
+        """Return the column of a class."""
+        found = [i for i, name in enumerate(self.classes.tolist()) if name == class_name]
+        if not found:
+            raise ValueError(
+                f"class_name={class_name!r} is no class of this result; expected one of "
+                f"{self.classes.tolist()}."
+            )
+        return found[0]
