@@ -36,9 +36,11 @@ if TYPE_CHECKING:
     from detl.validation.evaluating import evaluate
     from detl.validation.evaluation import Evaluation
     from detl.validation.fold_training import FoldError
+    from detl.validation.learning_curves import LearningCurve
     from detl.validation.recommendation import Recommendation
     from detl.validation.recommending import recommend
     from detl.validation.results import CrossValidationResult
+    from detl.validation.training_sizes import learning_curve
 
     __version__: str
 
@@ -51,6 +53,7 @@ __all__ = [
     "FeatureExtractor",
     "FoldError",
     "GradCAM",
+    "LearningCurve",
     "Recommendation",
     "SourceModel",
     "average_results",
@@ -64,6 +67,7 @@ __all__ = [
     "folds",
     "images",
     "load",
+    "learning_curve",
     "load_source",
     "metrics",
     "plots",
@@ -84,6 +88,7 @@ _DEFINED_IN = {
     "FeatureExtractor": "features",
     "FoldError": "validation",
     "GradCAM": "gradcam",
+    "LearningCurve": "validation",
     "Recommendation": "validation",
     "SourceModel": "pretraining",
     "average_results": "validation",
@@ -92,6 +97,7 @@ _DEFINED_IN = {
     "cross_validate": "validation",
     "load": "transfer",
     "evaluate": "validation",
+    "learning_curve": "validation",
     "load_source": "pretraining",
     "pretrain": "pretraining",
     "recommend": "validation",

@@ -23,7 +23,7 @@ def evaluation(labels, *, internal=None, groups=None, decisions=None, leaks=(), 
         decisions=decisions,
         leaks=leaks,
         internal=internal,
-        interval_seed=0,
+        settings={"interval_seed": 0},
     )
 
 

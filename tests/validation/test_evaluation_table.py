@@ -19,7 +19,7 @@ def evaluation(result):
         decisions=None,
         leaks=("2 groups were trained on, such as 1, 2: 8 of 40 images.",),
         internal=result,
-        interval_seed=0,
+        settings={"interval_seed": 0},
     )
 
 

@@ -9,6 +9,7 @@ from detl.plots.confusion import confusion_matrix
 from detl.plots.heatmaps import heatmap_grid, overlay
 from detl.plots.learning import learning_curves
 from detl.plots.mistakes import most_confused
+from detl.plots.net_benefit import net_benefit
 from detl.plots.reliability import reliability_diagram
 from detl.plots.roc import roc_curves
 from detl.plots.shortcuts import shortcut_report
@@ -18,6 +19,7 @@ __all__ = [
     "heatmap_grid",
     "learning_curves",
     "most_confused",
+    "net_benefit",
     "overlay",
     "reliability_diagram",
     "roc_curves",

@@ -13,10 +13,12 @@ if TYPE_CHECKING:
     from detl.validation.evaluating import evaluate
     from detl.validation.evaluation import Evaluation
     from detl.validation.fold_training import FoldError
+    from detl.validation.learning_curves import LearningCurve
     from detl.validation.recommendation import Recommendation
     from detl.validation.recommending import recommend
     from detl.validation.results import CrossValidationResult, FoldResult
     from detl.validation.significance import corrected_t_test
+    from detl.validation.training_sizes import learning_curve
 
 __all__ = [
     "Comparison",
@@ -25,6 +27,7 @@ __all__ = [
     "Evaluation",
     "FoldError",
     "FoldResult",
+    "LearningCurve",
     "Recommendation",
     "average_results",
     "compare",
@@ -32,6 +35,7 @@ __all__ = [
     "corrected_t_test",
     "cross_validate",
     "evaluate",
+    "learning_curve",
     "recommend",
 ]
 
@@ -43,6 +47,7 @@ _DEFINED_IN = {
     "Evaluation": "evaluation",
     "FoldError": "fold_training",
     "FoldResult": "results",
+    "LearningCurve": "learning_curves",
     "Recommendation": "recommendation",
     "average_results": "averaging",
     "compare": "comparison",
@@ -50,6 +55,7 @@ _DEFINED_IN = {
     "corrected_t_test": "significance",
     "cross_validate": "cross_validation",
     "evaluate": "evaluating",
+    "learning_curve": "training_sizes",
     "recommend": "recommending",
 }
 

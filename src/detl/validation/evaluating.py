@@ -121,7 +121,7 @@ def evaluate(
         decisions=decisions_of(classifier, images, classes, probabilities),
         leaks=tuple(leaks),
         internal=internal,
-        interval_seed=integer_seed(seed_sequence(random_state)),
+        settings={"interval_seed": integer_seed(seed_sequence(random_state))},
     )
 
 

@@ -16,7 +16,7 @@ from detl.metrics.scoring import redrawn_scores
 from detl.screening.pooling import Estimate, pooled
 from detl.validation.evaluation_table import table_of
 from detl.validation.judged import Judged
-from detl.validation.patients import Join, joined, rows_of_groups
+from detl.validation.patients import Join, joined, name_of, rows_of_groups
 from detl.validation.results import CrossValidationResult
 
 
@@ -41,10 +41,8 @@ class Evaluation(Judged):
         What of these images the classifier was trained on, one sentence each.
     internal : CrossValidationResult or None
         What the classifier is held against.
-    interval_seed : int
-        Seed of the bootstrap draws.
-    row_unit : str
-        What a row is: ``"images"``, or ``"groups"`` after :meth:`by_group`.
+    settings : dict
+        ``interval_seed``, the seed of the bootstrap draws; ``by_group`` after :meth:`by_group`.
     """
 
     classes: np.ndarray
@@ -54,8 +52,7 @@ class Evaluation(Judged):
     decisions: np.ndarray | None = field(repr=False)
     leaks: tuple[str, ...]
     internal: CrossValidationResult | None = field(repr=False)
-    interval_seed: int = field(repr=False)
-    row_unit: str = field(default="images", repr=False)
+    settings: dict[str, Any] = field(repr=False)
 
     @cached_property
     def predictions(self) -> np.ndarray:
@@ -112,10 +109,6 @@ class Evaluation(Judged):
     @cached_property
     def _all_scores(self) -> tuple[dict[str, metrics.Score], list[dict[str, metrics.Score]]]:
         return metrics.scores(self.fold_predictions, unit=self.unit, random_state=self._draw_seed)
-
-    @property
-    def _draw_seed(self) -> int:
-        return self.interval_seed
 
     @property
     def accuracy(self) -> float:
@@ -177,10 +170,10 @@ class Evaluation(Judged):
         ]
         here = weighted_scores(mine)[0]
         there = mean_over_folds([weighted_scores(fold)[0] for fold in theirs])
-        drawn, method = redrawn_scores([mine], unit=self.unit, random_state=self.interval_seed)
+        drawn, method = redrawn_scores([mine], unit=self.unit, random_state=self._draw_seed)
         # Another seed: the two sets have nothing in common.
         of_internal, _ = redrawn_scores(
-            theirs, unit=self.internal.unit, random_state=self.interval_seed + 1
+            theirs, unit=self.internal.unit, random_state=self._draw_seed + 1
         )
         low, high = quantiles(drawn - of_internal)
         n_units = len(units_of(theirs))
@@ -226,7 +219,7 @@ class Evaluation(Judged):
             internal=None
             if internal is None
             else internal.by_group(join, several_labels=several_labels),
-            row_unit="groups",
+            settings={**self.settings, "by_group": name_of(join)},
         )
 
     def __str__(self) -> str:

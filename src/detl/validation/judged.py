@@ -35,6 +35,7 @@ class Judged:
     classes: np.ndarray
     labels: np.ndarray
     groups: np.ndarray | None
+    settings: dict[str, Any]
 
     @property
     @abstractmethod
@@ -47,14 +48,18 @@ class Judged:
         """Row of the image of each prediction, in the order of ``fold_predictions``."""
 
     @property
-    @abstractmethod
-    def _draw_seed(self) -> int:
-        """Seed of the bootstrap draws."""
-
-    @property
     def unit(self) -> str:
         """What an interval redraws as a whole: ``"images"`` or ``"groups"``."""
         return "images" if self.groups is None else "groups"
+
+    @property
+    def row_unit(self) -> str:
+        """What a row is: ``"images"``, or ``"groups"`` after ``by_group``."""
+        return "groups" if "by_group" in self.settings else "images"
+
+    @property
+    def _draw_seed(self) -> int:
+        return int(self.settings["interval_seed"])
 
     @property
     def _chosen_on(self) -> metrics.Predictions | None:

@@ -60,6 +60,11 @@ def joined(
     return found.astype("float32"), votes.argmax(axis=1)
 
 
+def name_of(join: Join) -> str:
+    """Return what a record says of how images were joined."""
+    return join if isinstance(join, str) else str(getattr(join, "__name__", "function"))
+
+
 def _one(probabilities: np.ndarray, join: Join) -> np.ndarray:
     """Return one row of probabilities, which sum to one, for several."""
     if not callable(join):

@@ -17,7 +17,7 @@ from detl.storage.reading import read_json
 from detl.storage.writing import write_json
 from detl.validation.frames import predictions_frame, scores_frame
 from detl.validation.judged import Judged
-from detl.validation.patients import Join, joined, rows_of_groups
+from detl.validation.patients import Join, joined, name_of, rows_of_groups
 from detl.validation.records import fields_of, record_of
 from detl.validation.tables import table_of
 
@@ -184,10 +184,6 @@ class CrossValidationResult(Judged):
     def _all_scores(self) -> tuple[dict[str, metrics.Score], list[dict[str, metrics.Score]]]:
         return metrics.scores(self.fold_predictions, unit=self.unit, random_state=self._draw_seed)
 
-    @property
-    def _draw_seed(self) -> int:
-        return int(self.settings["interval_seed"])
-
     @cached_property
     def fold_predictions(self) -> list[metrics.Predictions]:
         """Predictions of each fold, for :mod:`detl.metrics`."""
@@ -293,7 +289,7 @@ class CrossValidationResult(Judged):
             labels=self.labels[first],
             groups=None if self.groups is None else self.groups[first],
             folds=tuple(folds),
-            settings={**self.settings, "by_group": getattr(join, "__name__", str(join))},
+            settings={**self.settings, "by_group": name_of(join)},
         )
 
     # ------------------------------------------------------------------------ other forms

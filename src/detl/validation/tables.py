@@ -29,7 +29,7 @@ def table_of(result: CrossValidationResult) -> str:
     accuracy = result.scores["accuracy"]
     folds = "  ".join(f"{value:.3f}" for value in accuracy.folds)
     lines = [
-        f"accuracy {number(accuracy.mean)} ± {number(accuracy.std)} (share of {_rows(result)}; "
+        f"accuracy {number(accuracy.mean)} ± {number(accuracy.std)} (share of {result.row_unit}; "
         f"mean ± standard deviation over {len(result.folds)} folds, {_protocol(result)})",
         f"95 % interval {accuracy.interval.low:.3f} to {accuracy.interval.high:.3f} "
         f"({accuracy.interval.method})",
@@ -69,10 +69,6 @@ def _protocol(result: CrossValidationResult) -> str:
     return "groups kept together"
 
 
-def _rows(result: CrossValidationResult) -> str:
-    return "groups" if "by_group" in result.settings else "images"
-
-
 def _overall_lines(result: CrossValidationResult) -> list[str]:
     lines = [f"{'score':<18}  {'mean ± std':<13}  95 % interval"]
     for name, score in result.scores.items():
@@ -90,7 +86,7 @@ def _class_lines(result: CrossValidationResult) -> list[str]:
     width = max(len("class"), *map(len, names))
     counts = result.confusion_matrix.sum(axis=1)
     headers = [LABELS.get(name, name) for name in metrics.PER_CLASS]
-    lines = [f"{'class':<{width}} {_rows(result):>6}  " + "  ".join(f"{h:<20}" for h in headers)]
+    lines = [f"{'class':<{width}} {result.row_unit:>6}  " + "  ".join(f"{h:<20}" for h in headers)]
     for name, count, scores in zip(names, counts, result.class_scores.values(), strict=True):
         cells = []
         for score in scores.values():

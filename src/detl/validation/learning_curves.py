@@ -1,0 +1,118 @@
+"""A score over the number of training images, and what more of them would add."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from detl.metrics import OVERALL, Interval
+from detl.metrics.intervals import quantiles
+from detl.metrics.power_law import gains
+from detl.metrics.scoring import redrawn_scores
+from detl.screening.pooling import Estimate
+from detl.validation.results import CrossValidationResult
+
+_FACTOR = 2.0
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LearningCurve:
+    """Scores by number of training images; ``print`` it for a table and a forecast.
+
+    Attributes
+    ----------
+    score : str
+        What was measured.
+    shares : tuple of float
+        Shares of the training groups (or images), rising to 1.
+    n_images, n_units : tuple of float
+        Training images, and groups, of a fold at each share, on average.
+    results : tuple of CrossValidationResult
+        Of each share, all on the same test images.
+    gain : Estimate
+        What twice as many groups would add to the score, by a power law; its interval covers new
+        test groups, the same for all shares.
+    """
+
+    score: str
+    shares: tuple[float, ...]
+    n_images: tuple[float, ...]
+    n_units: tuple[float, ...]
+    results: tuple[CrossValidationResult, ...] = field(repr=False)
+    gain: Estimate
+
+    @property
+    def unit(self) -> str:
+        """What the shares are of: ``"groups"`` or ``"images"``."""
+        return self.results[0].unit
+
+    @property
+    def verdict(self) -> str:
+        """A sentence about twice as many training groups."""
+        value, low, high = (
+            100 * x for x in (self.gain.value, self.gain.interval.low, self.gain.interval.high)
+        )
+        what = "patients (groups)" if self.unit == "groups" else "images"
+        if not low > 0:
+            return (
+                f"Whether twice as many {what} would help cannot be told: {value:+.1f} points, "
+                f"with an interval from {low:+.1f} to {high:+.1f}."
+            )
+        return f"About {value:+.1f} points ({low:.1f} to {high:.1f}) from twice as many {what}."
+
+    def __str__(self) -> str:
+        """Return a row for each number of training images, and the forecast."""
+        name = self.score.replace("_", " ")
+        lines = [f"{self.unit:>6}  {'images':>6}  {name} (95 % interval)"]
+        for images, units, result in zip(self.n_images, self.n_units, self.results, strict=True):
+            found = result.scores[self.score]
+            estimate = Estimate(value=found.mean, interval=found.interval)
+            lines.append(f"{units:>6.0f}  {images:>6.0f}  {estimate}")
+        return "\n".join(
+            [
+                *lines,
+                self.verdict,
+                f"A power law over {len(self.shares)} shares of the training {self.unit}; "
+                f"intervals: {self.gain.interval.method}.",
+            ]
+        )
+
+
+def curve_of(
+    results: Sequence[CrossValidationResult], shares: Sequence[float], score: str
+) -> LearningCurve:
+    """Return the curve of results on the same test images, one for each share."""
+    row = OVERALL.index(score)
+    drawn, methods = zip(
+        *(
+            redrawn_scores(
+                result.fold_predictions,
+                unit=result.unit,
+                random_state=result.settings["interval_seed"],
+            )
+            for result in results
+        )
+    )
+    n_images = [np.mean([len(fold.train) for fold in result.folds]) for result in results]
+    n_units = [
+        np.mean([len(np.unique(units[fold.train])) for fold in result.folds])
+        for result in results
+        for units in [np.arange(len(result.labels)) if result.groups is None else result.groups]
+    ]
+    means = np.array([[result.scores[score].mean] for result in results])
+    (value,) = gains(np.array(n_units), means, factor=_FACTOR)
+    of_draws = gains(np.array(n_units), np.stack([of_one[row] for of_one in drawn]), factor=_FACTOR)
+    (low,), (high,) = quantiles(of_draws[np.newaxis])
+    return LearningCurve(
+        score=score,
+        shares=tuple(shares),
+        n_images=tuple(map(float, n_images)),
+        n_units=tuple(map(float, n_units)),
+        results=tuple(results),
+        gain=Estimate(
+            value=float(value),
+            interval=Interval(low=float(low), high=float(high), method=methods[0]),
+        ),
+    )
