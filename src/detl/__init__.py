@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from detl.pretraining.augmentation import Augmentation
     from detl.pretraining.source import SourceModel, load_source
     from detl.pretraining.training import pretrain
+    from detl.reporting.writing import report
     from detl.transfer.classifier import DomainExtensionTransfer
     from detl.transfer.loading import load
     from detl.validation.averaging import average_results
@@ -74,6 +75,7 @@ __all__ = [
     "pretrain",
     "recipes",
     "recommend",
+    "report",
     "screening",
     "shortcuts",
 ]
@@ -101,6 +103,7 @@ _DEFINED_IN = {
     "load_source": "pretraining",
     "pretrain": "pretraining",
     "recommend": "validation",
+    "report": "reporting",
 }
 
 

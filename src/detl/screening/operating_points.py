@@ -14,7 +14,7 @@ from detl.metrics.fold_scores import Predictions
 from detl.screening.pooling import Estimate, draws, interval_of, pooled
 
 _ROUNDING = 1e-9
-_QUANTITIES = (
+QUANTITIES = (
     "sensitivity",
     "specificity",
     "positive_predictive_value",
@@ -74,13 +74,13 @@ class OperatingPoint:
         low, high = min(self.fold_thresholds), max(self.fold_thresholds)
         chosen = f"{low:.3f}" if low == high else f"{low:.3f} to {high:.3f}"
         (hits, misses), (alarms, passed) = self.counts.tolist()
-        width = max(map(len, _QUANTITIES))
+        width = max(map(len, QUANTITIES))
         return "\n".join(
             [
                 f"{self.class_name!r} is called from a probability of {chosen} on ({self.aim})",
                 *(
                     f"{name.replace('_', ' '):<{width}}  {getattr(self, name)}"
-                    for name in _QUANTITIES
+                    for name in QUANTITIES
                 ),
                 f"Of {hits + misses} images of {self.class_name!r}, {hits} are called; of "
                 f"{alarms + passed} others, {alarms}.",
@@ -153,7 +153,7 @@ def operating_point(
                 for true in (is_true, ~is_true)
             ]
         ),
-        **dict(zip(_QUANTITIES, found, strict=True)),
+        **dict(zip(QUANTITIES, found, strict=True)),
     )
 
 

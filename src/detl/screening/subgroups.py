@@ -83,7 +83,7 @@ class Subgroups:
             lines.append(f"{name:<{width}}  {one.n_images:>6}  {one.n_units:>6}  {cells}".rstrip())
         lines += ["", "points more than all others", (head[:width] + "  " + _heads()).rstrip()]
         for name, one in named.items():
-            cells = "".join(f"{_points(one, measure):<24}" for measure in MEASURES)
+            cells = "".join(f"{points_of(one, measure):<24}" for measure in MEASURES)
             lines.append(f"{name:<{width}}  {cells}".rstrip())
         lines += [
             "",
@@ -100,7 +100,8 @@ def _heads() -> str:
     return "".join(f"{name:<24}" for name in MEASURES)
 
 
-def _points(one: Subgroup, measure: str) -> str:
+def points_of(one: Subgroup, measure: str) -> str:
+    """Return a difference in points, with its interval, and a star where it is shown."""
     found = one.differences.get(measure)
     if found is None:
         return "-"

@@ -31,7 +31,7 @@ def table_of(found: Evaluation) -> str:
         "",
         *_matrix_lines(found),
     ]
-    notes = _notes(found)
+    notes = notes_of(found)
     if notes:
         lines += ["", *(line for note in notes for line in textwrap.wrap(note, _WIDTH))]
     if found.leaks:
@@ -53,7 +53,7 @@ def _headline(found: Evaluation) -> list[str]:
     if found.changes:
         change = found.changes["accuracy"]
         lines.append(
-            f"internally {number(found.internal_scores['accuracy'])}: {_points(change)} points here"
+            f"internally {number(found.internal_scores['accuracy'])}: {points(change)} points here"
         )
     return lines
 
@@ -85,7 +85,7 @@ def _class_lines(found: Evaluation) -> list[str]:
     if found.class_changes:
         lines.append("points more than internally")
         for label, changes in found.class_changes.items():
-            cells = [_points(change) for change in changes.values()]
+            cells = [points(change) for change in changes.values()]
             lines.append(f"{label!s:<{width}} {'':>6}  " + "  ".join(f"{c:<22}" for c in cells))
     return [line.rstrip() for line in lines]
 
@@ -105,7 +105,8 @@ def _matrix_lines(found: Evaluation) -> list[str]:
     ]
 
 
-def _notes(found: Evaluation) -> list[str]:
+def notes_of(found: Evaluation) -> list[str]:
+    """Return what to know about the scores, in sentences."""
     said = []
     if found.absent:
         too = ", internally too" if found.internal else ""
@@ -149,7 +150,8 @@ def _signed(change: Estimate) -> str:
     return f"{change.value:+.3f} ({low:+.3f} to {high:+.3f})"
 
 
-def _points(change: Estimate) -> str:
+def points(change: Estimate) -> str:
+    """Return a change in points, with its interval."""
     if np.isnan(change.value):
         return "-"
     value, low, high = (

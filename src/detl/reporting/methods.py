@@ -1,0 +1,87 @@
+"""A paragraph for the methods section of a paper, from what a result has on record."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from detl.reporting.parts import plural
+from detl.validation.results import CrossValidationResult
+
+REFERENCES = (
+    "Basu, Mitra, Saha 2020, Deep Learning for Screening COVID-19 using Chest X-Ray Images, SSCI: "
+    "domain extension transfer learning.",
+    "Efron, Tibshirani 1993, An Introduction to the Bootstrap: percentile intervals.",
+)
+_KUMAR = (
+    "Kumar et al. 2022, Fine-Tuning can Distort Pretrained Features and Underperform "
+    "Out-of-Distribution, ICLR: a linear probe first."
+)
+_GRADCAM = (
+    "Selvaraju et al. 2017, Grad-CAM: Visual Explanations from Deep Networks via Gradient-based "
+    "Localization, ICCV."
+)
+
+
+def methods_text(result: CrossValidationResult, *, with_heatmaps: bool) -> str:
+    """Return protocol, training, intervals, seeds and versions in sentences."""
+    sentences = [_protocol(result), *_training(result.settings)]
+    accuracy = result.scores["accuracy"]
+    sentences.append(
+        "Scores were computed in each fold and averaged. Intervals are 95 % "
+        f"({accuracy.interval.method})."
+    )
+    if with_heatmaps:
+        sentences.append(
+            "Grad-CAM was computed for the predicted class, by a network that was not trained on "
+            "the image."
+        )
+    versions = ", ".join(f"{name} {version}" for name, version in result.versions.items())
+    device = result.settings.get("device", "unknown device")
+    sentences.append(f"Software: {versions}; computed on {device}.")
+    return " ".join(sentences)
+
+
+def references(result: CrossValidationResult, *, with_heatmaps: bool) -> tuple[str, ...]:
+    """Return the works that the paragraph rests on."""
+    found = list(REFERENCES)
+    if result.settings.get("transfer", {}).get("head_start") == "linear_probe":
+        found.append(_KUMAR)
+    return (*found, *[_GRADCAM] * with_heatmaps)
+
+
+def _protocol(result: CrossValidationResult) -> str:
+    n_groups = 0 if result.groups is None else len(np.unique(result.groups))
+    of_groups = f" of {plural(n_groups, 'group')}" if n_groups else ""
+    repeats = result.times_tested.max(initial=0)
+    times = f", {repeats} times over" if repeats > 1 else ""
+    together = ", with all images of a group in one fold" if n_groups else ""
+    folds = f"{plural(len(result.folds), 'fold')}{times}{together}"
+    return (
+        f"{plural(len(result.labels), 'image')}{of_groups} of {len(result.classes)} classes were "
+        f"classified by cross-validation with {folds}; each image was predicted by a classifier "
+        "that had not been trained on it."
+    )
+
+
+def _training(settings: dict[str, Any]) -> list[str]:
+    """Return how a transfer was trained; of another classifier, its name."""
+    of = settings.get("transfer", {})
+    if "trainable_from" not in of:
+        name = of.get("classifier", "a classifier")
+        return [f"The classifier was {name}; its settings are listed below."]
+    start = {
+        "linear_probe": "began at a regularised logistic regression on the training images",
+        "random": "began at random weights",
+    }[of["head_start"]]
+    schedule = {"cosine": ", falling along a cosine", "constant": ""}[of["schedule"]]
+    weight = ", with balanced class weights" if of["class_weight"] == "balanced" else ""
+    return [
+        "A network pretrained on a source domain was extended by domain extension transfer "
+        f"learning: its last layer was replaced and {start}; layers from "
+        f"{of['trainable_from'].replace('_', ' ')} on were trained for {of['epochs']} epochs by "
+        f"stochastic gradient descent (momentum {of['momentum']:g}, batches of "
+        f"{of['batch_size']}) at a learning rate of {of['learning_rate']:g}{schedule}{weight}; the "
+        "layers below were frozen."
+    ]

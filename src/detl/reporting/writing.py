@@ -1,0 +1,188 @@
+"""Write one self-contained page about a result."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from detl.checks import check_labels, check_path
+from detl.reporting import evidence, extras
+from detl.reporting.answers import checklist_sections
+from detl.reporting.methods import methods_text, references
+from detl.reporting.parts import Section
+from detl.shortcuts import ShortcutReport
+from detl.shortcuts.examination import THRESHOLD, Examination
+from detl.shortcuts.heatmap_tests import out_of_fold_heatmaps
+from detl.shortcuts.retraining import Trainer
+from detl.storage.writing import write_whole
+from detl.validation import Comparison, Evaluation
+from detl.validation.results import CrossValidationResult
+
+_LIMITS = (
+    "The figures hold for images of the kind that was classified. Another hospital, camera or year "
+    "needs an evaluation of its own.",
+    "Heatmaps show where the evidence lies, not whether it is the right one.",
+    "For research. Not for clinical use.",
+)
+
+
+def report(
+    result: CrossValidationResult,
+    path: str | Path,
+    *,
+    images: Any = None,
+    classifier: Any = None,
+    names: Sequence[Any] | None = None,
+    shortcuts: ShortcutReport | None = None,
+    external: Evaluation | None = None,
+    comparison: Comparison | None = None,
+    analyses: Sequence[extras.Analysis] = (),
+    title: str | None = None,
+    verbose: int = 0,
+) -> Path:
+    """Write one HTML page about a result: pictures inside, nothing loaded from a network.
+
+    It begins with accuracy, confusion matrix, and whether leaks or shortcuts were found. It ends
+    with a methods paragraph to paste, the checklists TRIPOD+AI, CLAIM 2024 and REFORMS, settings
+    and versions.
+
+    Parameters
+    ----------
+    result : CrossValidationResult
+        What :func:`detl.cross_validate` returned.
+    path : path
+        The file to write, which ends in ``.html``. One that is there is replaced.
+    images : numpy.ndarray of shape (n, height, width, channels), optional
+        The cross-validated images, pixels in [0, 255]: the most doubtful ones are shown. **They are
+        then in the file**: think of whom you send it to.
+    classifier : DomainExtensionTransfer, optional
+        The one that was cross-validated. With ``images``, its folds are trained once more (frozen
+        features are found again) and explain images that they were not trained on.
+    names : sequence of shape (n,), optional
+        File name of each image.
+    shortcuts : ShortcutReport, optional
+        What :func:`detl.shortcuts.examine` returned.
+    external : Evaluation, optional
+        What :func:`detl.evaluate` returned.
+    comparison : Comparison, optional
+        What :func:`detl.compare` returned.
+    analyses : sequence, optional
+        What ``subgroups``, ``operating_point`` and ``net_benefit`` of the result returned, or
+        :func:`detl.learning_curve`.
+    title : str, optional
+        Of the page.
+    verbose : int, default=0
+        1 shows a progress bar where folds are trained once more.
+
+    Returns
+    -------
+    pathlib.Path
+        The file.
+
+    Raises
+    ------
+    ImportError
+        If jinja2 or matplotlib is missing: they are the extra ``report``.
+    TypeError, ValueError
+        If an argument is of another kind, or images are not those of the result.
+    OSError
+        If the folder is not there or nothing can be written to it.
+    """
+    path = _checked_path(path)
+    _check(result, shortcuts, external, comparison)
+    if classifier is not None and images is None:
+        raise ValueError("classifier without images; give both, to compute heatmaps.")
+    if names is not None:
+        names = check_labels(names, len(result.labels), name="names").tolist()
+    template = _template()
+    sections = [evidence.headline(result)]
+    sections += [evidence.scores(result), evidence.curves(result), evidence.calibration(result)]
+    sections += [extras.of_analysis(found) for found in analyses]
+    if external is not None:
+        sections.append(extras.external(external))
+    if comparison is not None:
+        sections.append(extras.comparison(comparison))
+    if shortcuts is not None:
+        sections.append(extras.shortcuts(shortcuts))
+    if classifier is not None:
+        sections.append(_heatmaps(result, images, classifier, verbose))
+    sections += [
+        found
+        for found in (evidence.doubtful(result, images, names), evidence.training(result))
+        if found is not None
+    ]
+    sections += [evidence.audit(result), _limits(), _methods(result, classifier is not None)]
+    sections += [*checklist_sections(sections), evidence.settings(result)]
+    page = template.render(
+        title=title or "Cross-validation report",
+        sections=sections,
+        accuracy=result.scores["accuracy"],
+        rows=result.row_unit,
+        n_leaks=len(result.audit.leaks),
+        shortcut=None if shortcuts is None else extras.verdict_on(shortcuts),
+        version=result.versions.get("detl", ""),
+    )
+    return write_whole(path, lambda file: file.write(page.encode("utf-8", "replace")))
+
+
+def _heatmaps(result: CrossValidationResult, images: Any, classifier: Any, verbose: int) -> Section:
+    # Both refuse other images, and another classifier, than were cross-validated.
+    examination = Examination(result, images, threshold=THRESHOLD)
+    transfer = Trainer(examination, classifier, verbose=verbose).transfer
+    maps, predicted = out_of_fold_heatmaps(
+        result, transfer, examination.images, method="gradcam", verbose=verbose
+    )
+    return extras.heatmaps(result, examination.images, maps, predicted)
+
+
+def _methods(result: CrossValidationResult, with_heatmaps: bool) -> Section:
+    return Section(
+        name="methods",
+        title="Methods, to paste",
+        says="From what is on record. What was done before, such as how images were chosen, is for "
+        "the author.",
+        text=methods_text(result, with_heatmaps=with_heatmaps),
+        points=references(result, with_heatmaps=with_heatmaps),
+    )
+
+
+def _limits() -> Section:
+    return Section(name="limits", title="Limits", says=_LIMITS[0], points=_LIMITS[1:])
+
+
+def _checked_path(path: Any) -> Path:
+    path = check_path("path", path, of="an .html file")
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise ValueError(f"path={str(path)!r}; expected a file name that ends in .html.")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"There is no folder {path.parent}; make it first.")
+    return path
+
+
+def _check(result: Any, shortcuts: Any, external: Any, comparison: Any) -> None:
+    given = (
+        ("result", result, CrossValidationResult, "detl.cross_validate"),
+        ("shortcuts", shortcuts, ShortcutReport, "detl.shortcuts.examine"),
+        ("external", external, Evaluation, "detl.evaluate"),
+        ("comparison", comparison, Comparison, "detl.compare"),
+    )
+    for name, value, kind, maker in given:
+        if not isinstance(value, kind) and (value is not None or name == "result"):
+            raise TypeError(f"{name} is a {type(value).__name__}; expected what {maker} returns.")
+
+
+def _template() -> Any:
+    try:
+        from jinja2 import Environment, StrictUndefined
+    except ImportError as error:
+        raise ImportError(
+            "detl.report fills a page with jinja2, which is an extra: run "
+            "`pip install '.[report]'` in the folder of detl, or `pip install jinja2`."
+        ) from error
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    source = resources.files("detl.reporting").joinpath("templates/page.html")
+    return environment.from_string(source.read_text(encoding="utf-8"))

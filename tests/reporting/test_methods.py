@@ -1,0 +1,70 @@
+"""The paragraph has protocol, training, seeds and versions, from the record."""
+
+import dataclasses
+
+import numpy as np
+
+from detl.reporting.methods import methods_text, references
+
+TRANSFER = {
+    "head_start": "linear_probe",
+    "schedule": "cosine",
+    "class_weight": "balanced",
+    "trainable_from": "last_block",
+    "epochs": 30,
+    "momentum": 0.9,
+    "batch_size": 32,
+    "learning_rate": 0.003,
+}
+
+
+def of_transfer(result, **changes):
+    settings = {**result.settings, "transfer": {**TRANSFER, **changes}, "device": "cpu"}
+    return dataclasses.replace(result, settings=settings)
+
+
+def test_protocol_and_training_are_in_words(result):
+    text = methods_text(of_transfer(result), with_heatmaps=True)
+    assert text.startswith(
+        "120 images of 40 groups of 3 classes were classified by cross-validation with 5 folds, "
+        "with all images of a group in one fold; each image was predicted by a classifier that "
+        "had not been trained on it."
+    )
+    assert (
+        "layers from last block on were trained for 30 epochs by stochastic gradient descent "
+        "(momentum 0.9, batches of 32) at a learning rate of 0.003, falling along a cosine, with "
+        "balanced class weights; the layers below were frozen."
+    ) in text
+    assert "its last layer was replaced and began at a regularised logistic regression" in text
+    assert "percentile bootstrap over 40 groups, 2000 draws" in text
+    assert "Grad-CAM was computed" in text
+    assert text.endswith("Software: python 3; computed on cpu.")
+
+
+def test_the_published_settings_read_otherwise(result):
+    text = methods_text(
+        of_transfer(result, head_start="random", schedule="constant", class_weight=None),
+        with_heatmaps=False,
+    )
+    assert "began at random weights" in text
+    assert "at a learning rate of 0.003; the layers below" in text
+    assert "Grad-CAM" not in text
+
+
+def test_another_classifier_is_named(result):
+    settings = {**result.settings, "transfer": {"classifier": "GridSearchCV"}}
+    text = methods_text(dataclasses.replace(result, settings=settings), with_heatmaps=False)
+    assert "The classifier was GridSearchCV; its settings are listed below." in text
+
+
+def test_repeats_are_said(make_result, result):
+    twice = make_result(
+        result.labels, indices=[(np.arange(60), np.arange(60, 120))] * 2, groups=None
+    )
+    text = methods_text(twice, with_heatmaps=False)
+    assert "with 2 folds, 2 times over; each" in text
+
+
+def test_references_are_of_what_was_used(result):
+    assert len(references(of_transfer(result), with_heatmaps=True)) == 4
+    assert len(references(of_transfer(result, head_start="random"), with_heatmaps=False)) == 2
