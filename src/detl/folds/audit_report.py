@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from detl.notebook import ShowsItself
+
 _COLUMNS_SHOWN = 10
 _PAIRS_SHOWN = 5
 _PAIRS = ("copies", "source_copies")
@@ -24,7 +26,7 @@ _NEW = (*_SCORES, "copy_names", "source_copy_names", "n_alike")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class Audit:
+class Audit(ShowsItself):
     """What is on both sides of a split; ``print`` it for a report.
 
     Names of classes and groups are plain strings and numbers, as JSON has them. None stands for

@@ -10,13 +10,14 @@ import numpy as np
 
 from detl.checks import check_number
 from detl.metrics.fold_scores import Predictions
+from detl.notebook import ShowsItself
 from detl.screening.pooling import draws, interval_of, pooled
 
 _DEFAULT = np.arange(1, 100) / 100
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class DecisionCurve:
+class DecisionCurve(ShowsItself):
     """Net benefit over the threshold probability; ``print`` it for where it is of use.
 
     The threshold says how many needless actions one is ready to take for one that was needed: at

@@ -11,6 +11,7 @@ import numpy as np
 
 from detl.checks import check_number
 from detl.metrics.fold_scores import Predictions
+from detl.notebook import ShowsItself
 from detl.screening.pooling import Estimate, draws, interval_of, pooled
 
 _ROUNDING = 1e-9
@@ -25,7 +26,7 @@ QUANTITIES = (
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class OperatingPoint:
+class OperatingPoint(ShowsItself):
     """What happens when a class is called from some probability on; ``print`` it for a table.
 
     Attributes

@@ -11,6 +11,7 @@ from scipy.optimize import minimize_scalar
 
 from detl.metrics.calibration import calibration_error
 from detl.metrics.fold_scores import Predictions
+from detl.notebook import ShowsItself
 from detl.screening.pooling import Estimate, draws, interval_of, pooled
 
 _LEAST = 1e-7  # probabilities of 0 and 1 have no logit
@@ -20,7 +21,7 @@ _MEASURES = ("log_loss", "brier_score", "calibration_error")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Recalibration:
+class Recalibration(ShowsItself):
     """How probabilities relate to what happens, before and after they are divided by a temperature.
 
     Attributes

@@ -11,6 +11,7 @@ import numpy as np
 from detl.checks import check_labels
 from detl.metrics.fold_scores import Predictions
 from detl.metrics.intervals import FEW_UNITS
+from detl.notebook import ShowsItself
 from detl.screening.pooling import Estimate, draws, interval_of
 
 MEASURES = ("accuracy", "sensitivity", "specificity")
@@ -47,7 +48,7 @@ class Subgroup:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Subgroups:
+class Subgroups(ShowsItself):
     """Scores of subgroups of the images; ``print`` it for a table.
 
     Attributes

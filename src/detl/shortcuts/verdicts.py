@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from detl.notebook import ShowsItself
+
 LIKELY = "shortcut likely"
 NONE_FOUND = "no shortcut found"
 UNTOLD = "cannot be told"
@@ -122,7 +124,7 @@ class ShortcutTest:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class ShortcutReport:
+class ShortcutReport(ShowsItself):
     """What the shortcut tests found; ``print`` it for a table.
 
     Attributes

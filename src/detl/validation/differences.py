@@ -14,6 +14,7 @@ from detl.metrics import OVERALL, Interval
 from detl.metrics.fold_scores import weighted_scores
 from detl.metrics.intervals import FEW_UNITS, quantiles, units_of
 from detl.metrics.scoring import redrawn_scores
+from detl.notebook import ShowsItself
 from detl.validation.leaks import leaks_of
 from detl.validation.pairing import check_named, check_paired
 from detl.validation.records import or_none
@@ -94,7 +95,7 @@ class Difference:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Comparison:
+class Comparison(ShowsItself):
     """What :func:`compare` found; ``print`` it for a table.
 
     Attributes

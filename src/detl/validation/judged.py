@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from detl.notebook import details, with_matrix
 from detl.screening import (
     DecisionCurve,
     OperatingPoint,
@@ -46,6 +47,11 @@ class Judged:
     @abstractmethod
     def predicted_rows(self) -> np.ndarray:
         """Row of the image of each prediction, in the order of ``fold_predictions``."""
+
+    @property
+    @abstractmethod
+    def confusion_matrix(self) -> np.ndarray:
+        """Counts; rows are true classes, columns predicted ones."""
 
     @property
     def unit(self) -> str:
@@ -201,6 +207,13 @@ class Judged:
             File name of each image, such as ``loaded.paths`` of :func:`detl.images.load`.
         """
         return suspect_images.suspects(self, n=n, names=names)
+
+    def _repr_html_(self) -> str:
+        """Show the headline, the confusion matrix, and the table behind a line to open it."""
+        lines = str(self).splitlines()
+        rows = [*self.classes.tolist(), *getattr(self, "unknown", [])]
+        shown = with_matrix(lines[0], self.confusion_matrix, rows, self.classes.tolist())
+        return f"{shown}\n<p>{lines[1]}</p>\n{details('All scores', str(self))}"
 
     def _target(self, class_name: Any) -> int:
         """Return the column of a class."""

@@ -11,6 +11,7 @@ from detl.metrics import OVERALL, Interval
 from detl.metrics.intervals import quantiles
 from detl.metrics.power_law import gains
 from detl.metrics.scoring import redrawn_scores
+from detl.notebook import ShowsItself
 from detl.screening.pooling import Estimate
 from detl.validation.results import CrossValidationResult
 
@@ -18,7 +19,7 @@ _FACTOR = 2.0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class LearningCurve:
+class LearningCurve(ShowsItself):
     """Scores by number of training images; ``print`` it for a table and a forecast.
 
     Attributes

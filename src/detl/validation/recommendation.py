@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from detl.metrics.intervals import FEW_UNITS, units_of
+from detl.notebook import ShowsItself
 from detl.validation.choosing import Lead, best_of, lead_of
 from detl.validation.differences import Comparison
 from detl.validation.frames import recipes_frame
@@ -24,7 +25,7 @@ _WIDTH = 100
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Recommendation:
+class Recommendation(ShowsItself):
     """What :func:`detl.recommend` found; ``print`` it for a table and the verdict.
 
     Attributes

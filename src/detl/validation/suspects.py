@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from detl.checks import check_count, check_labels
+from detl.notebook import ShowsItself
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Suspects:
+class Suspects(ShowsItself):
     """Images to look at: wrong labels, bad images, or what the classifier cannot do.
 
     Attributes
