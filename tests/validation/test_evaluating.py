@@ -77,6 +77,26 @@ def test_groups_that_the_internal_result_has_are_found(
         )
 
 
+def test_a_transfer_knows_its_training_images_and_groups_again(
+    tiny_source, tiny_images, tiny_labels, tmp_path
+):
+    transfer = detl.DomainExtensionTransfer(tiny_source, epochs=1, random_state=0)
+    transfer.fit(tiny_images[:20], tiny_labels[:20], groups=np.arange(20))
+    loaded = detl.load(transfer.save(tmp_path / "transfer.keras"))
+    for classifier in (transfer, loaded):
+        found = evaluate(
+            classifier,
+            tiny_images[18:],
+            tiny_labels[18:],
+            groups=np.arange(18, 40) % 39,
+            on_leak="ignore",
+        )
+        assert found.leaks == (
+            "3 groups were trained on, such as 0, 18, 19: 3 of 22 images.",
+            "2 of 22 images were trained on, such as image 0.",
+        )
+
+
 def test_groups_and_images_that_one_names_are_looked_for(classifier, tiny_images, tiny_labels):
     found = evaluate(
         classifier,

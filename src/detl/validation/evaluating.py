@@ -10,7 +10,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
 from detl.checks import check_choice, check_images, check_labels
-from detl.folds.copies import copies_between, sketch
+from detl.folds.copies import copies_between, pixel_digests, sketch
 from detl.metrics.fold_scores import check_predictions
 from detl.networks.classifiers import probabilities_by_class
 from detl.seeds import integer_seed, seed_sequence
@@ -51,9 +51,10 @@ def evaluate(
         lost, and its thresholds and temperature are chosen on the internal predictions.
     seen_groups : array-like, optional
         Groups that the classifier, or its source, was trained on, named as in ``groups``. Those of
-        ``internal`` are looked for without being asked.
+        ``internal``, and those that a transfer was fitted with, are looked for without being asked.
     seen_images : numpy.ndarray of shape (n_seen, height, width, channels), optional
-        Images that it was trained on, to look for copies of.
+        Images that it was trained on, to look for copies of. A transfer knows images of equal pixels
+        again by itself.
     on_leak : {"warn", "raise", "ignore"}, default="warn"
         What to do when groups or copies of images are found that were trained on.
     random_state : int, numpy generator or None
@@ -151,6 +152,7 @@ def _leaks(
 ) -> list[str]:
     """Return what of these images was trained on, in sentences."""
     found = []
+    training = getattr(classifier, "training_", None)  # of a transfer
     if seen_groups is not None and groups is None:
         raise ValueError("seen_groups without groups; give both, to find what they share.")
     if groups is not None:
@@ -159,12 +161,21 @@ def _leaks(
         )
         if internal is not None and internal.groups is not None:
             known |= _names(internal.groups)
+        if training is not None:
+            known |= set(map(str, training.groups or ()))
         shared = sorted(_names(groups) & known)
         if shared:
             n = sum(str(name) in shared for name in groups)
             found.append(
                 f"{len(shared)} groups were trained on, such as {', '.join(shared[:_NAMED])}: "
                 f"{n} of {len(images)} images."
+            )
+    if training is not None:
+        same = np.isin(pixel_digests(images), training.image_digests)
+        if same.any():
+            found.append(
+                f"{np.count_nonzero(same)} of {len(images)} images were trained on, such as image "
+                f"{np.flatnonzero(same)[0]}."
             )
     if seen_images is not None:
         seen = check_images(seen_images, name="seen_images", any_scale=True)
