@@ -19,7 +19,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 help:
 	@sed -n 's/^# make/make/p' Makefile
 
-example: $(VENV)/.installed-plots
+example: $(VENV)/.installed-report
 	$(BIN)/python -m examples.covid_chest_xray --profile phantoms
 
 # Two processes side by side, of one thread each: the networks are too small to share out. Worksteal leaves

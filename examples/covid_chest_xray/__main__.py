@@ -174,6 +174,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for kind in ("numbers", "pictures"):
             for path in sorted((parsed.output / backbone / kind).iterdir()):
                 print(f"  {path}")
+    print("\nAll of it on one page, to open in a browser:")
+    for backbone in parsed.backbone:
+        print(f"  {parsed.output / backbone / 'report.html'}")
     if data.kind == "phantoms":
         print(
             "\nPhantoms are not patients. These images were drawn by a program, and no number "

@@ -190,6 +190,9 @@ def run(
     report.draw_pictures(
         folder / "pictures", explanations=explanations, target=target, masks=first.masks
     )
+    report.write_page(
+        folder / "report.html", results[honest], explanations["gradcam"], target, kind=first.kind
+    )
     if numbers["leaks"]:
         print(_leaks_text(numbers["leaks"]))
     for name, title in HEATMAPS.items():

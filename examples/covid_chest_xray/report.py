@@ -127,6 +127,26 @@ def draw_pictures(
     return paths
 
 
+def write_page(
+    path: Path,
+    result: detl.CrossValidationResult,
+    explanation: Explanation,
+    target: Part,
+    *,
+    kind: str,
+) -> Path:
+    """Write the page to send: of the most honest protocol, with the heatmaps that are there."""
+    heatmaps = np.full(target.images.shape[:3], np.nan, dtype="float32")
+    heatmaps[explanation.rows] = explanation.heatmaps
+    return detl.report(
+        result,
+        path,
+        images=target.images,
+        heatmaps=heatmaps,
+        title=f"Domain extension transfer learning on {kind}",
+    )
+
+
 def _version(package: str) -> str:
     try:
         return importlib.metadata.version(package)

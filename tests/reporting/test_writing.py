@@ -150,6 +150,23 @@ def test_a_classifier_explains_images_that_it_was_not_trained_on(
     assert path.read_text(encoding="utf-8") == text  # what was there stays
 
 
+def test_heatmaps_that_are_at_hand_are_shown(result, images, tmp_path):
+    maps = np.random.default_rng(0).uniform(size=(120, 16, 16)).astype("float32")
+    maps[5] = np.nan
+    path = report(result, tmp_path / "report.html", images=images, heatmaps=maps)
+    assert ">Heatmaps</h2>" in path.read_text(encoding="utf-8")
+    with pytest.raises(ValueError, match="heatmaps without images"):
+        report(result, path, heatmaps=maps)
+    with pytest.raises(ValueError, match="heatmaps and classifier are given"):
+        report(result, path, images=images, heatmaps=maps, classifier=1)
+    with pytest.raises(ValueError, match=r"heatmaps has shape \(119, 16, 16\); expected"):
+        report(result, path, images=images, heatmaps=maps[1:])
+    with pytest.raises(ValueError, match="NaN in every row"):
+        report(result, path, images=images, heatmaps=np.full((120, 16, 16), np.nan))
+    with pytest.raises(ValueError, match=r"heatmaps has values from .* expected \[0, 1\]"):
+        report(result, path, images=images, heatmaps=2 * maps)
+
+
 @pytest.mark.parametrize(
     ("settings", "error", "message"),
     [

@@ -7,7 +7,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from detl.checks import check_labels, check_path
+import numpy as np
+
+from detl.checks import check_heatmaps, check_images, check_labels, check_path
 from detl.reporting import evidence, extras
 from detl.reporting.answers import checklist_sections
 from detl.reporting.methods import methods_text, references
@@ -34,6 +36,7 @@ def report(
     *,
     images: Any = None,
     classifier: Any = None,
+    heatmaps: Any = None,
     names: Sequence[Any] | None = None,
     shortcuts: ShortcutReport | None = None,
     external: Evaluation | None = None,
@@ -60,6 +63,9 @@ def report(
     classifier : DomainExtensionTransfer, optional
         The one that was cross-validated. With ``images``, its folds are trained once more (frozen
         features are found again) and explain images that they were not trained on.
+    heatmaps : numpy.ndarray of shape (n, height, width), optional
+        Heatmaps in [0, 1] that you have already, in place of ``classifier``: of the predicted class
+        of each image, by a network that was not trained on it; NaN where there is none.
     names : sequence of shape (n,), optional
         File name of each image.
     shortcuts : ShortcutReport, optional
@@ -92,8 +98,13 @@ def report(
     """
     path = _checked_path(path)
     _check(result, shortcuts, external, comparison)
-    if classifier is not None and images is None:
-        raise ValueError("classifier without images; give both, to compute heatmaps.")
+    for name, value in (("classifier", classifier), ("heatmaps", heatmaps)):
+        if value is not None and images is None:
+            raise ValueError(f"{name} without images; give both, to show heatmaps.")
+    if heatmaps is not None:
+        if classifier is not None:
+            raise ValueError("heatmaps and classifier are given; give one of them.")
+        heatmaps = _checked_heatmaps(heatmaps, result, images)
     if names is not None:
         names = check_labels(names, len(result.labels), name="names").tolist()
     template = _template()
@@ -108,12 +119,16 @@ def report(
         sections.append(extras.shortcuts(shortcuts))
     if classifier is not None:
         sections.append(_heatmaps(result, images, classifier, verbose))
+    if heatmaps is not None:
+        predicted = np.searchsorted(result.classes, result.predictions)
+        sections.append(extras.heatmaps(result, check_images(images), heatmaps, predicted))
     sections += [
         found
         for found in (evidence.doubtful(result, images, names), evidence.training(result))
         if found is not None
     ]
-    sections += [evidence.audit(result), _limits(), _methods(result, classifier is not None)]
+    with_heatmaps = any(section.name == "heatmaps" for section in sections)
+    sections += [evidence.audit(result), _limits(), _methods(result, with_heatmaps)]
     sections += [*checklist_sections(sections), evidence.settings(result)]
     page = template.render(
         title=title or "Cross-validation report",
@@ -135,6 +150,21 @@ def _heatmaps(result: CrossValidationResult, images: Any, classifier: Any, verbo
         result, transfer, examination.images, method="gradcam", verbose=verbose
     )
     return extras.heatmaps(result, examination.images, maps, predicted)
+
+
+def _checked_heatmaps(heatmaps: Any, result: CrossValidationResult, images: Any) -> np.ndarray:
+    """Return heatmaps that fit the images; those of images without one stay NaN."""
+    heatmaps = np.asarray(heatmaps)
+    if heatmaps.shape != (len(result.labels), *np.shape(images)[1:3]):
+        raise ValueError(
+            f"heatmaps has shape {heatmaps.shape}; expected (n, height, width) of the "
+            f"{len(result.labels)} images."
+        )
+    known = np.isfinite(heatmaps).all(axis=(1, 2))
+    if not known.any():
+        raise ValueError("heatmaps has NaN in every row; leave it out.")
+    check_heatmaps(heatmaps[known])
+    return heatmaps
 
 
 def _methods(result: CrossValidationResult, with_heatmaps: bool) -> Section:

@@ -51,10 +51,9 @@ def evaluate(
         lost, and its thresholds and temperature are chosen on the internal predictions.
     seen_groups : array-like, optional
         Groups that the classifier, or its source, was trained on, named as in ``groups``. Those of
-        ``internal``, and those that a transfer was fitted with, are looked for without being asked.
+        ``internal``, and those that a transfer was fitted with, are looked for anyway.
     seen_images : numpy.ndarray of shape (n_seen, height, width, channels), optional
-        Images that it was trained on, to look for copies of. A transfer knows images of equal pixels
-        again by itself.
+        Images that it was trained on, to look for copies of. A transfer finds equal ones by itself.
     on_leak : {"warn", "raise", "ignore"}, default="warn"
         What to do when groups or copies of images are found that were trained on.
     random_state : int, numpy generator or None
