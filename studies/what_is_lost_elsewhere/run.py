@@ -1,6 +1,6 @@
-r"""Evaluate a classifier of adults on children of another hospital, and look at its subgroups.
+"""Evaluate a classifier of one hospital on children of another, and look at its subgroups.
 
-python -m studies.what_is_lost_elsewhere.run --data FOLDER --cache FOLDER
+Run: ``python -m studies.what_is_lost_elsewhere.run --data FOLDER --cache FOLDER``
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ def main() -> None:
 
     all_classes = three_classes(source, adults, parsed.cache)
     write("subgroups.txt", all_classes.subgroups(known, class_name="lung_opacity"))
+    write("auc_by_view.txt", auc_by_view(all_classes, np.array(known["view"])))
     point = all_classes.operating_point("lung_opacity", sensitivity=0.9, prevalence=0.1)
     write("operating_point.txt", point)
     write("recalibration.txt", all_classes.recalibration())
@@ -61,6 +62,7 @@ def main() -> None:
         random_state=0,
     )
     write("internal.txt", inside)
+    write("internal_operating_point.txt", inside.operating_point(SICK, sensitivity=0.9))
     write("external.txt", outside)
     write("external_operating_point.txt", outside.operating_point(SICK, sensitivity=0.9))
 
@@ -91,6 +93,28 @@ def attributes(path: Path) -> dict[str, list[str]]:
         "sex": [row["sex"] for row in rows],
         "age": [names[age] for age in ages],
     }
+
+
+def auc_by_view(result: detl.CrossValidationResult, views: np.ndarray) -> str:
+    """Return the area under the ROC curve of opacity against the rest within each view."""
+    column = result.classes.tolist().index("lung_opacity")
+    lines = ["ROC AUC of 'lung_opacity' against the rest, mean over folds"]
+    for view in np.unique(views):
+        folds = []
+        for fold, found in zip(result.folds, result.fold_predictions, strict=True):
+            rows = views[fold.test] == view
+            folds.append(
+                detl.metrics.Predictions(
+                    targets=found.targets[rows],
+                    probabilities=found.probabilities[rows],
+                    units=found.units[rows],
+                )
+            )
+        _, of_classes = detl.metrics.scores(folds, unit="groups", random_state=0)
+        area = of_classes[column]["roc_auc"]
+        low, high = area.interval.low, area.interval.high
+        lines.append(f"{view}  {area.mean:.3f} ({low:.3f} to {high:.3f})  {area.interval.method}")
+    return "\n".join(lines)
 
 
 def write(name: str, found: object) -> None:

@@ -26,7 +26,8 @@ overall, per_class = metrics.scores([fold], random_state=0)
 result = SimpleNamespace(
     fold_predictions=[fold], unit="images", settings={"interval_seed": 0}, scores=overall,
     class_scores=dict(enumerate(per_class)), classes=np.arange(2), labels=labels,
-    predictions=1 - labels, probabilities=shares, indices=[(labels, np.arange(8))],
+    predictions=1 - labels, predicted_rows=np.arange(8), probabilities=shares,
+    indices=[(labels, np.arange(8))],
 )
 images, masks = np.zeros((1, 8, 8, 1), "uint8"), np.eye(8)[np.newaxis]
 for index, figure in enumerate([

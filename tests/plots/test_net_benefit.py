@@ -31,7 +31,7 @@ def test_the_lines_are_those_of_the_curve(curve):
     np.testing.assert_allclose(lines["the classifier"][:, 1], curve.net_benefit)
     np.testing.assert_allclose(lines["act on all"][:, 1], curve.treat_all)
     assert set(lines["act on none"][:, 1]) == {0}
-    np.testing.assert_allclose(lines["shown best"][:, 0], curve.thresholds[:6])
+    np.testing.assert_allclose(lines["shown to be best"][:, 0], curve.thresholds[:6])
     assert axis.get_title() == "acting on covid $x"
 
 

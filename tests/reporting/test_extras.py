@@ -28,8 +28,12 @@ def test_each_analysis_has_its_section(result):
         f"{100 * groups.subgroups[0].differences['accuracy'].value:+.1f}"
     )
     assert sections[1].tables[0].rows[0] == ("sensitivity", str(point.sensitivity))
-    assert f"{point.counts[0, 0]} of 40 are found" in sections[1].says
-    assert "thresholds from" in sections[2].says or "at no threshold" in sections[2].says
+    assert f"{point.counts[0, 0]} of 40 images are found" in sections[1].says
+    assert sections[2].says.endswith(curve.verdict)
+    assert "No threshold was chosen on images" in sections[1].says
+    given = extras.of_analysis(result.operating_point("covid", threshold=0.3))
+    assert "(given)" in given.says
+    assert "No threshold was chosen" not in given.says
 
 
 def test_a_learning_curve_has_its_verdict(make_result):
@@ -45,7 +49,7 @@ def test_a_learning_curve_has_its_verdict(make_result):
     ]
     curve = curve_of(results, (0.25, 0.5, 1.0), "accuracy")
     section = extras.of_analysis(curve)
-    assert section.says == curve.verdict
+    assert section.says.startswith(curve.verdict)
     assert [row[:2] for row in section.tables[0].rows] == [("5", "10"), ("10", "20"), ("20", "40")]
 
 
@@ -73,7 +77,7 @@ def evaluation(result):
 def test_an_evaluation_shows_what_is_lost_and_what_is_wrong(evaluation):
     found = extras.external(evaluation)
     change = 100 * evaluation.changes["accuracy"].value
-    assert f"That is {change:+.1f} (" in found.says
+    assert f"a change of {change:+.1f} (" in found.says
     assert found.tables[0].rows[0][2] == f"{evaluation.internal_scores['accuracy']:.3f}"
     assert [row[0] for row in found.tables[2].rows] == ["covid", "normal", "other", "flu"]
     assert found.points[-1] == "LEAK: 2 groups were trained on."

@@ -26,9 +26,9 @@ def of_transfer(result, **changes):
 def test_protocol_and_training_are_in_words(result):
     text = methods_text(of_transfer(result), with_heatmaps=True)
     assert text.startswith(
-        "120 images of 40 groups of 3 classes were classified by cross-validation with 5 folds, "
-        "with all images of a group in one fold; each image was predicted by a classifier that "
-        "had not been trained on it."
+        "120 images of 40 groups of 3 classes were classified by cross-validation, 5 folds in all, "
+        "with all images of a group on one side; each was predicted by a classifier that had not "
+        "been trained on it."
     )
     assert (
         "layers from last block on were trained for 30 epochs by stochastic gradient descent "
@@ -57,12 +57,23 @@ def test_another_classifier_is_named(result):
     assert "The classifier was GridSearchCV; its settings are listed below." in text
 
 
-def test_repeats_are_said(make_result, result):
-    twice = make_result(
-        result.labels, indices=[(np.arange(60), np.arange(60, 120))] * 2, groups=None
+def test_what_is_not_so_is_not_said(make_result, result):
+    half = make_result(
+        result.labels, indices=[(np.arange(59), np.arange(59, 120))] * 2, groups=result.groups
     )
-    text = methods_text(twice, with_heatmaps=False)
-    assert "with 2 folds, 2 times over; each" in text
+    text = methods_text(half, with_heatmaps=False)
+    assert text.startswith("61 images of 21 groups of 3 classes were")  # others were not tested
+    assert "2 folds in all, WITH GROUPS ON BOTH SIDES; each" in text
+    alone = methods_text(make_result(result.labels), with_heatmaps=False)
+    assert "5 folds in all, split without groups; each" in alone
+
+
+def test_rows_of_groups_are_called_so(make_result):
+    groups = np.arange(120) // 4
+    of_groups = make_result(np.array(["a", "b"])[groups % 2], groups=groups).by_group("max")
+    text = methods_text(of_groups, with_heatmaps=False)
+    assert text.startswith("30 groups of 2 classes were classified by cross-validation")
+    assert "The probabilities of the images of a group were joined (max)." in text
 
 
 def test_references_are_of_what_was_used(result):

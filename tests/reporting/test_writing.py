@@ -188,6 +188,11 @@ def test_heatmaps_that_are_at_hand_are_shown(result, images, tmp_path):
         ({"classifier": 1}, ValueError, "classifier without images; give both"),
         ({"names": ["a"]}, ValueError, "1 names for 120 images"),
         ({"analyses": [1]}, TypeError, "analyses has a int"),
+        (
+            {"images": np.zeros((7, 8, 8, 1), np.uint8)},
+            ValueError,
+            "7 images for a result of 120; give those",
+        ),
     ],
 )
 def test_wrong_arguments_are_refused(result, settings, error, message, tmp_path, monkeypatch):
@@ -196,6 +201,34 @@ def test_wrong_arguments_are_refused(result, settings, error, message, tmp_path,
     with pytest.raises(error, match=message):
         report(given.pop("result"), given.pop("path"), **given)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_does_not_belong_together_is_refused(result, make_result, tmp_path):
+    path = tmp_path / "report.html"
+    other = make_result(np.array(["cat", "dog"])[np.arange(40) % 2])
+    point = other.operating_point("dog", threshold=0.5)
+    with pytest.raises(ValueError, match="analyses has a OperatingPoint of 'dog', which is no cl"):
+        report(result, path, analyses=point)  # one alone is taken too
+    evaluation = detl.Evaluation(
+        classes=other.classes,
+        labels=other.labels,
+        groups=None,
+        probabilities=other.probabilities,
+        decisions=None,
+        leaks=(),
+        internal=None,
+        settings={"interval_seed": 0},
+    )
+    with pytest.raises(ValueError, match=r"external is of the classes \['cat', 'dog'\], result of"):
+        report(result, path, external=evaluation)
+    by_group = result.by_group(several_labels="split")
+    with pytest.raises(ValueError, match=r"120 images for a result of .* A result by group has no"):
+        report(
+            make_result(["a", "b"] * 9, groups=np.arange(18)).by_group(),
+            path,
+            images=np.zeros((120, 8, 8, 1), np.uint8),
+        )
+    assert by_group.row_unit == "groups"
 
 
 def test_a_folder_that_cannot_be_written_to_says_so(result, full_disk, tmp_path):

@@ -58,7 +58,7 @@ def test_the_table_says_where_it_is_of_use(make_folds):
     assert lines[2].split()[:2] == ["0.10", f"{found.net_benefit[0]:+.3f}"]
     useful = found.thresholds[found.useful]
     np.testing.assert_allclose(np.diff(useful), 0.1)  # one run
-    assert f"for thresholds from {useful[0]:.2f} to {useful[-1]:.2f}." in str(found)
+    assert f"at thresholds of {useful[0]:.2f} to {useful[-1]:.2f}." in str(found)
 
 
 @pytest.mark.parametrize(
@@ -68,6 +68,7 @@ def test_the_table_says_where_it_is_of_use(make_folds):
         ([0.5, 1.0], "thresholds=1.0"),
         ([], r"thresholds has shape \(0,\)"),
         ([[0.5]], r"thresholds has shape \(1, 1\)"),
+        ([[0.1], [0.2, 0.3]], r"thresholds=.*; expected \(n,\) probabilities"),
     ],
 )
 def test_thresholds_are_probabilities_between_0_and_1(make_folds, thresholds, message):

@@ -29,6 +29,7 @@ def test_the_threshold_of_a_fold_is_the_highest_that_has_the_sensitivity_on_the_
     found = point(folds, sensitivity=share)
     for fold, threshold in zip(folds, found.fold_thresholds, strict=True):
         true, scores = joined([other for other in folds if other is not fold])
+        scores = scores.astype("float32")
         _, sensitivity, thresholds = roc_curve(true, scores, drop_intermediate=False)
         assert threshold == thresholds[sensitivity >= share - 1e-12].max()
 
@@ -41,7 +42,7 @@ def test_the_threshold_of_a_fold_is_the_lowest_that_has_the_specificity_on_the_o
     found = point(folds, specificity=share)
     for fold, threshold in zip(folds, found.fold_thresholds, strict=True):
         true, scores = joined([other for other in folds if other is not fold])
-        negative = scores[~true]
+        negative = scores[~true].astype("float32")
         assert np.mean(negative < threshold) >= share
         below = negative[negative < threshold].max()  # one step lower, it has not
         assert np.mean(negative < below) < share
@@ -63,6 +64,7 @@ def test_with_repeats_no_prediction_of_the_folds_own_units_is_chosen_on(make_fol
     folds, again = make_folds(seed=0), make_folds(seed=1)  # the same units, twice
     found = point(folds + again, sensitivity=0.9)
     true, scores = joined([*folds[1:], *again[1:]])
+    scores = scores.astype("float32")
     assert (
         found.fold_thresholds[0] == np.sort(scores[true])[::-1][int(np.ceil(0.9 * true.sum())) - 1]
     )
@@ -130,6 +132,24 @@ def test_the_table_says_what_was_chosen_and_what_came_of_it(make_folds):
     )
 
 
+def test_ties_in_float32_are_called_as_a_user_would_call_them():
+    shares = np.repeat(np.float32([0.7, 0.3, 0.1]), 20)
+    targets = (np.arange(60) % 3 == 0).astype(int)
+    folds = [
+        Predictions(
+            targets=targets,
+            probabilities=np.stack([1 - shares, shares], axis=1),
+            units=100 * number + np.arange(60),
+        )
+        for number in range(2)
+    ]
+    given = point(folds, threshold=0.7)
+    assert given.counts[0, 0] == 2 * np.sum((shares >= 0.7) & (targets == 1)) > 0
+    chosen = point(folds, specificity=0.6)
+    called = shares >= chosen.threshold
+    assert chosen.specificity.value == np.mean(~called[targets == 0])
+
+
 def test_exactly_one_aim_is_given(make_folds):
     with pytest.raises(ValueError, match="nothing is given; expected one of sensitivity, spec"):
         point(make_folds())
@@ -150,6 +170,12 @@ def test_exactly_one_aim_is_given(make_folds):
 def test_what_is_no_share_is_refused(make_folds, settings, message):
     with pytest.raises(ValueError, match=message):
         point(make_folds(), **settings)
+
+
+def test_predictions_are_counted_where_folds_test_the_same_images(make_folds):
+    assert "predictions of 'covid'" in str(
+        point(make_folds(), threshold=0.5, counted="predictions")
+    )
 
 
 def constant():
@@ -191,5 +217,8 @@ def test_a_specificity_for_which_no_image_of_the_class_is_called_is_refused():
 
 
 def test_a_single_fold_has_nothing_to_choose_on(make_folds):
-    with pytest.raises(ValueError, match="there are 0 images of 'covid' and 0 others outside a"):
+    with pytest.raises(
+        ValueError,
+        match=r"there are 0 images of 'covid' and 0 others that are not judged by it. Give",
+    ):
         point(make_folds(n_folds=1), sensitivity=0.9)

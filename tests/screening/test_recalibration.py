@@ -7,6 +7,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
 from detl.metrics import Predictions
+from detl.screening.pooling import pooled
 from detl.screening.recalibration import recalibration
 
 
@@ -87,10 +88,26 @@ def test_the_table_names_what_is_wrong(make_folds):
     result = found(make_folds(n=200, sharpness=2))
     lines = str(result).splitlines()
     assert lines[2].split()[:2] == ["b", f"{result.slopes['b'].value:.3f}"]
-    assert f"Temperature {result.temperature:.2f}: the classifier is too sure." in lines
-    assert "the classifier is not sure enough." in str(found(make_folds(n=200, sharpness=0.5)))
+    assert (
+        f"Temperature {result.temperature:.2f}. The classifier is too sure: a slope is shown to be "
+        "below 1." in lines
+    )
+    assert "The classifier is not sure enough" in str(found(make_folds(n=200, sharpness=0.5)))
+    assert "No slope is shown to differ from 1." in str(found(make_folds(n=200)))
 
 
 def test_probabilities_of_other_classes_are_refused(make_folds):
     with pytest.raises(ValueError, match=r"probabilities has shape \(4, 2\); expected \(n, 3\)"):
         found(make_folds()).apply(np.full((4, 2), 0.5))
+
+
+@pytest.mark.parametrize("wrong", [[["a", "b", "c"]], [[2.0, -1.0, 0.0]], [[0.5, 0.6, 0.7]]])
+def test_what_is_no_probability_is_not_recalibrated(make_folds, wrong):
+    with pytest.raises(ValueError, match="These are probabilities that"):
+        found(make_folds()).apply(wrong)
+
+
+def test_a_temperature_that_was_found_elsewhere_is_the_one_that_is_used(make_folds):
+    inside = pooled(make_folds(sharpness=3))
+    result = found(make_folds(n_folds=1), chosen_on=inside)
+    assert result.temperature == result.fold_temperatures[0] == pytest.approx(3, rel=0.3)

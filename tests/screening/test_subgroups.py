@@ -86,6 +86,28 @@ def test_where_there_is_none_few_are_shown_though_many_are_looked_at():
     assert n_apart >= 4  # without the correction, most sets would accuse somebody
 
 
+def test_a_few_images_without_an_error_differ_from_nobody():
+    # Eight images in ten draws of twenty have no error by chance; the bootstrap alone would star.
+    n_shown = 0
+    for seed in range(6):
+        generator = np.random.default_rng(seed)
+        targets, few = generator.integers(0, 2, 300), np.arange(300) < 20
+        right = (generator.uniform(size=300) < 0.9) | few
+        shares = np.abs((targets ^ ~right) - 0.2)
+        pool = Predictions(
+            targets=targets,
+            probabilities=np.stack([1 - shares, shares], axis=1),
+            units=np.arange(300),
+        )
+        found = scored(pool, {"kind": np.where(few, "few", "many")}, unit="images")
+        one = found.subgroups[0]
+        assert one.values["accuracy"].value == 1
+        assert one.differences["accuracy"].interval.low > 0
+        n_shown += bool(one.differs)
+    assert n_shown == 0
+    assert "An interval of no width is not certainty" in str(found)
+
+
 def test_two_subgroups_are_one_comparison_and_three_are_three(make_folds):
     pool = pooled(make_folds(n=100))
     two, three = np.arange(300) // 2 % 2, np.arange(300) // 2 % 3

@@ -8,6 +8,7 @@ import detl
 
 BACKBONES = ("alexnet", "vgg16", "resnet50")
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="exports TensorFlow's"),
     # Keras asks numpy for a name that is gone.
     pytest.mark.filterwarnings("ignore:In the future `np.object`:FutureWarning"),
@@ -30,7 +31,8 @@ def test_a_saved_model_gives_the_same_to_the_bit(exported):
     import tensorflow as tf
 
     _, folder, _, images, expected = exported
-    found = tf.saved_model.load(folder).serve(images.astype("float32"))
+    loaded = tf.saved_model.load(folder)  # its variables live as long as it does
+    found = loaded.serve(images.astype("float32"))
     np.testing.assert_array_equal(found, expected)
 
 

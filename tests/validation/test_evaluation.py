@@ -60,7 +60,7 @@ def test_classes_that_are_absent_are_left_out_of_means():
     assert found.class_scores["other"]["specificity"].mean == pytest.approx(
         np.mean(found.predictions != "other")
     )
-    assert "No images of other: scores are of the other classes." in str(found)
+    assert "No images of other: means over classes are of the others." in str(found)
 
 
 def test_labels_that_the_classifier_does_not_know_are_in_the_matrix_alone():
@@ -80,20 +80,36 @@ def test_a_single_class_has_a_sensitivity():
     found = evaluation(["covid"] * 30)
     assert found.class_scores["covid"]["sensitivity"].mean == found.accuracy
     assert np.isnan(found.scores["roc_auc"].mean)
-    assert "No images of normal, other: scores are of the other classes." in str(found)
+    assert "No images of normal, other: means over classes are of the others." in str(found)
 
 
 def test_the_change_is_against_the_internal_result_of_the_same_classes(result):
     labels = np.where(LABELS == "other", "normal", LABELS)
     found = evaluation(labels, internal=result)
     rows = result.labels != "other"
-    folds = [fold.test[rows[fold.test]] for fold in result.folds]
-    right = result.predictions == result.labels
-    expected = np.mean([right[test].mean() for test in folds])
+    expected = np.mean((result.predictions == result.labels)[rows])
     assert found.internal_scores["accuracy"] == pytest.approx(expected)
     assert found.changes["accuracy"].value == pytest.approx(found.accuracy - expected)
     assert set(found.class_changes) == {"covid", "normal"}
-    assert "scores are of the other classes, internally too." in str(found)
+    assert "means over classes are of the others, internally too." in " ".join(str(found).split())
+
+
+def test_the_same_predictions_inside_and_outside_are_no_change(result):
+    rows = result.predicted_rows
+    found = Evaluation(
+        classes=result.classes,
+        labels=result.labels[rows],
+        groups=result.groups[rows],
+        probabilities=result.probabilities[rows],
+        decisions=None,
+        leaks=(),
+        internal=result,
+        settings={"interval_seed": 0},
+    )
+    for name, change in found.changes.items():
+        if name != "roc_auc":  # of one ranking here, of five there
+            assert change.value == pytest.approx(0, abs=1e-6), name
+            assert change.interval.low < 0 < change.interval.high
 
 
 def test_the_two_sets_are_redrawn_apart(result):
@@ -129,7 +145,7 @@ def test_thresholds_and_temperature_are_chosen_on_the_internal_result(result):
 
 def test_without_an_internal_result_a_threshold_has_to_be_given():
     found = evaluation(LABELS)
-    with pytest.raises(ValueError, match="give threshold=, or more folds"):
+    with pytest.raises(ValueError, match=r"for an evaluation, internal= to detl.evaluate"):
         found.operating_point("covid", sensitivity=0.9)
     assert found.operating_point("covid", threshold=0.3).threshold == 0.3
 
@@ -142,7 +158,14 @@ def test_images_become_patients_outside_and_inside(make_result):
     assert len(found.labels) == 30
     assert len(found.internal.labels) == 30
     assert found.row_unit == "groups"
-    assert "(share of 30 groups that" in str(found)
+    assert "(share of 30 external groups)" in str(found)
+
+
+def test_an_internal_result_without_groups_has_no_patients(make_result):
+    internal = make_result(CLASSES[np.arange(60) % 3])
+    found = evaluation(LABELS, groups=np.arange(90), internal=internal)
+    with pytest.raises(ValueError, match="The internal result has no groups; give groups= to cro"):
+        found.by_group()
 
 
 def test_decisions_are_what_is_scored():
@@ -157,3 +180,6 @@ def test_subgroups_and_suspects_are_of_these_images():
     found = evaluation(labels)
     one, two = found.subgroups({"half": np.arange(90) < 45}).subgroups
     assert (one.n_images, two.n_images) == (45, 42)
+    suspects = found.suspects(90)
+    assert "influenza" not in suspects.labels
+    assert suspects.n_wrong == np.sum((found.predictions != labels)[3:])

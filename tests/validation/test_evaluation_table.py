@@ -27,12 +27,9 @@ def test_the_headline_has_accuracy_here_and_internally(evaluation):
     change = evaluation.changes["accuracy"]
     low, high = 100 * change.interval.low, 100 * change.interval.high
     lines = str(evaluation).splitlines()
-    assert lines[0] == (
-        f"accuracy {evaluation.accuracy:.3f} (share of 40 images that the classifier was given "
-        "from elsewhere)"
-    )
+    assert lines[0] == (f"accuracy {evaluation.accuracy:.3f} (share of 40 external images)")
     assert lines[2] == (
-        f"internally {evaluation.internal_scores['accuracy']:.3f}: {100 * change.value:+.1f} "
+        f"internally {evaluation.internal_scores['accuracy']:.3f}; {100 * change.value:+.1f} "
         f"({low:+.1f} to {high:+.1f}) points here"
     )
 
@@ -52,7 +49,7 @@ def test_each_class_has_its_scores_and_their_changes(evaluation):
     start = next(i for i, line in enumerate(lines) if line.startswith("class "))
     sensitivity = evaluation.class_scores["normal"]["sensitivity"].mean
     assert lines[start + 2].split()[:3] == ["normal", "20", f"{sensitivity:.3f}"]
-    assert lines[start + 4] == "points more than internally"
+    assert lines[start + 4] == "points above the internal result"
     change = evaluation.class_changes["normal"]["sensitivity"].value
     assert lines[start + 6].split()[:2] == ["normal", f"{100 * change:+.1f}"]
 

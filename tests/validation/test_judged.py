@@ -58,6 +58,7 @@ def test_predictions_follow_the_rows(result):
 def test_images_that_no_fold_tested_are_in_no_subgroup(partly_repeated):
     found = partly_repeated.subgroups({"part": np.arange(10) % 2})
     assert [one.n_images for one in found.subgroups] == [6, 6]  # 0 to 3 count twice
+    assert "predictions  images" in str(found)
 
 
 @pytest.mark.parametrize("method", ["operating_point", "net_benefit"])
@@ -71,6 +72,7 @@ def test_a_class_that_is_not_there_is_refused(result, method):
 
 def test_groups_become_rows_with_all_scores_again(result):
     found = result.by_group(several_labels="split")
+    assert "which nobody knows beforehand: the scores flatter" in " ".join(str(found).split())
     # Two images of a group follow each other, and have different labels: each is a row.
     assert len(found.labels) == 60
     assert found.accuracy == pytest.approx(result.accuracy)

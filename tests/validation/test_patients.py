@@ -78,6 +78,11 @@ def test_a_function_that_returns_no_probabilities_is_refused(wrong):
         joined(SHARES, None, np.array([0, 0, 1]), wrong)
 
 
+def test_the_maximum_is_none_of_decisions():
+    with pytest.raises(ValueError, match="join='max', but this classifier decides otherwise"):
+        joined(SHARES, np.array([1, 1, 0]), np.array([0, 0, 1]), "max")
+
+
 def test_another_word_for_join_is_refused():
     with pytest.raises(ValueError, match="join='median'; expected"):
         joined(SHARES, None, np.array([0, 0, 1]), "median")

@@ -92,6 +92,7 @@ def test_each_share_goes_on_where_it_stopped(classifier, tiny_images, tiny_label
         ({"shares": (0, 0.5, 1)}, "shares=0; expected a number above 0"),
         ({"shares": (0.5, 0.7, 2)}, "shares=2; expected a number above 0"),
         ({"score": "f1"}, "score='f1'; expected"),
+        ({"shares": (0.01, 0.02, 1)}, "make 2 different training sets; expected at least 3"),
         ({"on_leak": "stop"}, "on_leak='stop'; expected"),
     ],
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,6 +74,14 @@ def redrawn(
     if n_units < FEW_UNITS:
         method += f", too narrow under {FEW_UNITS} {unit}"
     return np.asarray(found.bootstrap_distribution), method
+
+
+def no_width_notes(intervals: Iterable[Interval]) -> list[str]:
+    """Return a sentence where some interval has no width."""
+    if not any(interval.low == interval.high for interval in intervals):
+        return []
+    # Hanley & Lippman-Hand 1983, "If Nothing Goes Wrong, Is Everything All Right?"
+    return ["An interval of no width is not certainty: where none of n is wrong, up to 3/n may be."]
 
 
 def units_of(folds: Sequence[Predictions]) -> np.ndarray:

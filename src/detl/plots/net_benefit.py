@@ -41,7 +41,7 @@ def net_benefit(curve: DecisionCurve) -> Figure:
     axis.plot(at, curve.net_benefit, color="tab:blue", linewidth=2, label="the classifier")
     axis.plot(at, curve.treat_all, color="tab:orange", linestyle="--", label="act on all")
     axis.axhline(0, color="grey", linestyle=":", label="act on none")
-    # Far below 0 nobody would go: what is of interest would be a line at the top.
+    # Acting on all falls far below 0, which would squeeze the curves into a line.
     least = -0.25 * curve.prevalence
     axis.set_ylim(least, 1.1 * max(curve.high.max(), curve.prevalence))
     axis.set_xlim(0, 1)

@@ -9,8 +9,7 @@ import numpy as np
 
 from detl import plots
 from detl.metrics import PER_CLASS
-from detl.reporting.parts import Section, Table, picture, plural, table
-from detl.screening import Estimate
+from detl.reporting.parts import Section, Table, estimate_of, kept, picture, plural, table
 from detl.validation.results import CrossValidationResult
 from detl.validation.tables import LABELS, number, unlearned
 
@@ -24,7 +23,7 @@ def headline(result: CrossValidationResult) -> Section:
     """Return the first screen: what was classified, how well, and whether it leaks."""
     counts = [np.count_nonzero(result.labels == name) for name in result.classes]
     of_groups = ""
-    if result.groups is not None:
+    if result.groups is not None and result.row_unit == "images":
         of_groups = f" of {plural(len(np.unique(result.groups)), 'group')}"
     names = [str(name) for name in result.classes]
     listed = ", ".join(f"{name} ({count:,})" for name, count in zip(names, counts, strict=True))
@@ -35,22 +34,12 @@ def headline(result: CrossValidationResult) -> Section:
         title="Summary",
         says=f"{plural(len(result.labels), result.row_unit[:-1])}{of_groups} were classified: "
         f"{listed}. Every prediction is of a network that was not trained on that image: "
-        f"{plural(len(result.folds), 'fold')}{_kept(result)}.",
+        f"{plural(len(result.folds), 'fold')}{kept(result)}.",
         tables=(confusion(result),) if len(names) <= _SHADED else (),
         pictures=()
         if len(names) <= _SHADED
         else (picture(plots.confusion_matrix(result), "Confusion matrix"),),
     )
-
-
-def _kept(result: CrossValidationResult) -> str:
-    if result.groups is None:
-        return ", split without groups"
-    apart = all(
-        not np.isin(result.groups[fold.test], result.groups[fold.train]).any()
-        for fold in result.folds
-    )
-    return ", with all images of a group on one side" if apart else ", WITH GROUPS ON BOTH SIDES"
 
 
 def confusion(result: Any) -> Table:
@@ -70,12 +59,12 @@ def confusion(result: Any) -> Table:
 def scores(result: CrossValidationResult) -> Section:
     """Return all scores with intervals."""
     overall = [
-        [LABELS.get(name, name), _both(score), f"{number(score.std)}".strip()]
+        [LABELS.get(name, name), estimate_of(score), f"{number(score.std)}".strip()]
         for name, score in result.scores.items()
     ]
     counts = result.confusion_matrix.sum(axis=1)
     by_class = [
-        [name, f"{count:,}", *(_both(score) for score in of_class.values())]
+        [name, f"{count:,}", *(estimate_of(score) for score in of_class.values())]
         for (name, of_class), count in zip(result.class_scores.items(), counts, strict=True)
     ]
     heads = [LABELS.get(name, name) for name in PER_CLASS]
@@ -94,10 +83,6 @@ def scores(result: CrossValidationResult) -> Section:
             ),
         ),
     )
-
-
-def _both(score: Any) -> str:
-    return str(Estimate(value=score.mean, interval=score.interval))
 
 
 def curves(result: CrossValidationResult) -> Section:
@@ -131,8 +116,7 @@ def calibration(result: CrossValidationResult) -> Section:
                     [name.replace("_", " "), before, found.after.get(name, "-")]
                     for name, before in found.before.items()
                 ],
-                caption=f"Temperature {found.temperature:.2f}: above 1, the classifier is too "
-                "sure.",
+                caption=f"Temperature {found.temperature:.2f}. {found.verdict}",
             ),
         )
     diagram = plots.reliability_diagram(result)
@@ -190,9 +174,9 @@ def doubtful(
     return Section(
         name="errors",
         title="Most doubtful labels",
-        says=f"{plural(found.n_wrong, 'image')} of {len(result.labels):,} are taken for another "
-        "class than their label. Look at these first: wrong labels, bad images, or what the "
-        "classifier cannot do.",
+        says=f"{plural(found.n_wrong, result.row_unit[:-1])} of {len(result.labels):,} are taken "
+        "for another class than their label. Look at these first: wrong labels, bad images, or "
+        "what the classifier cannot do.",
         tables=(
             table(["image", "label", "probability", "taken for", "probability", *files], rows),
         ),

@@ -10,8 +10,8 @@ import numpy as np
 from detl import plots
 from detl.metrics import PER_CLASS
 from detl.reporting.evidence import confusion
-from detl.reporting.parts import Section, picture, table
-from detl.screening import DecisionCurve, Estimate, OperatingPoint, Recalibration, Subgroups
+from detl.reporting.parts import Section, estimate_of, picture, table
+from detl.screening import DecisionCurve, Estimate, OperatingPoint, Subgroups
 from detl.screening.operating_points import QUANTITIES
 from detl.screening.subgroups import MEASURES, points_of
 from detl.shortcuts import ShortcutReport
@@ -20,7 +20,7 @@ from detl.validation.evaluation_table import notes_of, points
 from detl.validation.results import CrossValidationResult
 from detl.validation.tables import LABELS
 
-Analysis = OperatingPoint | DecisionCurve | Subgroups | LearningCurve | Recalibration
+Analysis = OperatingPoint | DecisionCurve | Subgroups | LearningCurve
 _SHOWN = 3  # heatmaps of each class
 
 
@@ -57,7 +57,7 @@ def subgroups(found: Subgroups) -> Section:
         says=f"{says} Sensitivity and specificity of {found.whose}.",
         tables=(
             table(
-                ["subgroup", "images", found.unit, *MEASURES],
+                ["subgroup", found.counted, found.unit, *MEASURES],
                 [
                     [f"{one.attribute} {one.name}", one.n_images, one.n_units, *one.values.values()]
                     for one in found.subgroups
@@ -81,12 +81,15 @@ def operating_point(found: OperatingPoint) -> Section:
     """Return rates and predictive values at a threshold."""
     whose = "stated" if found.prevalence_given else "that of these images"
     (hits, misses), (alarms, passed) = found.counts.tolist()
+    elsewhere = " No threshold was chosen on images that it is judged on."
+    if found.aim == "given":
+        elsewhere = ""
     return Section(
         name="threshold",
         title=f"Threshold for {found.class_name}",
-        says=f"Called from a probability of {found.threshold:.3f} on ({found.aim}): {hits} of "
-        f"{hits + misses} are found, and {alarms} of {alarms + passed} others are called too. "
-        "What is measured here was not chosen on the same images.",
+        says=f"Called from a probability of {found.chosen} on ({found.aim}): {hits} of "
+        f"{hits + misses} {found.counted} are found, and {alarms} of {alarms + passed} others are "
+        f"called too.{elsewhere}",
         tables=(
             table(
                 ["", "value (95 % interval)"],
@@ -103,7 +106,7 @@ def net_benefit(found: DecisionCurve) -> Section:
         name="net_benefit",
         title=f"Net benefit of acting on {found.class_name}",
         says="The highest line is the best choice at a threshold: act on the prediction, on all, "
-        "or on none. " + str(found).splitlines()[-2],
+        f"or on none. {found.verdict}",
         pictures=(picture(plots.net_benefit(found), "Net benefit over the threshold"),),
     )
 
@@ -111,13 +114,14 @@ def net_benefit(found: DecisionCurve) -> Section:
 def learning_curve(found: LearningCurve) -> Section:
     """Return scores by number of training images."""
     rows = [
-        [f"{units:.0f}", f"{images:.0f}", _both(result.scores[found.score])]
+        [f"{units:.0f}", f"{images:.0f}", estimate_of(result.scores[found.score])]
         for units, images, result in zip(found.n_units, found.n_images, found.results, strict=True)
     ]
     return Section(
         name="learning",
         title="Would more images help?",
-        says=found.verdict,
+        says=f"{found.verdict} The interval covers new test {found.unit}, neither which were drawn "
+        "for training nor the law of the forecast.",
         tables=(
             table(
                 [f"training {found.unit}", "training images", found.score.replace("_", " ")], rows
@@ -128,19 +132,20 @@ def learning_curve(found: LearningCurve) -> Section:
 
 def external(found: Evaluation) -> Section:
     """Return what a classifier is worth elsewhere."""
-    accuracy = f"accuracy {_both(found.scores['accuracy'])}"
+    accuracy = f"accuracy {estimate_of(found.scores['accuracy'])}"
     says = f"On {len(found.labels):,} {found.row_unit} from elsewhere: {accuracy}."
     heads, rows = (
         ["score", "here (95 % interval)"],
-        [[LABELS.get(name, name), _both(score)] for name, score in found.scores.items()],
+        [[LABELS.get(name, name), estimate_of(score)] for name, score in found.scores.items()],
     )
     if found.changes:
-        says += f" That is {points(found.changes['accuracy'])} points more than internally."
-        heads += ["internally", "points more here"]
+        says += f" Internally {found.internal_scores['accuracy']:.3f}: a change of "
+        says += f"{points(found.changes['accuracy'])} points."
+        heads += ["internally", "change in points"]
         for row, (name, change) in zip(rows, found.changes.items(), strict=True):
             row += [f"{found.internal_scores[name]:.3f}", points(change)]
     by_class = [
-        [name, *(_both(score) for score in of_class.values())]
+        [name, *(estimate_of(score) for score in of_class.values())]
         for name, of_class in found.class_scores.items()
     ]
     return Section(
@@ -166,7 +171,7 @@ def comparison(found: Comparison) -> Section:
             table(
                 ["", found.score.replace("_", " ")],
                 [
-                    [name, _both(result.scores[found.score])]
+                    [name, estimate_of(result.scores[found.score])]
                     for name, result in found.results.items()
                 ],
             ),
@@ -237,7 +242,3 @@ def _examples(result: CrossValidationResult, known: np.ndarray) -> Sequence[int]
     for name in result.classes[:8]:
         found += np.flatnonzero((result.labels == name) & known)[:_SHOWN].tolist()
     return found
-
-
-def _both(score: Any) -> str:
-    return str(Estimate(value=score.mean, interval=score.interval))

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from detl.reporting.parts import plural
+from detl.reporting.parts import kept, plural
 from detl.validation.results import CrossValidationResult
 
 REFERENCES = (
@@ -52,16 +52,22 @@ def references(result: CrossValidationResult, *, with_heatmaps: bool) -> tuple[s
 
 
 def _protocol(result: CrossValidationResult) -> str:
-    n_groups = 0 if result.groups is None else len(np.unique(result.groups))
-    of_groups = f" of {plural(n_groups, 'group')}" if n_groups else ""
-    repeats = result.times_tested.max(initial=0)
-    times = f", {repeats} times over" if repeats > 1 else ""
-    together = ", with all images of a group in one fold" if n_groups else ""
-    folds = f"{plural(len(result.folds), 'fold')}{times}{together}"
+    tested = np.unique(result.predicted_rows)
+    row = result.row_unit.removesuffix("s")
+    of_groups = ""
+    if result.groups is not None and row == "image":
+        of_groups = f" of {plural(len(np.unique(result.groups[tested])), 'group')}"
+    joined = ""
+    if row == "group":
+        joined = (
+            " The probabilities of the images of a group were joined "
+            f"({result.settings['by_group']})."
+        )
+    n_classes = len(result.classes)
     return (
-        f"{plural(len(result.labels), 'image')}{of_groups} of {len(result.classes)} classes were "
-        f"classified by cross-validation with {folds}; each image was predicted by a classifier "
-        "that had not been trained on it."
+        f"{plural(len(tested), row)}{of_groups} of {n_classes} classes were classified by "
+        f"cross-validation, {plural(len(result.folds), 'fold')} in all{kept(result)}; each was "
+        f"predicted by a classifier that had not been trained on it.{joined}"
     )
 
 

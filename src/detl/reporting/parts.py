@@ -8,6 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from detl.metrics import Score
+from detl.screening import Estimate
+from detl.validation.results import CrossValidationResult
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -69,3 +75,19 @@ def picture(figure: Figure, alt: str) -> Picture:
 def plural(count: int, noun: str) -> str:
     """Return a count with its noun."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def estimate_of(score: Score) -> Estimate:
+    """Return the mean of a score with its interval."""
+    return Estimate(value=score.mean, interval=score.interval)
+
+
+def kept(result: CrossValidationResult) -> str:
+    """Return whether groups are kept together, in words that go on after the number of folds."""
+    if result.groups is None:
+        return ", split without groups"
+    apart = all(
+        not np.isin(result.groups[fold.test], result.groups[fold.train]).any()
+        for fold in result.folds
+    )
+    return ", with all images of a group on one side" if apart else ", WITH GROUPS ON BOTH SIDES"

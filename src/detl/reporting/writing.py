@@ -105,6 +105,14 @@ def report(
         if classifier is not None:
             raise ValueError("heatmaps and classifier are given; give one of them.")
         heatmaps = _checked_heatmaps(heatmaps, result, images)
+    if images is not None:
+        images = _checked_images(images, result)
+    analyses = _checked_analyses(analyses, result)
+    if external is not None and external.classes.tolist() != result.classes.tolist():
+        raise ValueError(
+            f"external is of the classes {external.classes.tolist()}, result of "
+            f"{result.classes.tolist()}; give what belongs together."
+        )
     if names is not None:
         names = check_labels(names, len(result.labels), name="names").tolist()
     template = _template()
@@ -120,8 +128,7 @@ def report(
     if classifier is not None:
         sections.append(_heatmaps(result, images, classifier, verbose))
     if heatmaps is not None:
-        predicted = np.searchsorted(result.classes, result.predictions)
-        sections.append(extras.heatmaps(result, check_images(images), heatmaps, predicted))
+        sections.append(extras.heatmaps(result, images, heatmaps, _predicted(result)))
     sections += [
         found
         for found in (evidence.doubtful(result, images, names), evidence.training(result))
@@ -150,6 +157,39 @@ def _heatmaps(result: CrossValidationResult, images: Any, classifier: Any, verbo
         result, transfer, examination.images, method="gradcam", verbose=verbose
     )
     return extras.heatmaps(result, examination.images, maps, predicted)
+
+
+def _checked_images(images: Any, result: CrossValidationResult) -> np.ndarray:
+    images = check_images(images)
+    if len(images) != len(result.labels):
+        hint = " A result by group has no images." if result.row_unit == "groups" else ""
+        raise ValueError(
+            f"{len(images)} images for a result of {len(result.labels)}; give those that were "
+            f"cross-validated.{hint}"
+        )
+    return images
+
+
+def _checked_analyses(analyses: Any, result: CrossValidationResult) -> Sequence[extras.Analysis]:
+    """Return the analyses as a list, refusing those of a class that the result has not."""
+    found = list(analyses) if isinstance(analyses, list | tuple) else [analyses]
+    for analysis in found:
+        name = getattr(analysis, "class_name", None)
+        if name is not None and name not in result.classes.tolist():
+            raise ValueError(
+                f"analyses has a {type(analysis).__name__} of {name!r}, which is no class of the "
+                "result; give what belongs together."
+            )
+    return found
+
+
+def _predicted(result: CrossValidationResult) -> np.ndarray:
+    """Return the column of the class that was decided for; -1 where no fold tested the image."""
+    columns = np.full(len(result.labels), -1)
+    rows = np.unique(result.predicted_rows)
+    decided = result.predictions[rows].astype(result.classes.dtype)
+    columns[rows] = np.searchsorted(result.classes, decided)
+    return columns
 
 
 def _checked_heatmaps(heatmaps: Any, result: CrossValidationResult, images: Any) -> np.ndarray:

@@ -18,7 +18,7 @@ _DEFAULT = np.arange(1, 100) / 100
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class DecisionCurve(ShowsItself):
-    """Net benefit over the threshold probability; ``print`` it for where it is of use.
+    """Net benefit over the threshold probability; prints the thresholds at which it helps.
 
     The threshold says how many needless actions one is ready to take for one that was needed: at
     0.1, nine. The net benefit is the share of true positives less that of false positives, so
@@ -57,21 +57,28 @@ class DecisionCurve(ShowsItself):
     prevalence: float
     method: str
 
+    @property
+    def verdict(self) -> str:
+        """A sentence that says at which thresholds it helps."""
+        runs = [
+            f"{low:.2f}" if low == high else f"{low:.2f} to {high:.2f}" for low, high in _runs(self)
+        ]
+        where = f"at thresholds of {', '.join(runs)}" if runs else "at no threshold"
+        return f"Shown to be better than acting on all or on none {where}."
+
     def __str__(self) -> str:
-        """Return where it is of use, and a few values."""
+        """Return a few values, and the thresholds at which it helps."""
         rows = [
             f"{self.thresholds[i]:>9.2f}  {self.net_benefit[i]:+.3f} ({self.low[i]:+.3f} to "
             f"{self.high[i]:+.3f})  {self.treat_all[i]:+.3f}"
             for i in np.unique(np.linspace(0, len(self.thresholds) - 1, 7).round().astype(int))
         ]
-        useful = ", ".join(f"{low:.2f} to {high:.2f}" for low, high in _runs(self))
-        said = f"for thresholds from {useful}" if useful else "at no threshold"
         return "\n".join(
             [
                 f"net benefit of acting on {self.class_name!r} (prevalence {self.prevalence:.3f})",
                 "threshold  the classifier            on all",
                 *rows,
-                f"Shown to be better than acting on all or on none {said}.",
+                self.verdict,
                 f"95 % intervals: {self.method}, for each threshold alone.",
             ]
         )
@@ -99,7 +106,9 @@ def decision_curve(
     at = _checked(_DEFAULT if thresholds is None else thresholds)
     pool = pooled(folds)
     is_true = (pool.targets == target).astype(float)
-    is_called = (pool.probabilities[:, target, np.newaxis] >= at).astype(float)
+    # In float32, as results keep probabilities.
+    shares = pool.probabilities[:, target, np.newaxis].astype(np.float32)
+    is_called = (shares >= at.astype(np.float32)).astype(float)
     odds = at / (1 - at)
 
     def values_of(weights: np.ndarray) -> np.ndarray:
@@ -128,7 +137,10 @@ def decision_curve(
 
 
 def _checked(thresholds: Any) -> np.ndarray:
-    at = np.atleast_1d(np.asarray(thresholds))
+    try:
+        at = np.atleast_1d(np.asarray(thresholds))
+    except ValueError:  # numpy's word for lists of unequal lengths
+        raise ValueError(f"thresholds={thresholds!r}; expected (n,) probabilities.") from None
     if at.ndim != 1 or not len(at):
         raise ValueError(f"thresholds has shape {at.shape}; expected (n,) probabilities.")
     for value in at.tolist():

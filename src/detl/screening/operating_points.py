@@ -11,6 +11,7 @@ import numpy as np
 
 from detl.checks import check_number
 from detl.metrics.fold_scores import Predictions
+from detl.metrics.intervals import no_width_notes
 from detl.notebook import ShowsItself
 from detl.screening.pooling import Estimate, draws, interval_of, pooled
 
@@ -37,7 +38,7 @@ class OperatingPoint(ShowsItself):
         How the threshold was chosen, such as ``"sensitivity of at least 0.95"``.
     threshold : float
         For images from elsewhere: chosen in the same way on all predictions. An image is called
-        where its probability is at least the threshold.
+        where its probability (float32) is at least the threshold.
     fold_thresholds : tuple of float
         Of each fold, chosen on the predictions of the other folds. The values below are of these.
     prevalence : float
@@ -46,6 +47,9 @@ class OperatingPoint(ShowsItself):
         Whether it was given; if not, it is the share among the images.
     counts : numpy.ndarray of int, shape (2, 2)
         Rows: images of the class, and of all others. Columns: called, not called.
+    counted : str
+        What is counted: ``"images"``, ``"groups"``, or ``"predictions"`` where some folds test the
+        same images.
     sensitivity, specificity : Estimate
         Share of the class that is called, and of all others that are not.
     positive_predictive_value, negative_predictive_value : Estimate
@@ -62,6 +66,7 @@ class OperatingPoint(ShowsItself):
     prevalence: float
     prevalence_given: bool
     counts: np.ndarray = field(repr=False)
+    counted: str = field(repr=False)
     sensitivity: Estimate
     specificity: Estimate
     positive_predictive_value: Estimate
@@ -69,24 +74,30 @@ class OperatingPoint(ShowsItself):
     positive_likelihood_ratio: Estimate
     negative_likelihood_ratio: Estimate
 
+    @property
+    def chosen(self) -> str:
+        """The thresholds of the folds, from the lowest to the highest, as text."""
+        low, high = min(self.fold_thresholds), max(self.fold_thresholds)
+        return f"{low:.3f}" if low == high else f"{low:.3f} to {high:.3f}"
+
     def __str__(self) -> str:
         """Return a table."""
         whose = "stated" if self.prevalence_given else "of these images"
-        low, high = min(self.fold_thresholds), max(self.fold_thresholds)
-        chosen = f"{low:.3f}" if low == high else f"{low:.3f} to {high:.3f}"
         (hits, misses), (alarms, passed) = self.counts.tolist()
         width = max(map(len, QUANTITIES))
         return "\n".join(
             [
-                f"{self.class_name!r} is called from a probability of {chosen} on ({self.aim})",
+                f"{self.class_name!r} is called from a probability of {self.chosen} on "
+                f"({self.aim})",
                 *(
                     f"{name.replace('_', ' '):<{width}}  {getattr(self, name)}"
                     for name in QUANTITIES
                 ),
-                f"Of {hits + misses} images of {self.class_name!r}, {hits} are called; of "
+                f"Of {hits + misses} {self.counted} of {self.class_name!r}, {hits} are called; of "
                 f"{alarms + passed} others, {alarms}.",
                 f"Predictive values: at a prevalence of {self.prevalence:.3g} ({whose}).",
                 f"95 % intervals: {self.sensitivity.interval.method}; the thresholds stay.",
+                *no_width_notes([self.sensitivity.interval, self.specificity.interval]),
             ]
         )
 
@@ -101,6 +112,7 @@ def operating_point(
     threshold: float | None = None,
     prevalence: float | None = None,
     chosen_on: Predictions | None = None,
+    counted: str = "images",
     unit: str,
     random_state: Any,
 ) -> OperatingPoint:
@@ -124,8 +136,9 @@ def operating_point(
         else:
             of_folds = [choose(pool, ~np.isin(pool.units, fold.units)) for fold in folds]
             of_all = choose(pool, np.ones(len(pool.targets), dtype=bool))
-    limits = np.repeat(of_folds, [len(fold.targets) for fold in folds])
-    is_true, is_called = pool.targets == target, pool.probabilities[:, target] >= limits
+    # In float32, as results keep probabilities: what is called here is called there.
+    limits = np.repeat(np.array(of_folds, np.float32), [len(fold.targets) for fold in folds])
+    is_true, is_called = pool.targets == target, _float32(pool, target) >= limits
 
     def values_of(weights: np.ndarray) -> np.ndarray:
         n, n_true, hits, passed = (
@@ -154,6 +167,7 @@ def operating_point(
                 for true in (is_true, ~is_true)
             ]
         ),
+        counted=counted,
         **dict(zip(QUANTITIES, found, strict=True)),
     )
 
@@ -195,7 +209,8 @@ def _rule(
     def for_specificity(pool: Predictions, where: np.ndarray) -> float:
         """Return the lowest threshold that leaves out at least that share of all others."""
         positive, negative = _scores(pool, where, target, class_name)
-        threshold = float(np.nextafter(np.sort(negative)[_rank(specificity, negative)], np.inf))
+        last = np.sort(negative)[_rank(specificity, negative)]
+        threshold = float(np.nextafter(last, np.float32(np.inf)))
         if threshold > positive.max():
             most = np.mean(negative < positive.max())
             raise ValueError(
@@ -218,14 +233,19 @@ def _scores(
     pool: Predictions, where: np.ndarray, target: int, class_name: Any
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the probabilities of images of the class, and of all others."""
-    scores, is_true = pool.probabilities[:, target], pool.targets == target
+    scores, is_true = _float32(pool, target), pool.targets == target
     positive, negative = scores[where & is_true], scores[where & ~is_true]
     if not (len(positive) and len(negative)):
         raise ValueError(
-            f"To choose a threshold on there are {len(positive)} images of {class_name!r} and "
-            f"{len(negative)} others outside a fold; give threshold=, or more folds."
+            f"To choose a threshold on, there are {len(positive)} images of {class_name!r} and "
+            f"{len(negative)} others that are not judged by it. Give threshold=; for an "
+            "evaluation, internal= to detl.evaluate; for a cross-validation, more folds."
         )
     return positive, negative
+
+
+def _float32(pool: Predictions, target: int) -> np.ndarray:
+    return pool.probabilities[:, target].astype(np.float32)
 
 
 def _quantities(

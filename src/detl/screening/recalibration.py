@@ -1,4 +1,4 @@
-"""Whether probabilities can be taken at their word, and one number that mends most of it."""
+"""Whether probabilities can be taken at their word, and a temperature that calibrates them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 
 from detl.metrics.calibration import calibration_error
-from detl.metrics.fold_scores import Predictions
+from detl.metrics.fold_scores import Predictions, check_predictions
 from detl.notebook import ShowsItself
 from detl.screening.pooling import Estimate, draws, interval_of, pooled
 
@@ -31,8 +31,8 @@ class Recalibration(ShowsItself):
         probabilities are too extreme. An intercept (found with a slope of 1) above 0: they are too
         low.
     temperature : float
-        What makes all predictions most likely: above 1 the classifier was too sure. It is for
-        images from elsewhere, see :meth:`apply`.
+        What makes all predictions most likely; that of an evaluation is the internal one. Above 1,
+        the classifier was too sure. It is for images from elsewhere, see :meth:`apply`.
     fold_temperatures : tuple of float
         Of each fold, found on the predictions of the others, or on the internal result.
     before, after : dict of str to Estimate
@@ -59,7 +59,21 @@ class Recalibration(ShowsItself):
             raise ValueError(
                 f"probabilities has shape {given.shape}; expected (n, {len(self.slopes)})."
             )
+        try:
+            check_predictions(given, None, *given.shape)
+        except ValueError as error:
+            raise ValueError(f"These are {error}.") from None
         return _tempered(given, self.temperature)
+
+    @property
+    def verdict(self) -> str:
+        """A sentence on the slopes."""
+        intervals = [slope.interval for slope in self.slopes.values()]
+        if any(interval.high < 1 for interval in intervals):
+            return "The classifier is too sure: a slope is shown to be below 1."
+        if any(interval.low > 1 for interval in intervals):
+            return "The classifier is not sure enough: a slope is shown to be above 1."
+        return "No slope is shown to differ from 1."
 
     def __str__(self) -> str:
         """Return a table."""
@@ -74,10 +88,9 @@ class Recalibration(ShowsItself):
         for name in _MEASURES:
             label, after = name.replace("_", " "), self.after.get(name, "-")
             lines.append(f"{label:<{width}}  {self.before[name]!s:<24}  {after}")
-        sure = "too sure" if self.temperature > 1 else "not sure enough"
         lines += [
             "",
-            f"Temperature {self.temperature:.2f}: the classifier is {sure}.",
+            f"Temperature {self.temperature:.2f}. {self.verdict}",
             f"95 % intervals: {self.before['log_loss'].interval.method}.",
         ]
         return "\n".join(lines)
@@ -94,7 +107,7 @@ def recalibration(
     """Return calibration slopes, intercepts and temperatures.
 
     A fold's temperature is found on ``chosen_on``; by default on the predictions of all units that
-    the fold does not test. Where there are none, nothing is said of ``after``.
+    the fold does not test. Where there are none, ``after`` is empty.
     """
     pool = pooled(folds)
     if chosen_on is not None:
@@ -119,7 +132,9 @@ def recalibration(
     return Recalibration(
         slopes=slopes,
         intercepts=intercepts,
-        temperature=_temperature(pool, np.ones(len(pool.targets), dtype=bool)),
+        temperature=of_folds[0]
+        if chosen_on is not None
+        else _temperature(pool, np.ones(len(pool.targets), dtype=bool)),
         fold_temperatures=tuple(of_folds),
         before=_measures(pool, pool.probabilities, unit, random_state),
         after=after,

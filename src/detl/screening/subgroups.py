@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from scipy import stats
 
 from detl.checks import check_labels
 from detl.metrics.fold_scores import Predictions
-from detl.metrics.intervals import FEW_UNITS
+from detl.metrics.intervals import FEW_UNITS, no_width_notes
 from detl.notebook import ShowsItself
 from detl.screening.pooling import Estimate, draws, interval_of
 
@@ -35,7 +36,8 @@ class Subgroup:
         Each value less that of all others. Without those of which there are too few to judge.
     differs : tuple of str
         The values whose difference is shown: its interval, widened for the number of differences
-        in the table (Bonferroni), leaves out 0.
+        in the table (Bonferroni), leaves out 0, and so does that of Agresti and Caffo (2000) over
+        groups. The bootstrap alone would take a few images without an error for certainty.
     """
 
     attribute: str
@@ -61,12 +63,16 @@ class Subgroups(ShowsItself):
         Of which class sensitivity and specificity are.
     unit : str
         ``"groups"`` or ``"images"``.
+    counted : str
+        What is counted: ``"images"``, ``"groups"``, or ``"predictions"`` where some folds test the
+        same images.
     """
 
     subgroups: tuple[Subgroup, ...]
     n_comparisons: int
     whose: str
     unit: str = field(repr=False)
+    counted: str = field(repr=False)
 
     def __str__(self) -> str:
         """Return values, then differences to all others."""
@@ -74,14 +80,17 @@ class Subgroups(ShowsItself):
         method = first.values["accuracy"].interval.method
         named = {f"{one.attribute} {one.name}": one for one in self.subgroups}
         width = max(map(len, named))
-        head = f"{'':<{width}}  images  {self.unit:>6}  "
+        wide = max(6, len(self.counted))
+        head = f"{'':<{width}}  {self.counted:>{wide}}  {self.unit:>6}  "
         lines = [
             f"accuracy of subgroups; sensitivity and specificity of {self.whose}",
             (head + "".join(f"{name:<24}" for name in MEASURES)).rstrip(),
         ]
         for name, one in named.items():
             cells = "".join(f"{one.values[measure]!s:<24}" for measure in MEASURES)
-            lines.append(f"{name:<{width}}  {one.n_images:>6}  {one.n_units:>6}  {cells}".rstrip())
+            lines.append(
+                f"{name:<{width}}  {one.n_images:>{wide}}  {one.n_units:>6}  {cells}".rstrip()
+            )
         lines += ["", "points more than all others", (head[:width] + "  " + _heads()).rstrip()]
         for name, one in named.items():
             cells = "".join(f"{points_of(one, measure):<24}" for measure in MEASURES)
@@ -90,6 +99,7 @@ class Subgroups(ShowsItself):
             "",
             f"* differs, with an interval widened for {self.n_comparisons} differences; "
             "without a star, a difference is not shown, which is not to say that there is none.",
+            *no_width_notes(x.interval for one in self.subgroups for x in one.values.values()),
             f"- fewer than {FEW_UNITS} {self.unit}, or {_FEWEST} of the class, on one side: not "
             "judged.",
             f"95 % intervals: {method}; those of differences not widened.",
@@ -110,7 +120,7 @@ def points_of(one: Subgroup, measure: str) -> str:
     return f"{value:+.1f} ({low:+.1f} to {high:+.1f})" + "*" * (measure in one.differs)
 
 
-def check_attributes(attributes: Any, n: int) -> dict[str, np.ndarray]:
+def check_attributes(attributes: Any, n: int, *, rows: str = "images") -> dict[str, np.ndarray]:
     """Return the value of each attribute for ``n`` images as text, refusing what is no name."""
     if not isinstance(attributes, Mapping) or not attributes:
         raise TypeError(
@@ -120,7 +130,7 @@ def check_attributes(attributes: Any, n: int) -> dict[str, np.ndarray]:
     found = {}
     for name, values in attributes.items():
         try:
-            array = check_labels(values, n, name=f"attributes[{name!r}]")
+            array = check_labels(values, n, name=f"attributes[{name!r}]", of=rows)
         except ValueError as error:
             hint = "" if "missing" not in str(error) else ' Call it by a name, such as "unknown".'
             raise ValueError(f"{error}{hint}") from None
@@ -144,6 +154,7 @@ def subgroups(
     target: int | None,
     whose: str,
     *,
+    counted: str = "images",
     unit: str,
     random_state: Any,
 ) -> Subgroups:
@@ -159,11 +170,11 @@ def subgroups(
         sides += [(attribute, name, values == name, len(names)) for name in names]
     judged = [_judged(pool, where, target) for _, _, where, _ in sides]
     # Of two subgroups, either is all others of the other: one comparison.
-    counted: dict[str, int] = {}
+    n_compared: dict[str, int] = {}
     for (attribute, _, _, n_names), measures in zip(sides, judged, strict=True):
-        if n_names > 2 or attribute not in counted:
-            counted[attribute] = counted.get(attribute, 0) + len(measures)
-    n_comparisons = sum(counted.values())
+        if n_names > 2 or attribute not in n_compared:
+            n_compared[attribute] = n_compared.get(attribute, 0) + len(measures)
+    n_comparisons = sum(n_compared.values())
     found = []
     for (attribute, name, where, _), measures in zip(sides, judged, strict=True):
         values, drawn, method = draws(
@@ -181,8 +192,10 @@ def subgroups(
                     value=float(values[i] - values[i + len(MEASURES)]),
                     interval=interval_of(row, method),
                 )
-                wide = interval_of(row, method, level=0.05 / n_comparisons)
-                differs += [measure] * (wide.low > 0 or wide.high < 0)
+                level = 0.05 / n_comparisons
+                wide = interval_of(row, method, level=level)
+                apart = _told_apart(pool, where, measure, target, level)
+                differs += [measure] * (apart and (wide.low > 0 or wide.high < 0))
         found.append(
             Subgroup(
                 attribute=attribute,
@@ -194,7 +207,9 @@ def subgroups(
                 differs=tuple(differs),
             )
         )
-    return Subgroups(subgroups=tuple(found), n_comparisons=n_comparisons, whose=whose, unit=unit)
+    return Subgroups(
+        subgroups=tuple(found), n_comparisons=n_comparisons, whose=whose, unit=unit, counted=counted
+    )
 
 
 def _rates(pool: Predictions, target: int | None) -> Callable[[np.ndarray], list[np.ndarray]]:
@@ -229,6 +244,34 @@ def _of_both(
         return np.stack([*rates(weights * where), *rates(weights * ~where)], axis=1)
 
     return of_weights
+
+
+def _told_apart(
+    pool: Predictions, where: np.ndarray, measure: str, target: int | None, level: float
+) -> bool:
+    """Whether Agresti and Caffo's interval of the difference leaves out 0.
+
+    Each rate has one success and one failure more, and counts groups, not images: those of a group
+    are taken for one.
+    """
+    predicted = pool.predicted
+    chosen = range(pool.probabilities.shape[1]) if target is None else [target]
+    if measure == "accuracy":
+        parts = [(np.ones(len(where), dtype=bool), predicted == pool.targets)]
+    else:
+        is_positive = measure == "sensitivity"
+        parts = [
+            ((pool.targets == k) == is_positive, (predicted == k) == is_positive) for k in chosen
+        ]
+    difference, variance = 0.0, 0.0
+    for side, sign in ((where, 1), (~where, -1)):
+        for of_rate, is_hit in parts:
+            rows = side & of_rate
+            n = len(np.unique(pool.units[rows]))
+            share = (is_hit[rows].mean() * n + 1) / (n + 2)
+            difference += sign * share / len(parts)
+            variance += share * (1 - share) / (n + 2) / len(parts) ** 2
+    return bool(abs(difference) > stats.norm.isf(level / 2) * np.sqrt(variance))
 
 
 def _judged(pool: Predictions, where: np.ndarray, target: int | None) -> tuple[str, ...]:

@@ -153,5 +153,5 @@ def _training(record: Mapping[str, Any], n_classes: int) -> TrainingRecord:
         groups=None if groups is None else tuple(groups),
         class_counts=counts,
         versions={str(name): str(version) for name, version in record["versions"].items()},
-        source_digest=str(record["source_digest"]),
+        source_digest=None if record["source_digest"] is None else str(record["source_digest"]),
     )

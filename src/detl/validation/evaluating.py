@@ -161,13 +161,14 @@ def _leaks(
         if internal is not None and internal.groups is not None:
             known |= _names(internal.groups)
         if training is not None:
-            known |= set(map(str, training.groups or ()))
+            known |= set(map(_name, training.groups or ()))
         shared = sorted(_names(groups) & known)
         if shared:
-            n = sum(str(name) in shared for name in groups)
+            n = sum(name in shared for name in map(_name, groups.tolist()))
             found.append(
-                f"{len(shared)} groups were trained on, such as {', '.join(shared[:_NAMED])}: "
-                f"{n} of {len(images)} images."
+                f"{len(shared)} groups have names that were trained on, such as "
+                f"{', '.join(shared[:_NAMED])}: {n} of {len(images)} images. If both hospitals "
+                "number their patients from 1, put the hospital's name in front."
             )
     if training is not None:
         same = np.isin(pixel_digests(images), training.image_digests)
@@ -190,5 +191,10 @@ def _leaks(
 
 
 def _names(groups: np.ndarray) -> set[str]:
-    """Return names as text: a result that was read from a file has dates as such."""
-    return {str(name) for name in groups.tolist()}
+    return set(map(_name, groups.tolist()))
+
+
+def _name(group: Any) -> str:
+    """Return a name as text: a result that was read from a file has dates as such; 12.0 is 12."""
+    is_whole = isinstance(group, float) and group.is_integer()
+    return str(int(group) if is_whole else group)

@@ -138,7 +138,10 @@ class Evaluation(Judged):
 
     @cached_property
     def internal_scores(self) -> dict[str, float]:
-        """Internal scores, over the classes of which there are images here too."""
+        """Internal scores, over the classes of which there are images here too.
+
+        Over all internal predictions at once, areas under ROC curves as means over folds.
+        """
         return {name: values[0] for name, values in self._changes[0].items()}
 
     @cached_property
@@ -169,13 +172,13 @@ class Evaluation(Judged):
             if np.isin(fold.targets, present).any()
         ]
         here = weighted_scores(mine)[0]
-        there = mean_over_folds([weighted_scores(fold)[0] for fold in theirs])
         drawn, method = redrawn_scores([mine], unit=self.unit, random_state=self._draw_seed)
-        # Another seed: the two sets have nothing in common.
-        of_internal, _ = redrawn_scores(
-            theirs, unit=self.internal.unit, random_state=self._draw_seed + 1
-        )
-        low, high = quantiles(drawn - of_internal)
+        there, of_internal = self._internally(theirs, self.internal.unit)
+        changes = drawn - of_internal
+        # Redrawing raises the calibration error of the smaller set more.
+        row = OVERALL.index("calibration_error")
+        changes[row] += here[row] - there[row] - changes[row].mean()
+        low, high = quantiles(changes)
         n_units = len(units_of(theirs))
         method = f"{method}, and over {n_units} {self.internal.unit} internally"
 
@@ -194,6 +197,28 @@ class Evaluation(Judged):
         }
         return overall, per_class
 
+    def _internally(
+        self, folds: list[metrics.Predictions], unit: str
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the internal scores and their draws, all predictions in one as they are here.
+
+        A score of small folds has another expectation than one of many images. Only areas under ROC
+        curves are means over folds, because ranks of different networks do not compare.
+        """
+        one = replace(pooled(folds), scored=folds[0].scored)
+        # Another seed: the two sets have nothing in common.
+        seed = self._draw_seed + 1
+        drawn, _ = redrawn_scores([one], unit=unit, random_state=seed)
+        of_folds, _ = redrawn_scores(folds, unit=unit, random_state=seed)
+        values = weighted_scores(one)[0]
+        means = mean_over_folds([weighted_scores(fold)[0] for fold in folds])
+        n_classes = len(self.classes)
+        is_area = np.array([*OVERALL, *PER_CLASS * n_classes]) == "roc_auc"
+        return (
+            np.where(is_area, means, values),
+            np.where(is_area[:, np.newaxis], of_folds, drawn),
+        )
+
     @property
     def _chosen_on(self) -> metrics.Predictions | None:
         return None if self.internal is None else pooled(self.internal.fold_predictions)
@@ -207,6 +232,11 @@ class Evaluation(Judged):
 
         As :meth:`CrossValidationResult.by_group`, which is done to the internal result too.
         """
+        if self.internal is not None and self.groups is not None and self.internal.groups is None:
+            raise ValueError(
+                "The internal result has no groups; give groups= to cross_validate too, or "
+                "evaluate without internal."
+            )
         first, row_of = rows_of_groups(self.labels, self.groups, several_labels=several_labels)
         probabilities, decisions = joined(self.probabilities, self.decisions, row_of, join)
         internal = self.internal
@@ -219,7 +249,7 @@ class Evaluation(Judged):
             internal=None
             if internal is None
             else internal.by_group(join, several_labels=several_labels),
-            settings={**self.settings, "by_group": name_of(join)},
+            settings={**self.settings, "by_group": name_of(join, several_labels=several_labels)},
         )
 
     def __str__(self) -> str:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from detl.metrics import PER_CLASS
-from detl.metrics.intervals import FEW_UNITS, units_of
+from detl.metrics.intervals import FEW_UNITS, no_width_notes, units_of
 from detl.screening.pooling import Estimate
-from detl.validation.tables import LABELS, number
+from detl.validation.tables import LABELS, SPLIT, number
 
 if TYPE_CHECKING:
     from detl import metrics
@@ -45,15 +45,15 @@ def _headline(found: Evaluation) -> list[str]:
     (mine,) = found.fold_predictions
     accuracy = found.scores["accuracy"]
     lines = [
-        f"accuracy {number(accuracy.mean)} (share of {len(mine.targets)} {found.row_unit} that "
-        "the classifier was given from elsewhere)",
+        f"accuracy {number(accuracy.mean)} (share of {len(mine.targets)} external "
+        f"{found.row_unit})",
         f"95 % interval {number(accuracy.interval.low)} to {number(accuracy.interval.high)} "
         f"({accuracy.interval.method})",
     ]
     if found.changes:
         change = found.changes["accuracy"]
         lines.append(
-            f"internally {number(found.internal_scores['accuracy'])}: {points(change)} points here"
+            f"internally {number(found.internal_scores['accuracy'])}; {points(change)} points here"
         )
     return lines
 
@@ -83,7 +83,7 @@ def _class_lines(found: Evaluation) -> list[str]:
         cells = [str(_estimate(score)) for score in scores.values()]
         lines.append(f"{name:<{width}} {count:>6}  " + "  ".join(f"{c:<22}" for c in cells))
     if found.class_changes:
-        lines.append("points more than internally")
+        lines.append("points above the internal result")
         for label, changes in found.class_changes.items():
             cells = [points(change) for change in changes.values()]
             lines.append(f"{label!s:<{width}} {'':>6}  " + "  ".join(f"{c:<22}" for c in cells))
@@ -111,8 +111,8 @@ def notes_of(found: Evaluation) -> list[str]:
     if found.absent:
         too = ", internally too" if found.internal else ""
         said.append(
-            f"No {found.row_unit} of {', '.join(map(str, found.absent))}: scores are of the other "
-            f"classes{too}."
+            f"No {found.row_unit} of {', '.join(map(str, found.absent))}: means over classes are "
+            f"of the others{too}."
         )
     if found.unknown:
         n = len(found.labels) - len(found.predicted_rows)
@@ -126,6 +126,9 @@ def notes_of(found: Evaluation) -> list[str]:
             "calibration change with that alone; sensitivity, specificity and ROC AUC do not."
         )
     n_units = len(units_of(found.fold_predictions))
+    said += no_width_notes(score.interval for score in found.scores.values())
+    if "split" in str(found.settings.get("by_group")):
+        said.append(SPLIT)
     if 1 < n_units < FEW_UNITS:
         said.append(f"Over {n_units} {found.unit} the intervals are too narrow.")
     return said
@@ -133,12 +136,14 @@ def notes_of(found: Evaluation) -> list[str]:
 
 def _mixes_differ(found: Evaluation) -> bool:
     """Whether some class has a share that differs enough to be worth a word."""
-    internal = found.internal
-    shares = [
-        np.array([np.mean(labels == name) for name in found.classes])
-        for labels in (found.labels, internal.labels if internal else found.labels)
+    if found.internal is None:
+        return False
+    present = [name for name in found.classes.tolist() if name not in found.absent]
+    counts = [
+        np.array([np.count_nonzero(labels == name) for name in present])
+        for labels in (found.labels, found.internal.labels)
     ]
-    return bool(np.abs(shares[0] - shares[1]).max() > _MIX)
+    return bool(np.abs(counts[0] / counts[0].sum() - counts[1] / counts[1].sum()).max() > _MIX)
 
 
 def _estimate(score: metrics.Score) -> Estimate:
@@ -147,6 +152,8 @@ def _estimate(score: metrics.Score) -> Estimate:
 
 def _signed(change: Estimate) -> str:
     low, high = change.interval.low, change.interval.high
+    if np.isnan(change.value):
+        return "-"
     return f"{change.value:+.3f} ({low:+.3f} to {high:+.3f})"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from detl.validation.suspects import Suspects
 
 
-class Judged:
+class Judged(ABC):
     """Predictions of images, by fold or in one piece, and what a reviewer asks of them.
 
     Each method works on the predictions that are there; nothing is trained or predicted anew.
@@ -62,6 +62,12 @@ class Judged:
     def row_unit(self) -> str:
         """What a row is: ``"images"``, or ``"groups"`` after ``by_group``."""
         return "groups" if "by_group" in self.settings else "images"
+
+    @property
+    def _counted(self) -> str:
+        """What a prediction is of; where some rows have several, predictions are counted."""
+        repeats = len(np.unique(self.predicted_rows)) < len(self.predicted_rows)
+        return "predictions" if repeats else self.row_unit
 
     @property
     def _draw_seed(self) -> int:
@@ -121,6 +127,7 @@ class Judged:
             threshold=threshold,
             prevalence=prevalence,
             chosen_on=self._chosen_on,
+            counted=self._counted,
             unit=self.unit,
             random_state=self._draw_seed,
         )
@@ -182,13 +189,15 @@ class Judged:
             and differences to all others, corrected for their number. Subgroups that are too small
             are shown and not judged.
         """
-        known = subgroup_scores.check_attributes(attributes, len(self.labels))
+        known = subgroup_scores.check_attributes(attributes, len(self.labels), rows=self.row_unit)
         rows = self.predicted_rows
+        target = None if class_name is None else self._target(class_name)
         return subgroup_scores.subgroups(
             pooled(self.fold_predictions),
             {name: values[rows] for name, values in known.items()},
-            None if class_name is None else self._target(class_name),
-            "all classes, their mean" if class_name is None else repr(class_name),
+            target,
+            "all classes, their mean" if target is None else repr(self.classes.tolist()[target]),
+            counted=self._counted,
             unit=self.unit,
             random_state=self._draw_seed,
         )

@@ -56,10 +56,12 @@ class LearningCurve(ShowsItself):
             100 * x for x in (self.gain.value, self.gain.interval.low, self.gain.interval.high)
         )
         what = "patients (groups)" if self.unit == "groups" else "images"
+        if np.isnan(value):
+            return "No forecast: some share of the training images lacks the score in every fold."
         if not low > 0:
             return (
-                f"Whether twice as many {what} would help cannot be told: {value:+.1f} points, "
-                f"with an interval from {low:+.1f} to {high:+.1f}."
+                f"The data do not show whether twice as many {what} would help: {value:+.1f} "
+                f"points, with an interval from {low:+.1f} to {high:+.1f}."
             )
         return f"About {value:+.1f} points ({low:.1f} to {high:.1f}) from twice as many {what}."
 
@@ -76,7 +78,8 @@ class LearningCurve(ShowsItself):
                 *lines,
                 self.verdict,
                 f"A power law over {len(self.shares)} shares of the training {self.unit}; "
-                f"intervals: {self.gain.interval.method}.",
+                f"intervals: {self.gain.interval.method}. They cover new test {self.unit}, neither "
+                f"which {self.unit} were drawn for training nor the law itself.",
             ]
         )
 

@@ -55,14 +55,20 @@ def joined(
     found = np.stack([_one(probabilities[place == k], join) for k in range(place.max() + 1)])
     if decisions is None:
         return found.astype("float32"), None
+    if join == "max":
+        raise ValueError(
+            "join='max', but this classifier decides otherwise than by the most probable class; "
+            "with join='mean' the images of a group vote."
+        )
     votes = found / 2  # less than one vote
     np.add.at(votes, (place, decisions), 1)
     return found.astype("float32"), votes.argmax(axis=1)
 
 
-def name_of(join: Join) -> str:
+def name_of(join: Join, *, several_labels: str) -> str:
     """Return what a record says of how images were joined."""
-    return join if isinstance(join, str) else str(getattr(join, "__name__", "function"))
+    name = join if isinstance(join, str) else str(getattr(join, "__name__", "function"))
+    return name + ", split by label" * (several_labels == "split")
 
 
 def _one(probabilities: np.ndarray, join: Join) -> np.ndarray:

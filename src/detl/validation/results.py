@@ -262,7 +262,8 @@ class CrossValidationResult(Judged):
             otherwise than by the most probable class, the images of a group vote.
         several_labels : {"raise", "split"}, default="raise"
             What to do with groups that have images of several classes: refuse them by name, or keep
-            each of their classes as a row of its own.
+            each of their classes as a row of its own. Nobody knows these rows beforehand, so that
+            scores flatter; the table says so.
 
         Returns
         -------
@@ -289,7 +290,7 @@ class CrossValidationResult(Judged):
             labels=self.labels[first],
             groups=None if self.groups is None else self.groups[first],
             folds=tuple(folds),
-            settings={**self.settings, "by_group": name_of(join)},
+            settings={**self.settings, "by_group": name_of(join, several_labels=several_labels)},
         )
 
     # ------------------------------------------------------------------------ other forms

@@ -28,6 +28,8 @@ class Suspects(ShowsItself):
         Out-of-fold probabilities of the two.
     n_wrong : int
         How many images in all are taken for another class than their label.
+    counted : str
+        ``"images"``, or ``"groups"`` of a result by group.
 
     References
     ----------
@@ -42,6 +44,7 @@ class Suspects(ShowsItself):
     of_label: np.ndarray
     of_prediction: np.ndarray
     n_wrong: int
+    counted: str = field(repr=False)
 
     def __str__(self) -> str:
         """Return a table."""
@@ -70,8 +73,8 @@ class Suspects(ShowsItself):
         return "\n".join(
             [
                 *lines,
-                f"{len(self.rows)} of {self.n_wrong} images that are taken for another class than "
-                "their label, the least probable label first.",
+                f"{len(self.rows)} of {self.n_wrong} {self.counted} that are taken for another "
+                "class than their label, the least probable label first.",
             ]
         )
 
@@ -79,23 +82,21 @@ class Suspects(ShowsItself):
 def suspects(result: Any, *, n: int, names: Sequence[Any] | None) -> Suspects:
     """Return the most doubtful images; see :meth:`CrossValidationResult.suspects`."""
     check_count("n", n)
-    found = None if names is None else check_labels(names, len(result.labels), name="names")
-    rows, of_label, predictions = doubts(result)
-    of_prediction = np.array(
-        [
-            result.probabilities[row, result.classes == name][0]
-            for row, name in zip(rows, predictions)
-        ]
-    )
-    chosen = slice(0, n)
+    found = None
+    if names is not None:
+        found = check_labels(names, len(result.labels), name="names", of=result.row_unit)
+    every, of_label, predictions = doubts(result)
+    rows, predictions = every[:n], predictions[:n]
+    columns = np.searchsorted(result.classes, predictions.astype(result.classes.dtype))
     return Suspects(
-        rows=rows[chosen],
-        names=None if found is None else found[rows[chosen]],
-        labels=result.labels[rows[chosen]],
-        predictions=predictions[chosen],
-        of_label=of_label[chosen],
-        of_prediction=of_prediction[chosen],
-        n_wrong=len(rows),
+        rows=rows,
+        names=None if found is None else found[rows],
+        labels=result.labels[rows],
+        predictions=predictions,
+        of_label=of_label[:n],
+        of_prediction=result.probabilities[rows, columns],
+        n_wrong=len(every),
+        counted=result.row_unit,
     )
 
 
@@ -104,9 +105,10 @@ def doubts(result: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
     With the probability of each label, and the class that was decided for.
     """
-    truth = np.searchsorted(result.classes, result.labels)
-    of_truth = np.take_along_axis(result.probabilities, truth[:, np.newaxis], axis=1)[:, 0]
-    wrong = np.isfinite(of_truth) & (result.predictions != result.labels)  # NaN: never tested
+    tested = np.unique(result.predicted_rows)
+    truth = np.searchsorted(result.classes, result.labels[tested])
+    of_truth = result.probabilities[tested, truth]
+    wrong = result.predictions[tested] != result.labels[tested]
     order = np.argsort(of_truth, kind="stable")
-    rows = order[wrong[order]]
-    return rows, of_truth[rows], result.predictions[rows]
+    order = order[wrong[order]]
+    return tested[order], of_truth[order], result.predictions[tested[order]]

@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from detl import metrics
-from detl.metrics.intervals import FEW_UNITS, units_of
+from detl.metrics.intervals import FEW_UNITS, no_width_notes, units_of
 from detl.metrics.learning import not_learned_in_folds
 
 if TYPE_CHECKING:
     from detl.validation.results import CrossValidationResult
 
+SPLIT = (
+    "Groups of several classes were split by the label of their images, which nobody knows "
+    "beforehand: the scores flatter."
+)
 _WIDTH = 110  # of the table, where class names are short
 LABELS = {
     "balanced_accuracy": "balanced accuracy",
@@ -129,14 +133,11 @@ def _notes(result: CrossValidationResult) -> list[str]:
             f"Not trained on in every fold that tests it, and there counted as wrong: "
             f"{', '.join(untrained)}."
         )
+    if "split" in str(result.settings.get("by_group")):
+        lines += textwrap.wrap(SPLIT, _WIDTH)
     if (result.times_tested > 1).any():
         lines.append("An image counts as often as it was tested, in several folds here.")
-    if any(score.interval.low == score.interval.high for score in _every_score(result)):
-        # Hanley & Lippman-Hand 1983, "If Nothing Goes Wrong, Is Everything All Right?"
-        lines.append(
-            "An interval of no width is not certainty: where none of n is wrong, up to 3/n may "
-            f"be (n: {result.unit})."
-        )
+    lines += no_width_notes(score.interval for score in _every_score(result))
     n_units = len(units_of(result.fold_predictions))
     if 1 < n_units < FEW_UNITS:
         lines.append(

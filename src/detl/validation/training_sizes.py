@@ -72,7 +72,7 @@ def learning_curve(
     >>> curve.n_images
     (8.0, 16.0, 24.0, 32.0)
     >>> curve.verdict
-    'Whether twice as many images would help cannot be told: ...'
+    'The data do not show whether twice as many images would help: ...'
     """
     check_choice("score", score, COMPARED)
     check_choice("on_leak", on_leak, ("warn", "raise", "ignore"))
@@ -95,6 +95,14 @@ def learning_curve(
         _ranks(whole.labels[train], None if whole.groups is None else whole.groups[train], seed)
         for (train, _), seed in zip(whole.indices, whole.fold_seeds, strict=True)
     ]
+    sizes = {
+        tuple(int(np.count_nonzero(rank < share)) for rank in ranks): share for share in shares
+    }
+    if len(sizes) < _FEWEST:
+        raise ValueError(
+            f"shares={tuple(shares)} of so few training images make {len(sizes)} different "
+            f"training sets; expected at least {_FEWEST}. Take shares further apart."
+        )
     results: list[CrossValidationResult] = []
     for share in shares:
         folds = [
