@@ -10,8 +10,6 @@ BACKBONES = ("alexnet", "vgg16", "resnet50")
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="exports TensorFlow's"),
-    # Keras asks numpy for a name that is gone.
-    pytest.mark.filterwarnings("ignore:In the future `np.object`:FutureWarning"),
 ]
 
 
