@@ -203,7 +203,7 @@ def test_a_probe_is_chosen_by_what_is_compared(source, tiny_images, tiny_labels)
     ("changes", "error", "message"),
     [
         ({"source": 3}, TypeError, "source is int 3; expected what detl.pretrain returned"),
-        ({"imagenet": "no such"}, FileNotFoundError, "No source model at no such"),
+        ({"imagenet": "no such"}, FileNotFoundError, "No model at no such"),
         ({"imagenet": 3}, TypeError, "imagenet is int 3; expected what detl.pretrain"),
         ({"score": "f1"}, ValueError, "score='f1'; expected one of 'accuracy'"),
         ({"margin": 0}, ValueError, "margin=0; expected a number above 0"),

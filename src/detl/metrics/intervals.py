@@ -76,12 +76,15 @@ def redrawn(
     return np.asarray(found.bootstrap_distribution), method
 
 
-def no_width_notes(intervals: Iterable[Interval]) -> list[str]:
+def no_width_notes(intervals: Iterable[Interval], unit: str) -> list[str]:
     """Return a sentence where some interval has no width."""
     if not any(interval.low == interval.high for interval in intervals):
         return []
     # Hanley & Lippman-Hand 1983, "If Nothing Goes Wrong, Is Everything All Right?"
-    return ["An interval of no width is not certainty: where none of n is wrong, up to 3/n may be."]
+    return [
+        "An interval of no width is not certainty: where none of n is wrong, up to 3/n may be (n: "
+        f"{unit})."
+    ]
 
 
 def units_of(folds: Sequence[Predictions]) -> np.ndarray:

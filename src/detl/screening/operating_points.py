@@ -50,6 +50,8 @@ class OperatingPoint(ShowsItself):
     counted : str
         What is counted: ``"images"``, ``"groups"``, or ``"predictions"`` where some folds test the
         same images.
+    unit : str
+        What the intervals redraw: ``"groups"`` or ``"images"``.
     sensitivity, specificity : Estimate
         Share of the class that is called, and of all others that are not.
     positive_predictive_value, negative_predictive_value : Estimate
@@ -67,6 +69,7 @@ class OperatingPoint(ShowsItself):
     prevalence_given: bool
     counts: np.ndarray = field(repr=False)
     counted: str = field(repr=False)
+    unit: str = field(repr=False)
     sensitivity: Estimate
     specificity: Estimate
     positive_predictive_value: Estimate
@@ -97,7 +100,7 @@ class OperatingPoint(ShowsItself):
                 f"{alarms + passed} others, {alarms}.",
                 f"Predictive values: at a prevalence of {self.prevalence:.3g} ({whose}).",
                 f"95 % intervals: {self.sensitivity.interval.method}; the thresholds stay.",
-                *no_width_notes([self.sensitivity.interval, self.specificity.interval]),
+                *no_width_notes([self.sensitivity.interval, self.specificity.interval], self.unit),
             ]
         )
 
@@ -168,6 +171,7 @@ def operating_point(
             ]
         ),
         counted=counted,
+        unit=unit,
         **dict(zip(QUANTITIES, found, strict=True)),
     )
 

@@ -99,7 +99,9 @@ class Subgroups(ShowsItself):
             "",
             f"* differs, with an interval widened for {self.n_comparisons} differences; "
             "without a star, a difference is not shown, which is not to say that there is none.",
-            *no_width_notes(x.interval for one in self.subgroups for x in one.values.values()),
+            *no_width_notes(
+                (x.interval for one in self.subgroups for x in one.values.values()), self.unit
+            ),
             f"- fewer than {FEW_UNITS} {self.unit}, or {_FEWEST} of the class, on one side: not "
             "judged.",
             f"95 % intervals: {method}; those of differences not widened.",

@@ -126,7 +126,7 @@ def notes_of(found: Evaluation) -> list[str]:
             "calibration change with that alone; sensitivity, specificity and ROC AUC do not."
         )
     n_units = len(units_of(found.fold_predictions))
-    said += no_width_notes(score.interval for score in found.scores.values())
+    said += no_width_notes((score.interval for score in found.scores.values()), found.unit)
     if "split" in str(found.settings.get("by_group")):
         said.append(SPLIT)
     if 1 < n_units < FEW_UNITS:

@@ -137,7 +137,7 @@ def _notes(result: CrossValidationResult) -> list[str]:
         lines += textwrap.wrap(SPLIT, _WIDTH)
     if (result.times_tested > 1).any():
         lines.append("An image counts as often as it was tested, in several folds here.")
-    lines += no_width_notes(score.interval for score in _every_score(result))
+    lines += no_width_notes((score.interval for score in _every_score(result)), result.unit)
     n_units = len(units_of(result.fold_predictions))
     if 1 < n_units < FEW_UNITS:
         lines.append(
