@@ -11,7 +11,7 @@ import pytest
 from keras import layers
 
 import detl
-from detl import folds
+from detl import folds, progress
 from detl.validation.results import CrossValidationResult, FoldResult
 
 SHAPE = (16, 16, 1)
@@ -70,8 +70,12 @@ def tiny_source(tiny_backbone, tiny_images, tiny_labels):
 
 
 @pytest.fixture
-def terminal():
-    """Return what passes for a terminal, for ``contextlib.redirect_stderr``."""
+def terminal(monkeypatch):
+    """Return what passes for a terminal, for ``contextlib.redirect_stderr``.
+
+    Bars are shown at once there, so that what takes no time shows one.
+    """
+    monkeypatch.setattr(progress, "SHOWN_AFTER", 0)
 
     class Terminal(io.StringIO):
         def isatty(self):

@@ -5,6 +5,7 @@ from contextlib import redirect_stderr
 import pytest
 from tqdm import auto, notebook
 
+from detl import progress
 from detl.progress import progress_bar
 
 
@@ -50,3 +51,10 @@ def test_a_notebook_gets_its_own_bar_though_it_is_no_terminal(monkeypatch):
 def test_what_is_neither_0_nor_1_is_refused():
     with pytest.raises(TypeError, match=r"verbose is list \[1\]; expected 0 or 1"):
         run([1])
+
+
+def test_what_is_over_within_a_second_shows_no_bar(terminal, monkeypatch):
+    monkeypatch.setattr(progress, "SHOWN_AFTER", 1.0)
+    with redirect_stderr(terminal):
+        run()
+    assert terminal.getvalue() == ""

@@ -95,13 +95,13 @@ def test_half_precision_is_kept_exactly_in_float32(images):
     assert np.abs(found - images / np.float32(3)).max() > 0.01  # it is half precision
 
 
-def test_a_bar_is_shown_on_request_only(trunk, images, terminal):
+def test_a_bar_is_shown_unless_verbose_is_0(trunk, images, terminal):
     with redirect_stderr(terminal):
-        features.extract(trunk, images, batch_size=4)
+        features.extract(trunk, images, batch_size=4, verbose=0)
         assert terminal.getvalue() == ""
-        features.extract(trunk, images, batch_size=4, verbose=1)
+        features.extract(trunk, images, batch_size=4)
         assert "11/11" in terminal.getvalue()
-        features.extract(trunk, images, batch_size=N, verbose=1)
+        features.extract(trunk, images, batch_size=N)
         assert terminal.getvalue().count("features: 100%") == 2
 
 

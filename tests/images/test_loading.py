@@ -99,12 +99,12 @@ def test_real_radiographs_are_read_as_pillow_decodes_them(collection):
     np.testing.assert_allclose(halved.mean(axis=(1, 2, 3)), means, atol=1)
 
 
-def test_a_bar_counts_the_files_on_request_only(tmp_path, terminal):
+def test_a_bar_counts_the_files_unless_verbose_is_0(tmp_path, terminal):
     paths = [tmp_path / f"{row}.png" for row in range(3)]
     for path in paths:
         Image.new("L", (4, 4), color=90).save(path)
     with redirect_stderr(terminal):
-        images.load(paths, size=(4, 4))
+        images.load(paths, size=(4, 4), verbose=0)
         assert terminal.getvalue() == ""
-        images.load(paths, size=(4, 4), verbose=1)
+        images.load(paths, size=(4, 4))
     assert "3/3" in terminal.getvalue()

@@ -7,6 +7,7 @@ import random
 import subprocess
 import sys
 import textwrap
+from contextlib import redirect_stderr
 
 import keras
 import numpy as np
@@ -431,11 +432,20 @@ def test_arrays_are_not_written_to(source, images):
     np.testing.assert_array_equal(pixels, images)
 
 
-def test_nothing_is_printed_unless_asked_for(source, images, capsys):
-    transfer(source).fit(images, LABELS).predict(images)
-    assert capsys.readouterr().out == ""
-    transfer(source, verbose=1).fit(images, LABELS)
-    assert "accuracy" in capsys.readouterr().out
+def test_a_fit_shows_its_steps_where_somebody_looks(source, images, terminal, capfd):
+    with redirect_stderr(terminal):
+        transfer(source, epochs=3, verbose=0).fit(images, LABELS).predict(images)
+        assert terminal.getvalue() == ""
+        shown = transfer(source, epochs=3).fit(images, LABELS)
+    training = terminal.getvalue().split("training: ")[-1]
+    assert "9/9" in training  # three batches, three epochs
+    assert f"accuracy {shown.history_['accuracy'][-1]:.3f}" in training
+    assert capfd.readouterr() == ("", "")
+
+
+def test_verbose_2_prints_a_line_per_epoch(source, images, capsys):
+    transfer(source, epochs=2, verbose=2).fit(images, LABELS)
+    assert capsys.readouterr().out.count("accuracy: ") == 2
 
 
 # ------------------------------------------------------------------------------ images and labels

@@ -227,19 +227,19 @@ def test_transfer_source_and_arrays_are_left_as_they_were(images):
 
 def test_one_bar_counts_the_epochs_of_all_folds_and_shows_the_accuracy(noisy, images, terminal):
     with redirect_stderr(terminal):
-        found = cross_validate(noisy, images, LABELS, n_splits=2, verbose=1)
+        found = cross_validate(noisy, images, LABELS, n_splits=2)
     last = terminal.getvalue().split("\r")[-1]
     assert "folds: 100%" in last
     assert "6/6" in last
     assert f"accuracy {found.accuracy:.3f} in 2 folds" in last
 
 
-def test_nothing_is_written_to_a_log_whatever_is_asked_for(images, capfd, terminal):
+def test_nothing_is_written_to_a_log_nor_with_verbose_0(images, capfd, terminal):
     loud = transfer(epochs=1, verbose=1, precision="auto")
     found = cross_validate(loud, images, LABELS, n_splits=2, verbose=1)
     assert capfd.readouterr() == ("", "")
     with redirect_stderr(terminal):
-        cross_validate(loud, images, LABELS, n_splits=2)
+        cross_validate(loud, images, LABELS, n_splits=2, verbose=0)
     assert terminal.getvalue() == ""
     assert found.settings["transfer"]["precision"] == "auto"
     assert found.settings["precision"] == dtype_policy("auto")

@@ -50,8 +50,8 @@ class FeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Shares
     cache_dir : path, optional
         Where features are kept, to be found again by later processes. Without it this process
         finds them again: the network runs once for each image, however many folds there are.
-    verbose : int, default=0
-        1 shows progress bars.
+    verbose : int, default=1
+        1 shows a progress bar in a terminal or a notebook, 0 nothing.
 
     Attributes
     ----------
@@ -93,7 +93,7 @@ class FeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Shares
         grid: int = 1,
         precision: Precision = "float32",
         cache_dir: str | Path | None = None,
-        verbose: int = 0,
+        verbose: int = 1,
     ) -> None:
         self.source = source
         self.layers = layers

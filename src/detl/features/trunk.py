@@ -85,7 +85,7 @@ def _extract_places(
 
 
 def extract(
-    trunk: keras.Model, images: np.ndarray, *, batch_size: int = 32, verbose: int = 0
+    trunk: keras.Model, images: np.ndarray, *, batch_size: int = 32, verbose: int = 1
 ) -> np.ndarray:
     """Return the trunk's output for every image, computed in inference mode.
 
@@ -100,8 +100,8 @@ def extract(
         May be a memory map; it is read batch by batch.
     batch_size : int, default=32
         Images per step.
-    verbose : int, default=0
-        1 shows a progress bar in a terminal or a notebook.
+    verbose : int, default=1
+        1 shows a progress bar in a terminal or a notebook, 0 nothing.
 
     Returns
     -------

@@ -63,7 +63,7 @@ def load(
     aspect: str = "stretch",
     memory_map: str | os.PathLike[str] | None = None,
     on_error: str = "raise",
-    verbose: int = 0,
+    verbose: int = 1,
 ) -> LoadedImages:
     """Read image files into one array, in the order given.
 
@@ -91,7 +91,7 @@ def load(
         What becomes of missing, empty, truncated and other unreadable files: ``"raise"`` lists all
         of them in one error; ``"skip"`` leaves them out, says so in one warning of the logger
         ``"detl"``, and returns them in ``skipped``.
-    verbose : int, default=0
+    verbose : int, default=1
         1 shows a progress bar.
 
     Returns
@@ -134,7 +134,7 @@ def load_folders(
     aspect: str = "stretch",
     memory_map: str | os.PathLike[str] | None = None,
     on_error: str = "raise",
-    verbose: int = 0,
+    verbose: int = 1,
 ) -> LoadedImages:
     """Read a folder that has one sub-folder of images per class.
 

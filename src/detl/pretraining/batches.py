@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import itertools
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
 import numpy as np
+
+from detl.progress import progress_bar
 
 ClassWeight = Literal["balanced"] | None
 
@@ -63,10 +65,42 @@ class BatchStream:
         self._pipelines: dict[Any, Any] = {}
         self._error: Exception | None = None
 
-    def fit(self, model: Any, batches: Iterator[tuple[Any, ...]], **options: Any) -> Any:
-        """Call ``model.fit``; what goes wrong while a batch is made is raised as it is."""
+    def fit(
+        self,
+        model: Any,
+        batches: Iterator[tuple[Any, ...]],
+        *,
+        steps_per_epoch: int,
+        epochs: int,
+        initial_epoch: int = 0,
+        callbacks: Sequence[Any],
+        verbose: int,
+        description: str = "training",
+        **options: Any,
+    ) -> Any:
+        """Call ``model.fit`` under a progress bar.
+
+        What goes wrong while a batch is made is raised as it is.
+        """
+        bar = progress_bar(
+            (epochs - initial_epoch) * steps_per_epoch,
+            verbose=0 if verbose == 2 else verbose,
+            description=description,
+            unit="step",
+            leave=False,
+        )
         try:
-            return model.fit(self.of(batches), shuffle=False, **options)
+            with bar:
+                return model.fit(
+                    self.of(batches),
+                    shuffle=False,
+                    steps_per_epoch=steps_per_epoch,
+                    epochs=epochs,
+                    initial_epoch=initial_epoch,
+                    callbacks=[*callbacks] if bar.disable else [*callbacks, _advancing(bar)],
+                    verbose=2 if verbose == 2 else 0,
+                    **options,
+                )
         except Exception as error:
             cause, self._error = self._error, None
             if cause is None or cause is error:
@@ -118,6 +152,19 @@ def in_order(batches: Any) -> Any:
     one, signature = weakref.WeakMethod(batches.__getitem__), _signature(batches[0])
     indices = tf.data.Dataset.range(len(batches))
     return _ahead(indices.map(lambda index: _from_python(one, index, signature)))
+
+
+def _advancing(bar: Any) -> Any:
+    """Return a callback that moves the bar with each step and writes each epoch's accuracy."""
+    import keras
+
+    def of_epoch(_: int, logs: dict[str, float]) -> None:
+        reached = [name for name in ("accuracy", "val_accuracy") if name in logs]
+        bar.set_postfix_str(", ".join(f"{name} {logs[name]:.3f}" for name in reached))
+
+    return keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, logs: bar.update(), on_epoch_end=of_epoch
+    )
 
 
 def _pipeline_of_fits(

@@ -131,7 +131,7 @@ def pretrain(
         same seed gives the same weights on the same machine, whatever ran before. None draws anew
         in every run, even after ``np.random.seed``.
     verbose : int, default=1
-        As in Keras: 1 shows a progress bar, 2 a line per epoch, 0 nothing.
+        1 shows a progress bar in a terminal or a notebook, 2 prints a line per epoch, 0 nothing.
 
     Returns
     -------

@@ -56,8 +56,8 @@ class LinearProbe(ClassifierMixin, SharesSource):
         As for :class:`detl.FeatureExtractor`.
     random_state : int, numpy generator or None, default=None
         Seeds the inner folds.
-    verbose : int, default=0
-        1 shows a progress bar while the network runs.
+    verbose : int, default=1
+        1 shows a progress bar in a terminal or a notebook, 0 nothing.
 
     Attributes
     ----------
@@ -110,7 +110,7 @@ class LinearProbe(ClassifierMixin, SharesSource):
         scoring: str = "accuracy",
         cache_dir: str | Path | None = None,
         random_state: Any = None,
-        verbose: int = 0,
+        verbose: int = 1,
     ) -> None:
         self.source = source
         self.blocks = blocks

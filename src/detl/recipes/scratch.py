@@ -43,7 +43,7 @@ class FromScratch(ClassifierMixin, SharesSource):
         Number format of the computation; weights are float32.
     random_state : int, numpy generator or None, default=None
         Seeds weights, the order of images and dropout.
-    verbose : int, default=0
+    verbose : int, default=1
         1 shows a progress bar.
 
     Attributes
@@ -77,7 +77,7 @@ class FromScratch(ClassifierMixin, SharesSource):
         class_weight: ClassWeight | dict[Any, float] = None,
         precision: Precision = "float32",
         random_state: Any = None,
-        verbose: int = 0,
+        verbose: int = 1,
     ) -> None:
         self.source = source
         self.epochs = epochs

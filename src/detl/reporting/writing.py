@@ -43,7 +43,7 @@ def report(
     comparison: Comparison | None = None,
     analyses: Sequence[extras.Analysis] = (),
     title: str | None = None,
-    verbose: int = 0,
+    verbose: int = 1,
 ) -> Path:
     """Write one HTML page about a result: pictures inside, nothing loaded from a network.
 
@@ -79,8 +79,8 @@ def report(
         :func:`detl.learning_curve`.
     title : str, optional
         Of the page.
-    verbose : int, default=0
-        1 shows a progress bar where folds are trained once more.
+    verbose : int, default=1
+        1 shows a progress bar, in a terminal or a notebook, if folds are trained again; 0 nothing.
 
     Returns
     -------

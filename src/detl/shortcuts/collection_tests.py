@@ -33,7 +33,7 @@ def collection_test(
     threshold: float = THRESHOLD,
     checkpoint_dir: str | Path | None = None,
     n_jobs: int | None = None,
-    verbose: int = 0,
+    verbose: int = 1,
 ) -> ShortcutReport:
     """Ask whether where an image comes from gives its class away.
 

@@ -32,7 +32,7 @@ def examine(
     fill: float = FILL,
     checkpoint_dir: str | Path | None = None,
     n_jobs: int | None = None,
-    verbose: int = 0,
+    verbose: int = 1,
 ) -> ShortcutReport:
     """Run every shortcut test that data and classifier allow.
 

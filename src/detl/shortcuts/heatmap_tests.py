@@ -30,7 +30,7 @@ def attention(
     region: Region,
     threshold: float = ATTENTION_THRESHOLD,
     method: str = "gradcam",
-    verbose: int = 0,
+    verbose: int = 1,
 ) -> ShortcutReport:
     """Ask how much of the heatmaps lies on the object, beside its share of the image.
 

@@ -28,7 +28,7 @@ def region_test(
     fill: float = FILL,
     checkpoint_dir: str | Path | None = None,
     n_jobs: int | None = None,
-    verbose: int = 0,
+    verbose: int = 1,
 ) -> ShortcutReport:
     """Train and test with the object blanked out, and with nothing but the border.
 

@@ -94,8 +94,8 @@ class DomainExtensionTransfer(ClassifierMixin, SharesSource):
     random_state : int, RandomState instance or None, default=None
         Seeds the new layer's weights, the order of images, augmented views and dropout. None draws
         anew in every fit, even after ``np.random.seed``.
-    verbose : int, default=0
-        1 shows progress bars.
+    verbose : int, default=1
+        1 shows progress bars in a terminal or a notebook, 2 prints a line per epoch, 0 nothing.
 
     Attributes
     ----------
@@ -167,7 +167,7 @@ class DomainExtensionTransfer(ClassifierMixin, SharesSource):
         precision: Precision = "float32",
         cache_dir: str | Path | None = None,
         random_state: Any = None,
-        verbose: int = 0,
+        verbose: int = 1,
     ) -> None:
         self.source = source
         self.trainable_from = trainable_from

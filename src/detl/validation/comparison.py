@@ -31,7 +31,7 @@ def compare(
     checkpoint_dir: str | Path | None = None,
     n_jobs: int | None = None,
     random_state: Any = None,
-    verbose: int = 0,
+    verbose: int = 1,
 ) -> Comparison:
     """Cross-validate several transfers on the same folds and compare them in pairs.
 
@@ -112,7 +112,11 @@ def compare(
     for name, of_one in prepared.items():
         try:
             results[name] = train_folds(
-                of_one, checkpoint_dir=folders[name], n_jobs=n_jobs, verbose=verbose
+                of_one,
+                checkpoint_dir=folders[name],
+                n_jobs=n_jobs,
+                verbose=verbose,
+                description=name,
             )
         except FoldError as error:
             error.add_note(f"The transfer that failed: {name!r}; finished: {list(results)}.")

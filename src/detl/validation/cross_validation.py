@@ -26,7 +26,7 @@ def cross_validate(
     checkpoint_dir: str | Path | None = None,
     n_jobs: int | None = None,
     random_state: Any = None,
-    verbose: int = 0,
+    verbose: int = 1,
 ) -> CrossValidationResult:
     """Cross-validate a transfer, by default with stratified folds that keep groups together.
 
@@ -71,8 +71,8 @@ def cross_validate(
     random_state : int, numpy generator or None
         Seeds the folds, augmented views and, spawned from it, each fold's new layer, order of
         images and dropout. None draws anew in every run, even after ``np.random.seed``.
-    verbose : int, default=0
-        1 shows a progress bar over folds and epochs.
+    verbose : int, default=1
+        1 shows a progress bar over folds and epochs in a terminal or a notebook, 0 nothing.
 
     Returns
     -------

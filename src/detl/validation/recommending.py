@@ -84,7 +84,7 @@ def recommend(
     random_state : int, numpy generator or None
         Seeds folds and training.
     verbose : int, default=1
-        1 shows a progress bar for each recipe, in a terminal or a notebook.
+        1 shows a progress bar for each recipe in a terminal or a notebook, 0 nothing.
 
     Returns
     -------

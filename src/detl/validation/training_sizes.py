@@ -35,7 +35,7 @@ def learning_curve(
     checkpoint_dir: str | Path | None = None,
     n_jobs: int | None = None,
     random_state: Any = None,
-    verbose: int = 0,
+    verbose: int = 1,
 ) -> LearningCurve:
     """Cross-validate with shares of the training groups, and say what more of them would add.
 
