@@ -15,7 +15,7 @@ import numpy as np
 from keras import layers
 
 import detl
-from examples.covid_chest_xray import phantoms
+from detl.datasets import phantoms
 
 # Units and channels of the four stages.
 STAGES = ((3, 256), (4, 512), (6, 1024), (3, 2048))

@@ -11,7 +11,8 @@ from typing import Any, Literal
 import numpy as np
 
 import detl
-from examples.covid_chest_xray import paper_sets, phantoms, tables
+from detl.datasets import phantoms
+from examples.covid_chest_xray import paper_sets, tables
 from examples.covid_chest_xray.profiles import Phantoms
 
 Array = np.ndarray[Any, Any]

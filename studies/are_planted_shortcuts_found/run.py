@@ -19,7 +19,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import detl
-from examples.covid_chest_xray import phantoms
+from detl.datasets import phantoms
 from studies.shared.tables import write_csv
 
 RESULTS = Path(__file__).parent / "results"

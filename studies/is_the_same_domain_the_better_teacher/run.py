@@ -23,7 +23,8 @@ from matplotlib.figure import Figure
 
 import detl
 from detl import compare_results
-from examples.covid_chest_xray import experiment, material, phantoms
+from detl.datasets import phantoms
+from examples.covid_chest_xray import experiment, material
 from studies.shared import radiographs
 from studies.shared.tables import write_csv
 

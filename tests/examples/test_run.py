@@ -8,12 +8,12 @@ import pytest
 from PIL import Image
 
 import detl
+from detl.datasets import phantoms
 from examples.covid_chest_xray import __main__ as command
 from examples.covid_chest_xray import (
     experiment,
     heatmaps,
     material,
-    phantoms,
     publishing,
     source_stage,
 )

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from examples.covid_chest_xray.chest import N_BLOBS, Array, expose
+from detl.datasets.chest import N_BLOBS, Array, expose
 
 # Which lesions a class may show; each image of it shows one of them.
 LESIONS: dict[str, tuple[str, ...]] = {

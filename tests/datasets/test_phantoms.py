@@ -5,7 +5,7 @@ from sklearn.model_selection import StratifiedGroupKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from examples.covid_chest_xray import phantoms
+from detl.datasets import phantoms
 
 FOUR_CLASSES = ("normal", "pneumonia", "covid-19", "other")
 

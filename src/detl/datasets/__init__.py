@@ -1,0 +1,1 @@
+"""Something to start with: chest phantoms drawn by code."""
