@@ -37,7 +37,7 @@ ROOMS = {
         "stratified_folds",
     ],
     "gradcam": ["Explanation", "GradCAM"],
-    "images": ["LoadedImages", "load", "load_folders"],
+    "images": ["LoadedImages", "load", "load_folders", "resize"],
     "metrics": [
         "OVERALL",
         "PER_CLASS",
