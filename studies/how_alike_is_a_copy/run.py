@@ -22,7 +22,7 @@ from skimage import data as pictures
 from sklearn.datasets import load_digits
 
 from detl import images
-from detl.datasets import phantoms
+from detl.datasets import make_phantoms
 from detl.folds.copies import copies_within, sketch
 from examples.covid_chest_xray import tables
 from studies.shared.tables import write_csv
@@ -144,10 +144,10 @@ def textures(folder: Path, seed: int) -> Loaded:
 
 def drawn(folder: Path, seed: int) -> Loaded:
     """Return phantoms of a chest."""
-    found = phantoms.draw(
+    found = make_phantoms(
         {"normal": 600, "pneumonia": 600, "covid-19": 300}, size=64, random_state=seed
     )
-    return some(found.images[..., 0], found.labels, found.patients, seed)
+    return some(found.images[..., 0], found.labels, found.groups, seed)
 
 
 SETS: dict[str, tuple[str, Callable[[Path, int], Loaded]]] = {
