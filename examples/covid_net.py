@@ -15,7 +15,6 @@ import numpy as np
 from keras import layers
 
 import detl
-from examples.covid_chest_xray import phantoms
 
 # Units and channels of the four stages.
 STAGES = ((3, 256), (4, 512), (6, 1024), (3, 2048))
@@ -69,19 +68,23 @@ def _convolution(
 def main() -> None:
     """Pretrain on normal and diseased phantoms, extend to four classes, and say how well."""
     classes = ("normal", "pneumonia", "other", "covid-19")
-    domain = phantoms.draw({"normal": 400, "diseased": 400}, size=96, name="source", random_state=0)
-    target = phantoms.draw(dict.fromkeys(classes, 60), size=96, name="target", random_state=1)
+    domain = detl.datasets.make_phantoms(
+        {"normal": 400, "diseased": 400}, size=96, name="source", random_state=0
+    )
+    target = detl.datasets.make_phantoms(
+        dict.fromkeys(classes, 60), size=96, name="target", random_state=1
+    )
     source = detl.pretrain(
         covid_net((96, 96, 1), width=0.125),
         domain.images,
         domain.labels,
-        groups=domain.patients,
+        groups=domain.groups,
         epochs=15,
         random_state=0,
     )
     transfer = detl.DomainExtensionTransfer(source, random_state=0)
     result = detl.cross_validate(
-        transfer, target.images, target.labels, groups=target.patients, random_state=0
+        transfer, target.images, target.labels, groups=target.groups, random_state=0
     )
     print(result)
     transfer.fit(target.images, target.labels)

@@ -203,7 +203,7 @@ def test_images_in_another_container_are_told_how_to_become_an_array():
         ),
         ((1, 2, 5, 4, 4), r"photos has shape \(1, 2, 5, 4, 4\); expected \(n, height, width"),
         ((5, 3, 4, 3), r"photos has shape \(5, 3, 4, 3\), but the model takes \(n, any, 4, 1\);"),
-        ((5, 3, 6, 1), r"but the model takes \(n, any, 4, 1\); load the images at that size"),
+        ((5, 3, 6, 1), r"but the model takes \(n, any, 4, 1\); bring the images to that size"),
         ((0, 3, 4, 1), "photos is empty; expected at least one image"),
     ],
 )

@@ -12,6 +12,7 @@ import detl
 # What `import detl.<room>` offers, and nothing else.
 ROOMS = {
     "backbones": ["alexnet", "block_names", "from_application", "resnet50", "vgg16"],
+    "datasets": ["ImageSet", "load_digits", "load_phantoms", "make_phantoms"],
     "faithfulness": [
         "Curve",
         "Estimate",
@@ -37,7 +38,7 @@ ROOMS = {
         "stratified_folds",
     ],
     "gradcam": ["Explanation", "GradCAM"],
-    "images": ["LoadedImages", "load", "load_folders"],
+    "images": ["LoadedImages", "load", "load_folders", "resize"],
     "metrics": [
         "OVERALL",
         "PER_CLASS",

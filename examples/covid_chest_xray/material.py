@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 import detl
-from examples.covid_chest_xray import paper_sets, phantoms, tables
+from examples.covid_chest_xray import paper_sets, tables
 from examples.covid_chest_xray.profiles import Phantoms
 
 Array = np.ndarray[Any, Any]
@@ -70,20 +70,18 @@ class Material:
 def from_phantoms(numbers: Phantoms, *, size: int, random_state: int) -> Material:
     """Draw the whole material; no patient is in two of its parts."""
     seeds = np.random.SeedSequence(random_state).generate_state(3).tolist()
-    train, validation, target = (
-        phantoms.draw(wanted, size=size, name=name, random_state=seed)
-        for name, wanted, seed in (
-            ("train", numbers.train, seeds[0]),
-            ("validation", numbers.validation, seeds[1]),
-            ("target", numbers.target, seeds[2]),
-        )
-    )
+    wanted = {"train": numbers.train, "validation": numbers.validation, "target": numbers.target}
+    drawn = [
+        detl.datasets.make_phantoms(of_class, size=size, name=name, random_state=seed)
+        for (name, of_class), seed in zip(wanted.items(), seeds, strict=True)
+    ]
+    train, validation, target = map(_part_of, drawn)
     return Material(
         kind="phantoms",
-        train=_drawn(train),
-        validation=_drawn(validation),
-        target=_drawn(target),
-        masks=target.masks,
+        train=train,
+        validation=validation,
+        target=target,
+        masks=drawn[-1].masks,
         counts=paper_sets.counts(train, validation, target),
         facts={"caution": "Phantoms are drawn by code. They are not patients."},
     )
@@ -159,11 +157,11 @@ def load_part(records: tables.Records, size: int) -> Part:
     )
 
 
-def _drawn(drawn: phantoms.PhantomSet) -> Part:
+def _part_of(drawn: detl.datasets.ImageSet) -> Part:
     return Part(
         images=drawn.images,
         labels=drawn.labels,
-        patients=drawn.patients,
+        patients=drawn.groups,
         names=np.array([f"phantom {i}" for i in range(len(drawn))]),
         collections=np.full(len(drawn), "phantoms"),
     )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from detl import (
         backbones,
+        datasets,
         faithfulness,
         features,
         folds,
@@ -62,6 +63,7 @@ __all__ = [
     "compare",
     "compare_results",
     "cross_validate",
+    "datasets",
     "evaluate",
     "faithfulness",
     "features",

@@ -60,6 +60,17 @@ def check_count(name: str, value: Any, *, at_least: int = 1) -> None:
         raise ValueError(f"{name}={value}; expected at least {at_least}.")
 
 
+def check_size(name: str, value: Any) -> tuple[int, int]:
+    """Return ``(height, width)`` in pixels, refusing what is no pair of whole numbers above 0."""
+    is_pair = isinstance(value, Sequence) and len(value) == 2
+    if not is_pair or not all(isinstance(n, Integral) and int(n) >= 1 for n in value):
+        raise ValueError(
+            f"{name}={value!r}; expected (height, width) in pixels, two whole numbers above 0, "
+            "such as (224, 224)."
+        )
+    return int(value[0]), int(value[1])
+
+
 def check_input_shape(input_shape: Any, *, smallest: int) -> None:
     """Refuse what is not (height, width, channels) with 1 or 3 channels."""
     is_list = isinstance(input_shape, tuple | list) or np.ndim(input_shape) == 1
@@ -76,7 +87,8 @@ def check_input_shape(input_shape: Any, *, smallest: int) -> None:
     if min(shape[:2]) < smallest:
         raise ValueError(
             f"input_shape={shape} is too small for this backbone, which halves the image several "
-            f"times; use at least {smallest} x {smallest} pixels."
+            f"times; use at least {smallest} x {smallest} pixels. Smaller images can be enlarged: "
+            f"detl.images.resize(images, size=({', '.join(str(max(n, smallest)) for n in shape[:2])}))."
         )
 
 
@@ -118,7 +130,8 @@ def check_images(
             raise ValueError(
                 f"{name} has shape {array.shape}, but the model takes (n, "
                 f"{', '.join('any' if n is None else str(n) for n in shape)}); "
-                "load the images at that size (detl.images.load) or build the model for theirs."
+                "bring the images to that size (detl.images.load for files, detl.images.resize for "
+                "arrays) or build the model for theirs."
             )
     if len(array) == 0:
         raise ValueError(f"{name} is empty; expected at least one image.")

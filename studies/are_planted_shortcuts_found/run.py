@@ -19,7 +19,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import detl
-from examples.covid_chest_xray import phantoms
+from detl.datasets import ImageSet, make_phantoms
 from studies.shared.tables import write_csv
 
 RESULTS = Path(__file__).parent / "results"
@@ -77,7 +77,7 @@ def trained_source(path: Path) -> detl.SourceModel:
     if path.exists():
         return detl.load_source(path)
     train, validation = (
-        phantoms.draw({"normal": n, "diseased": n}, size=SIZE, name=name, random_state=random_state)
+        make_phantoms({"normal": n, "diseased": n}, size=SIZE, name=name, random_state=random_state)
         for n, name, random_state in ((600, "train", 100), (100, "validation", 101))
     )
     source = detl.pretrain(
@@ -96,9 +96,9 @@ def trained_source(path: Path) -> detl.SourceModel:
     return source
 
 
-def planted(share: float, seed: int) -> tuple[phantoms.PhantomSet, np.ndarray]:
+def planted(share: float, seed: int) -> tuple[ImageSet, np.ndarray]:
     """Draw phantoms; return them, and their images with the marker in a share of one class."""
-    drawn = phantoms.draw(
+    drawn = make_phantoms(
         dict.fromkeys(CLASSES, IMAGES_PER_CLASS),
         size=SIZE,
         name="target",
@@ -118,7 +118,7 @@ def examined(source: detl.SourceModel, share: float, seed: int) -> detl.shortcut
         transfer,
         images,
         drawn.labels,
-        groups=drawn.patients,
+        groups=drawn.groups,
         n_splits=N_SPLITS,
         on_leak="ignore",
         random_state=seed,
@@ -130,7 +130,7 @@ def use_of_the_marker(source: detl.SourceModel, seed: int) -> dict[str, str]:
     """Take the marker away from test images of a network that was trained with it in all."""
     drawn, images = planted(1.0, seed)
     (train, test), *_ = detl.folds.stratified_folds(
-        drawn.labels, groups=drawn.patients, n_splits=N_SPLITS, random_state=seed
+        drawn.labels, groups=drawn.groups, n_splits=N_SPLITS, random_state=seed
     )
     transfer = detl.DomainExtensionTransfer.as_published(source, random_state=seed, **SETTINGS)
     transfer.fit(images[train], drawn.labels[train])

@@ -4,7 +4,7 @@ r"""Plant copies among images of several kinds: which are found, and which other
     python -m studies.how_alike_is_a_copy.run --data FOLDER
 
 Expects ``nih/``, ``covid/``, ``kermany/`` and ``medmnist/`` in the folder; sets that are not there
-are left out. Digits are scikit-learn's, textures scikit-image's, phantoms those of the examples.
+are left out. Digits are scikit-learn's, textures scikit-image's, phantoms ours.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ from skimage import data as pictures
 from sklearn.datasets import load_digits
 
 from detl import images
+from detl.datasets import make_phantoms
 from detl.folds.copies import copies_within, sketch
-from examples.covid_chest_xray import phantoms, tables
+from examples.covid_chest_xray import tables
 from studies.shared.tables import write_csv
 
 RESULTS = Path(__file__).parent / "results"
@@ -143,10 +144,10 @@ def textures(folder: Path, seed: int) -> Loaded:
 
 def drawn(folder: Path, seed: int) -> Loaded:
     """Return phantoms of a chest."""
-    found = phantoms.draw(
+    found = make_phantoms(
         {"normal": 600, "pneumonia": 600, "covid-19": 300}, size=64, random_state=seed
     )
-    return some(found.images[..., 0], found.labels, found.patients, seed)
+    return some(found.images[..., 0], found.labels, found.groups, seed)
 
 
 SETS: dict[str, tuple[str, Callable[[Path, int], Loaded]]] = {

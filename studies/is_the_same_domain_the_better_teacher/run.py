@@ -23,7 +23,8 @@ from matplotlib.figure import Figure
 
 import detl
 from detl import compare_results
-from examples.covid_chest_xray import experiment, material, phantoms
+from detl.datasets import make_phantoms
+from examples.covid_chest_xray import experiment, material
 from studies.shared import radiographs
 from studies.shared.tables import write_csv
 
@@ -184,8 +185,8 @@ def children(folder: Path, n: int, size: int) -> tuple[np.ndarray, np.ndarray, n
 def drawn(n: int, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return n phantoms."""
     each = {"normal": n - n // 2, "diseased": n // 2}
-    part = phantoms.draw(each, size=size, name="teacher", random_state=0)
-    return part.images, part.labels, part.patients
+    part = make_phantoms(each, size=size, name="teacher", random_state=0)
+    return part.images, part.labels, part.groups
 
 
 def cross_validated(

@@ -8,12 +8,12 @@ import pytest
 from PIL import Image
 
 import detl
+from detl.datasets import make_phantoms
 from examples.covid_chest_xray import __main__ as command
 from examples.covid_chest_xray import (
     experiment,
     heatmaps,
     material,
-    phantoms,
     publishing,
     source_stage,
 )
@@ -338,7 +338,7 @@ def radiographs(tmp_path):
     nih, covid = tmp_path / "nih", tmp_path / "covid"
     findings = {"normal": "No Finding", "other": "Mass", "pneumonia": "Pneumonia"}
     numbers = {"normal": 360, "other": 60, "pneumonia": 6, "covid-19": 6}
-    chests = phantoms.draw(numbers, size=32, random_state=0)
+    chests = make_phantoms(numbers, size=32, random_state=0)
     tables = {nih: [], covid: []}
     for folder in tables:
         (folder / "images").mkdir(parents=True)

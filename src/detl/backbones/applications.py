@@ -115,9 +115,11 @@ def _application(name: str, input_shape: tuple[int, int, int], weights: Any) -> 
             include_top=False, weights=weights, input_shape=input_shape, pooling="avg"
         )
     except (ValueError, OSError) as error:
+        is_small = "must be at least" in str(error)
+        hint = " detl.images.resize(images, size=...) enlarges images." if is_small else ""
         raise ValueError(
             f"keras.applications.{name} cannot be built for images of {input_shape[0]} x "
-            f"{input_shape[1]} pixels and weights={weights!r}: {error}"
+            f"{input_shape[1]} pixels and weights={weights!r}: {error}{hint}"
         ) from error
 
 

@@ -1,7 +1,7 @@
-"""Image files to one ``uint8`` array; what cannot be read is reported, never silently dropped.
+"""Image files to one ``uint8`` array, and arrays to another size.
 
-Files are PNG, JPEG, BMP, TIFF, GIF, WebP or DICOM, of any size. What a file may hold, and what
-becomes of it:
+What cannot be read is reported, never silently dropped. Files are PNG, JPEG, BMP, TIFF, GIF, WebP
+or DICOM, of any size. What a file may hold, and what becomes of it:
 
 - Colour becomes luminance (ITU-R 601, ``0.299 R + 0.587 G + 0.114 B``) where one channel is wanted;
   grey is repeated where three are. Palettes and CMYK are resolved; colour profiles are ignored.
@@ -21,11 +21,13 @@ read, and ``PIL.ImageFile.LOAD_TRUNCATED_IMAGES``, under which truncated files a
 """
 
 from detl.images.loading import LoadedImages, load, load_folders
+from detl.images.resizing import resize
 
 __all__ = [
     "LoadedImages",
     "load",
     "load_folders",
+    "resize",
 ]
 
 

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
-from numbers import Integral
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from detl.checks import check_choice, check_count, check_path
+from detl.checks import check_choice, check_count, check_path, check_size
 from detl.images.decoding import read_image
 from detl.images.listing import list_class_files, list_paths
 from detl.images.reading import attempt, in_order, open_rows
@@ -187,16 +186,10 @@ def load_folders(
 
 def _reader(*, size: Any, channels: Any, aspect: Any) -> partial[np.ndarray]:
     """Check how images are wanted, and return the function that reads one so."""
-    is_pair = isinstance(size, Sequence) and len(size) == 2
-    if not is_pair or not all(isinstance(n, Integral) and int(n) >= 1 for n in size):
-        raise ValueError(
-            f"size={size!r}; expected (height, width) in pixels, two whole numbers above 0, "
-            "such as (224, 224)."
-        )
+    height, width = check_size("size", size)
     check_choice("channels", channels, (1, 3))
     check_count("channels", channels)  # 3.0 is equal to 3
     check_choice("aspect", aspect, ("stretch", "pad"))
-    height, width = map(int, size)
     return partial(read_image, height=height, width=width, channels=int(channels), aspect=aspect)
 
 

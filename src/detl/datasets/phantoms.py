@@ -1,7 +1,7 @@
 """Chest phantoms: frontal radiographs drawn by code, with every lesion's outline known.
 
-They let the whole experiment run without any data, and they are the ground truth against which
-heatmaps and shortcut tests are judged. They are not patients: nothing measured on them says
+They let a newcomer run the whole method without any data, and they are the ground truth against
+which heatmaps and shortcut tests are judged. They are not patients: nothing measured on them says
 anything about disease.
 
 Anatomy belongs to a patient; pose, exposure, noise, side marker and lesion belong to an image.
@@ -11,11 +11,16 @@ Only the lesion depends on the class, so that nothing else gives it away.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
-from examples.covid_chest_xray.chest import N_BLOBS, Array, expose
+from detl.checks import check_count
+from detl.datasets.chest import N_BLOBS, Array, expose
+from detl.datasets.image_set import ImageSet
+from detl.seeds import integer_seed, seed_sequence
 
 # Which lesions a class may show; each image of it shows one of them.
 LESIONS: dict[str, tuple[str, ...]] = {
@@ -128,72 +133,117 @@ BLOBS: dict[str, tuple[int, int, dict[str, tuple[float, float]]]] = {
     "enlarged heart": (1, 1, {"radius_x": (0.10, 0.18), "opacity": (0.92, 0.92)}),
 }
 BATCH = 128  # images drawn at once: bounds the memory
+SMALLEST = 32  # pixels; below it no rib is visible
 
 
-@dataclass(frozen=True, kw_only=True)
-class PhantomSet:
-    """Drawn phantoms; row i of every array is image i.
+# Images of each class that load_phantoms draws.
+SOURCE = {"normal": 500, "diseased": 500}
+TARGET = {"normal": 60, "pneumonia": 60, "covid-19": 60, "other": 60}
 
-    Attributes
+_DESCRIPTION = (
+    "Chest phantoms, drawn by code. They are not patients: nothing measured on them says anything "
+    "about disease."
+)
+
+
+def load_phantoms(*, size: int = 64, random_state: Any = 0) -> tuple[ImageSet, ImageSet]:
+    """Draw chest phantoms for both stages: a large source of two classes, a small target of four.
+
+    Phantoms are not patients: nothing measured on them says anything about disease.
+
+    Parameters
     ----------
-    images : ndarray of uint8, shape (n, size, size, 1)
-        Grey values in [0, 255].
-    labels : ndarray of str, shape (n,)
-        Class of each image.
-    patients : ndarray of str, shape (n,)
-        Images of one patient share their anatomy, and their class.
-    masks : ndarray of bool, shape (n, size, size)
-        True where the lesion is to be seen: where it raises the attenuation by more than 0.05,
-        the trunk's greatest being about 1. Empty in normal images.
+    size : int, default=64
+        Height and width in pixels, at least 32. Drawing takes a few seconds at 64, four times as
+        long at 128; the same call later in the process takes none.
+    random_state : int, numpy generator or None, default=0
+        Seed of the drawing. The same number gives the same images to the last bit.
+
+    Returns
+    -------
+    source : ImageSet
+        500 images of "normal" and 500 of "diseased" (nodules, effusion, mass or an enlarged heart).
+    target : ImageSet
+        60 images each of "normal", "pneumonia" (one consolidation), "covid-19" (ground glass in
+        both lungs) and "other" (nodules or an effusion).
+
+    Notes
+    -----
+    ``images`` have shape ``(n, size, size, 1)``. ``groups`` are patients with one to three images,
+    all of one class; no patient is in both sets. ``masks`` show where the lesion is visible.
+
+    Examples
+    --------
+    >>> from detl import datasets
+    >>> source, target = datasets.load_phantoms(size=32)
+    >>> target
+    ImageSet(
+        images=uint8 (240, 32, 32, 1),
+        labels={'covid-19': 60, 'normal': 60, 'other': 60, 'pneumonia': 60},
+        groups=154,
+        masks=bool (240, 32, 32),
+        description='Chest phantoms, drawn by code. They are not patients: ...',
+    )
     """
-
-    images: Array
-    labels: Array
-    patients: Array
-    masks: Array
-
-    def __len__(self) -> int:
-        """Return the number of images."""
-        return len(self.images)
+    check_count("size", size, at_least=SMALLEST)
+    source, target = _both_sets(int(size), integer_seed(seed_sequence(random_state)))
+    return _copy(source), _copy(target)
 
 
-def draw(
+@lru_cache(maxsize=2)
+def _both_sets(size: int, seed: int) -> tuple[ImageSet, ImageSet]:
+    of_source, of_target = np.random.SeedSequence(seed).spawn(2)
+    return (
+        make_phantoms(SOURCE, size=size, name="source", random_state=of_source),
+        make_phantoms(TARGET, size=size, name="target", random_state=of_target),
+    )
+
+
+def _copy(drawn: ImageSet) -> ImageSet:
+    """Return a set whose arrays the caller may change: the kept ones stay as drawn."""
+    arrays = {name: getattr(drawn, name).copy() for name in ("images", "labels", "groups", "masks")}
+    return replace(drawn, **arrays)
+
+
+def make_phantoms(
     images_per_class: Mapping[str, int],
     *,
     size: int = 64,
     lesions: bool = True,
     name: str = "phantom",
-    random_state: int | None = None,
-) -> PhantomSet:
-    """Draw chest phantoms.
+    random_state: Any = 0,
+) -> ImageSet:
+    """Draw as many chest phantoms of each class as you ask for.
+
+    Phantoms are not patients: nothing measured on them says anything about disease.
 
     Parameters
     ----------
     images_per_class : mapping of str to int
-        How many images of each class; classes are "normal", "pneumonia" (one lobar
+        Number of images of each class. The classes are "normal", "pneumonia" (one lobar
         consolidation), "covid-19" (peripheral ground glass in both lungs), "other" (nodules or
-        an effusion) and, for a source set, "diseased" (nodules, effusion, mass or an enlarged
-        heart).
-    size : int
-        Height and width in pixels.
-    lesions : bool
-        False draws the very same images (patient, pose, noise, label) without their lesions:
-        what they would have been in health. Masks are then empty.
-    name : str
-        Begins every patient's name. Give sets that are used together different names and
+        an effusion) and, for a source, "diseased" (nodules, effusion, mass or an enlarged heart).
+    size : int, default=64
+        Height and width in pixels, at least 32.
+    lesions : bool, default=True
+        False draws the same images (patient, pose, noise, label) without their lesions. Masks are
+        then empty.
+    name : str, default="phantom"
+        Begins the name of every patient. Give sets that you use together different names and
         different ``random_state``.
-    random_state : int, optional
-        The same seed gives the same images.
+    random_state : int, numpy generator or None, default=0
+        Seed of the drawing. The same number gives the same images to the last bit.
 
     Returns
     -------
-    PhantomSet
-        In random order of patients.
+    ImageSet
+        ``images`` of shape ``(n, size, size, 1)``, patients in random order.
 
     Examples
     --------
-    >>> phantoms = draw({"normal": 2, "pneumonia": 3}, size=32, random_state=0)
-    >>> phantoms.images.shape, sorted(phantoms.labels)
+    >>> from detl import datasets
+    >>> drawn = datasets.make_phantoms({"normal": 2, "pneumonia": 3}, size=32)
+    >>> drawn.images.shape, sorted(drawn.labels.tolist())
     ((5, 32, 32, 1), ['normal', 'normal', 'pneumonia', 'pneumonia', 'pneumonia'])
     """
     unknown = set(images_per_class) - set(LESIONS)
@@ -202,12 +252,12 @@ def draw(
             f"images_per_class names the classes {sorted(images_per_class)}; expected some of "
             f"{', '.join(map(repr, LESIONS))}."
         )
-    if size < 32:
-        raise ValueError(f"size={size}; expected at least 32, below which no rib is to be seen.")
+    for label, wanted in images_per_class.items():
+        check_count(f"images_per_class[{label!r}]", wanted)
+    check_count("size", size, at_least=SMALLEST)
 
-    who_rng, anatomy_rng, view_rng, lesion_rng, noise_rng = np.random.default_rng(
-        random_state
-    ).spawn(5)
+    root = np.random.default_rng(seed_sequence(random_state))
+    who_rng, anatomy_rng, view_rng, lesion_rng, noise_rng = root.spawn(5)
     labels, patients = _assign_patients(images_per_class, who_rng)
     n = len(labels)
     anatomy = _uniform(ANATOMY, int(patients.max()) + 1, anatomy_rng)[patients]
@@ -225,11 +275,12 @@ def draw(
         images[part, ..., 0], masks[part] = expose(
             anatomy[part], view[part], kinds[part], blobs[part], grain
         )
-    return PhantomSet(
+    return ImageSet(
         images=images,
         labels=labels,
-        patients=np.array([f"{name}-{patient:05d}" for patient in patients]),
+        groups=np.array([f"{name}-{patient:05d}" for patient in patients]),
         masks=masks,
+        description=_DESCRIPTION,
     )
 
 
@@ -243,7 +294,7 @@ def _assign_patients(
         images_each = rng.choice(numbers, size=n, p=shares)
         labels.append(np.full(n, label))
         patients.append(first + np.repeat(np.arange(n), images_each)[:n])
-        first = patients[-1][-1] + 1 if n else first
+        first = patients[-1][-1] + 1
     order = rng.permutation(first)
     shuffled = order[np.concatenate(patients)]
     rows = np.argsort(shuffled, kind="stable")

@@ -14,6 +14,7 @@ import numpy as np
 from scipy import ndimage
 
 Array = np.ndarray[Any, Any]
+Measures = Any  # a record array: numpy's types do not know its fields
 
 N_BLOBS = 8  # of a lesion at most
 AIR = 0.70  # share of the attenuation that a lung full of air takes away
@@ -34,7 +35,7 @@ class _Chest:
 
 
 def expose(
-    anatomy: Array, view: Array, kinds: Array, blobs: Array, grain: Array
+    anatomy: Measures, view: Measures, kinds: Array, blobs: Measures, grain: Array
 ) -> tuple[Array, Array]:
     """Return images and lesion masks, each (n, size, size)."""
     a = anatomy[:, None, None]
@@ -60,7 +61,7 @@ def expose(
     return np.clip(np.rint(image), 0, 255).astype(np.uint8), added > VISIBLE
 
 
-def _chest(a: Array, v: Array, *, size: int) -> _Chest:
+def _chest(a: Measures, v: Measures, *, size: int) -> _Chest:
     """Return the coordinates of every pixel and the outline of the lungs."""
     axis = (np.arange(size, dtype=np.float32) + 0.5) / size * 2 - 1
     column, row = axis[None, None, :], axis[None, :, None]
@@ -93,7 +94,7 @@ def _chest(a: Array, v: Array, *, size: int) -> _Chest:
     )
 
 
-def _lung_borders(a: Array, depth: Array) -> tuple[Array, Array]:
+def _lung_borders(a: Measures, depth: Array) -> tuple[Array, Array]:
     """Return how far the lungs' medial and lateral borders lie from the midline."""
     depth = np.clip(depth, 0, 1)
     lateral = 0.27 + (a.lung - 0.27) * np.sqrt(1 - (1 - depth) ** 2.6)
@@ -102,7 +103,7 @@ def _lung_borders(a: Array, depth: Array) -> tuple[Array, Array]:
     return medial, lateral
 
 
-def _trunk(a: Array, chest: _Chest) -> Array:
+def _trunk(a: Measures, chest: _Chest) -> Array:
     """Return the attenuation of the soft tissue, 0 outside the body."""
     u, y = np.abs(chest.x), chest.y
     shoulder = -0.93 + 0.30 * np.maximum(u - 0.22, 0) ** 0.8
@@ -114,7 +115,7 @@ def _trunk(a: Array, chest: _Chest) -> Array:
     return body * (thickness + a.fat)
 
 
-def _air(a: Array, chest: _Chest) -> Array:
+def _air(a: Measures, chest: _Chest) -> Array:
     """Return how much of the path through the lungs is air, 0 to 1."""
     x, y, u = chest.x, chest.y, np.abs(chest.x)
     rim = 1 - np.exp(-np.maximum(chest.lateral - u, 0) / 0.09)
@@ -141,7 +142,7 @@ def _air(a: Array, chest: _Chest) -> Array:
     return air * (1 - np.maximum(mediastinum, 0.85 * knob))
 
 
-def _gas(a: Array, chest: _Chest) -> Array:
+def _gas(a: Measures, chest: _Chest) -> Array:
     """Return the air of the windpipe, its two branches and the stomach, 0 to 1."""
     x, y, u = chest.x, chest.y, np.abs(chest.x)
     trachea = _inside(0.045 - np.abs(x - 0.5 * a.scoliosis), 0.012) * _inside(-0.22 - y, 0.02)
@@ -152,7 +153,7 @@ def _gas(a: Array, chest: _Chest) -> Array:
     return 0.20 * trachea + 0.12 * branch + bubble
 
 
-def _heart(a: Array, chest: _Chest, *, wider: Any) -> Array:
+def _heart(a: Measures, chest: _Chest, *, wider: Any) -> Array:
     """Return the heart's shadow, 0 to 1, with its tip to the patient's left (image right)."""
     x, y = chest.x - 0.13 - 0.45 * wider, chest.y - 0.27
     cos, sin = np.cos(a.heart_tilt), np.sin(a.heart_tilt)
@@ -163,7 +164,7 @@ def _heart(a: Array, chest: _Chest, *, wider: Any) -> Array:
     return _inside(1 - np.minimum(left, right), 0.05)
 
 
-def _bones(a: Array, chest: _Chest) -> Array:
+def _bones(a: Measures, chest: _Chest) -> Array:
     """Return what ribs, clavicles, spine, scapulae and shoulder joints add."""
     x, y, u = chest.x, chest.y, np.abs(chest.x)
     cage = _inside(chest.lateral + 0.035 - u, 0.012) * _inside(y - a.apex + 0.02, 0.03)
@@ -216,7 +217,7 @@ def _tube(distance: Array, radius: float) -> Array:
 
 
 def _blob_opacity(
-    anatomy: Array, chest: _Chest, kinds: Array, blobs: Array, texture: Array
+    anatomy: Measures, chest: _Chest, kinds: Array, blobs: Measures, texture: Array
 ) -> Array:
     """Return the share of the air that consolidation, ground glass, nodules or mass replace."""
     blobby = np.isin(kinds, ("consolidation", "ground glass", "nodules", "mass"))
@@ -244,7 +245,7 @@ def _blob_opacity(
     return np.where(glass, np.minimum(opacity * patchy, 0.75), opacity)
 
 
-def _fluid(chest: _Chest, kinds: Array, blobs: Array) -> Array:
+def _fluid(chest: _Chest, kinds: Array, blobs: Measures) -> Array:
     """Return the share of the air below the meniscus of an effusion."""
     b = blobs[:, 0][:, None, None]
     # The level rises against the ribs and, less, against the mediastinum.
@@ -254,7 +255,7 @@ def _fluid(chest: _Chest, kinds: Array, blobs: Array) -> Array:
     return fluid * (kinds == "effusion")[:, None, None]
 
 
-def _heart_growth(a: Array, chest: _Chest, kinds: Array, blobs: Array) -> Array:
+def _heart_growth(a: Measures, chest: _Chest, kinds: Array, blobs: Measures) -> Array:
     """Return the share of the air that an enlarged heart takes."""
     enlarged = (kinds == "enlarged heart")[:, None, None].astype(np.float32)
     b = blobs[:, 0][:, None, None]
@@ -268,13 +269,13 @@ def _texture(grain: Array) -> Array:
     return smooth / smooth.std(axis=(1, 2), keepdims=True)
 
 
-def _film(attenuation: Array, v: Array) -> Array:
+def _film(attenuation: Array, v: Measures) -> Array:
     """Return grey values: the film's curve flattens where hardly anything comes through."""
     exposed = 1 - np.exp(-1.75 * v.exposure * np.maximum(attenuation, 0))
     return 278.0 * exposed**v.gamma
 
 
-def _marker(v: Array, size: int) -> Array:
+def _marker(v: Measures, size: int) -> Array:
     """Return a letter-like side marker, in any class alike."""
     axis = (np.arange(size, dtype=np.float32) + 0.5) / size * 2 - 1
     x, y = axis[None, None, :] - 1.25 * v.marker, axis[None, :, None] - v.marker_height
