@@ -31,9 +31,9 @@ def require_matplotlib() -> None:
 
 def new_figure(width: float, height: float) -> Figure:
     """Return an empty figure, inches, that matplotlib's global state does not know."""
-    from matplotlib.figure import Figure
+    from detl.plots.notebook_figure import NotebookFigure
 
-    return Figure(figsize=(width, height), layout="constrained")
+    return NotebookFigure(figsize=(width, height), layout="constrained")
 
 
 def grid_of_pictures(
@@ -51,12 +51,12 @@ def grid_of_pictures(
     has room on its left. Every size is known: matplotlib, which would find them out, takes minutes
     for some hundred axes.
     """
-    from matplotlib.figure import Figure
+    from detl.plots.notebook_figure import NotebookFigure
 
     (n_rows, n_columns), (width, height) = shape, picture
     step, down = group * (width + _GAP) + left, height + above
     total = n_columns // group * step + right, max(n_rows * down + _GAP, 1.5)
-    figure = Figure(figsize=total)
+    figure = NotebookFigure(figsize=total)
     axes = np.empty(shape, dtype=object)
     for row, column in np.ndindex(shape):
         across = left + column // group * step + column % group * (width + _GAP)
