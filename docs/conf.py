@@ -7,11 +7,13 @@ import subprocess
 import sys
 from importlib.metadata import version as installed_version
 from pathlib import Path
+from typing import Any
 
 from docutils import nodes
 from latex2mathml.converter import convert as latex2mathml
 from sphinx.application import Sphinx
 from sphinx.writers.html5 import HTML5Translator as HTMLTranslator
+from sphinx_gallery.scrapers import figure_rst
 
 project = "detl"
 author = "The detl authors"
@@ -76,7 +78,18 @@ def in_run_folder(*_: object) -> None:
     os.chdir(RUN)
 
 
+def last_figure(block: tuple[str, ...], variables: dict[str, Any], conf: dict[str, Any]) -> str:
+    """Save the figure that a cell of the gallery ends with; detl's are unknown to pyplot."""
+    if block[1].rstrip().split("\n")[-1] != "figure":
+        return ""
+    path = next(variables["image_path_iterator"])
+    variables["example_globals"]["figure"].savefig(path, dpi=110)
+    return figure_rst([path], conf["src_dir"])
+
+
 sphinx_gallery_conf = {
+    "image_scrapers": (last_figure,),
+    "capture_repr": (),
     "examples_dirs": "../examples/gallery",
     "gallery_dirs": "gallery",
     "filename_pattern": "/plot_",
