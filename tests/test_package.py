@@ -60,6 +60,8 @@ ROOMS = {
         "Subgroups",
     ],
     "plots": [
+        "audit",
+        "comparison",
         "confusion_matrix",
         "heatmap_grid",
         "learning_curves",
@@ -69,6 +71,8 @@ ROOMS = {
         "reliability_diagram",
         "roc_curves",
         "shortcut_report",
+        "subgroups",
+        "training_sizes",
     ],
     "pretraining": ["Augmentation", "SourceModel", "load_source", "pretrain"],
     "recipes": [

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import stats
 
+from detl import plots
 from detl.checks import check_labels
 from detl.metrics.fold_scores import Predictions
 from detl.metrics.intervals import FEW_UNITS, no_width_notes
 from detl.notebook import ShowsItself
 from detl.screening.pooling import Estimate, draws, interval_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 MEASURES = ("accuracy", "sensitivity", "specificity")
 _MOST_GROUPS = 30  # of one attribute
@@ -73,6 +78,33 @@ class Subgroups(ShowsItself):
     whose: str
     unit: str = field(repr=False)
     counted: str = field(repr=False)
+
+    def plot(self, *, ax: Axes | None = None, figsize: tuple[float, float] | None = None) -> Figure:
+        r"""Draw the scores as a forest plot with :func:`detl.plots.subgroups`.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, optional
+            Axes to draw on. By default, those of a new figure.
+        figsize : tuple of (float, float), optional
+            Width and height of a new figure in inches.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sklearn.dummy import DummyClassifier
+        >>> from detl import evaluate
+        >>> images, labels = np.zeros((80, 8, 8, 1), dtype="uint8"), ["covid", "normal"] * 40
+        >>> found = evaluate(DummyClassifier().fit(images, labels), images, labels, random_state=0)
+        >>> figure = found.subgroups({"view": ["AP"] * 30 + ["PA"] * 50}).plot()
+        >>> [label.get_text() for label in figure.axes[0].get_yticklabels()]
+        ['view AP\n(30 images)', 'view PA\n(50 images)']
+        """
+        return plots.subgroups(self, ax=ax, figsize=figsize)
 
     def __str__(self) -> str:
         """Return values, then differences to all others."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from detl import plots
 from detl.notebook import details, with_matrix
 from detl.screening import (
     DecisionCurve,
@@ -23,6 +24,9 @@ from detl.screening.pooling import pooled
 from detl.validation import suspects as suspect_images
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
     from detl import metrics
     from detl.validation.suspects import Suspects
 
@@ -216,6 +220,43 @@ class Judged(ABC):
             File name of each image, such as ``loaded.paths`` of :func:`detl.images.load`.
         """
         return suspect_images.suspects(self, n=n, names=names)
+
+    def plot(
+        self,
+        *,
+        normalize: bool = False,
+        ax: Axes | None = None,
+        figsize: tuple[float, float] | None = None,
+    ) -> Figure:
+        """Draw the confusion matrix with :func:`detl.plots.confusion_matrix`.
+
+        ROC curves, calibration, mistakes and more are in :mod:`detl.plots`.
+
+        Parameters
+        ----------
+        normalize : bool, default=False
+            Whether colours show shares of the true class instead of counts.
+        ax : matplotlib.axes.Axes, optional
+            Axes to draw on. By default, those of a new figure.
+        figsize : tuple of (float, float), optional
+            Width and height of a new figure in inches.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sklearn.dummy import DummyClassifier
+        >>> from detl import evaluate
+        >>> images, labels = np.zeros((4, 8, 8, 1), dtype="uint8"), ["covid"] * 3 + ["normal"]
+        >>> found = evaluate(DummyClassifier().fit(images, labels), images, labels, random_state=0)
+        >>> figure = found.plot()
+        >>> figure.axes[0].get_xlabel()
+        'predicted class'
+        """
+        return plots.confusion_matrix(self, normalize=normalize, ax=ax, figsize=figsize)
 
     def _repr_html_(self) -> str:
         """Show the headline, the confusion matrix, and the table behind a line to open it."""
