@@ -49,7 +49,7 @@ def test_each_class_has_its_scores_and_their_changes(evaluation):
     start = next(i for i, line in enumerate(lines) if line.startswith("class "))
     sensitivity = evaluation.class_scores["normal"]["sensitivity"].mean
     assert lines[start + 2].split()[:3] == ["normal", "20", f"{sensitivity:.3f}"]
-    assert lines[start + 4] == "points above the internal result"
+    assert lines[start + 4] == "change from the internal result, in points"
     change = evaluation.class_changes["normal"]["sensitivity"].value
     assert lines[start + 6].split()[:2] == ["normal", f"{100 * change:+.1f}"]
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from detl import plots
 from detl.metrics import PER_CLASS
-from detl.reporting.parts import Section, Table, estimate_of, kept, picture, plural, table
+from detl.reporting.parts import Section, Table, kept, picture, plural, table
+from detl.screening.pooling import estimate_of
 from detl.validation.results import CrossValidationResult
 from detl.validation.tables import LABELS, number, unlearned
 

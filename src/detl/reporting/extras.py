@@ -10,9 +10,10 @@ import numpy as np
 from detl import plots
 from detl.metrics import PER_CLASS
 from detl.reporting.evidence import confusion
-from detl.reporting.parts import Section, estimate_of, picture, table
+from detl.reporting.parts import Section, picture, table
 from detl.screening import DecisionCurve, Estimate, OperatingPoint, Subgroups
 from detl.screening.operating_points import QUANTITIES
+from detl.screening.pooling import estimate_of
 from detl.screening.subgroups import MEASURES, points_of
 from detl.shortcuts import ShortcutReport
 from detl.validation import Comparison, Evaluation, LearningCurve

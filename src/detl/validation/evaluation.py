@@ -97,30 +97,6 @@ class Evaluation(Judged):
         return [name for name in np.unique(self.labels).tolist() if name not in self.classes]
 
     @cached_property
-    def scores(self) -> dict[str, metrics.Score]:
-        """Scores over the classes of which there are images, see :func:`detl.metrics.scores`."""
-        return self._all_scores[0]
-
-    @cached_property
-    def class_scores(self) -> dict[Any, dict[str, metrics.Score]]:
-        """Scores of each class against the rest, see :func:`detl.metrics.scores`."""
-        return dict(zip(self.classes.tolist(), self._all_scores[1], strict=True))
-
-    @cached_property
-    def _all_scores(self) -> tuple[dict[str, metrics.Score], list[dict[str, metrics.Score]]]:
-        return metrics.scores(self.fold_predictions, unit=self.unit, random_state=self._draw_seed)
-
-    @property
-    def accuracy(self) -> float:
-        """Share of right predictions, in [0, 1]."""
-        return self.scores["accuracy"].mean
-
-    @property
-    def interval(self) -> metrics.Interval:
-        """95 % interval of the accuracy, and how it was found."""
-        return self.scores["accuracy"].interval
-
-    @cached_property
     def confusion_matrix(self) -> np.ndarray:
         """Counts ``(n_labels, n_classes)``.
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from detl import plots
+from detl import metrics, plots
 from detl.notebook import details, with_matrix
 from detl.screening import (
     DecisionCurve,
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from detl import metrics
     from detl.validation.suspects import Suspects
 
 
@@ -81,6 +81,30 @@ class Judged(ABC):
     def _chosen_on(self) -> metrics.Predictions | None:
         """Predictions to choose thresholds and temperatures on, where these are not the folds."""
         return None
+
+    @cached_property
+    def scores(self) -> dict[str, metrics.Score]:
+        """Scores over all classes of which there are images, see :func:`detl.metrics.scores`."""
+        return self._all_scores[0]
+
+    @cached_property
+    def class_scores(self) -> dict[Any, dict[str, metrics.Score]]:
+        """Scores of each class against the rest, see :func:`detl.metrics.scores`."""
+        return dict(zip(self.classes.tolist(), self._all_scores[1], strict=True))
+
+    @cached_property
+    def _all_scores(self) -> tuple[dict[str, metrics.Score], list[dict[str, metrics.Score]]]:
+        return metrics.scores(self.fold_predictions, unit=self.unit, random_state=self._draw_seed)
+
+    @property
+    def accuracy(self) -> float:
+        """Share of right predictions, in [0, 1]; of several folds, the mean of their accuracies."""
+        return self.scores["accuracy"].mean
+
+    @property
+    def interval(self) -> metrics.Interval:
+        """95 % interval of the accuracy, and how it was found."""
+        return self.scores["accuracy"].interval
 
     def operating_point(
         self,

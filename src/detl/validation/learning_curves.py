@@ -14,7 +14,7 @@ from detl.metrics.intervals import quantiles
 from detl.metrics.power_law import gains
 from detl.metrics.scoring import redrawn_scores
 from detl.notebook import ShowsItself
-from detl.screening.pooling import Estimate
+from detl.screening.pooling import Estimate, estimate_of
 from detl.validation.results import CrossValidationResult
 
 if TYPE_CHECKING:
@@ -103,8 +103,7 @@ class LearningCurve(ShowsItself):
         name = self.score.replace("_", " ")
         lines = [f"{self.unit:>6}  {'images':>6}  {name} (95 % interval)"]
         for images, units, result in zip(self.n_images, self.n_units, self.results, strict=True):
-            found = result.scores[self.score]
-            estimate = Estimate(value=found.mean, interval=found.interval)
+            estimate = estimate_of(result.scores[self.score])
             lines.append(f"{units:>6.0f}  {images:>6.0f}  {estimate}")
         return "\n".join(
             [
