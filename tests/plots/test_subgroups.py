@@ -35,7 +35,7 @@ def found():
             subgroup("PA", (0.7, 0.8, np.nan)),
         ),
         n_comparisons=3,
-        whose="all",
+        class_name=None,
         unit="groups",
         counted="images",
     )

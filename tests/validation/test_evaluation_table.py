@@ -59,5 +59,6 @@ def test_what_to_know_about_it_is_said(evaluation):
     assert "The classes have other shares here than internally." in text
     assert "Over 10 groups the intervals are too narrow." in text
     assert text.endswith(
-        "LEAKS: the scores above flatter - 2 groups were trained on, such as 1, 2: 8 of 40 images."
+        "LEAKS: the scores above are too optimistic - 2 groups were trained on, such as 1, 2: 8 of "
+        "40 images."
     )

@@ -40,7 +40,7 @@ class Audit(ShowsItself):
     Attributes
     ----------
     leaks : tuple of str
-        What makes scores flatter, one sentence each; empty if nothing was found.
+        What makes the scores too optimistic, one sentence each; empty if nothing was found.
     classes : tuple
         Class names, sorted.
     n_images, n_untested : int

@@ -14,14 +14,14 @@ from detl.metrics.fold_scores import weighted_scores
 from detl.metrics.intervals import mean_over_folds, quantiles, units_of
 from detl.metrics.scoring import redrawn_scores
 from detl.screening.pooling import Estimate, pooled
+from detl.validation.analyses import PredictionAnalyses
 from detl.validation.evaluation_table import table_of
-from detl.validation.judged import Judged
 from detl.validation.patients import Join, joined, name_of, rows_of_groups
 from detl.validation.results import CrossValidationResult
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Evaluation(Judged):
+class Evaluation(PredictionAnalyses):
     """What :func:`evaluate` found; ``print`` it for a table.
 
     Attributes

@@ -39,7 +39,7 @@ def table_of(found: Evaluation) -> str:
     if notes:
         lines += ["", *(line for note in notes for line in textwrap.wrap(note, _WIDTH))]
     if found.leaks:
-        lines += ["", "LEAKS: the scores above flatter"]
+        lines += ["", "LEAKS: the scores above are too optimistic"]
         for leak in found.leaks:
             lines += textwrap.wrap(f"- {leak}", _WIDTH, subsequent_indent="  ")
     return "\n".join(lines)

@@ -15,8 +15,8 @@ from detl import metrics
 from detl.checks import check_path
 from detl.storage.reading import read_json
 from detl.storage.writing import write_json
+from detl.validation.analyses import PredictionAnalyses
 from detl.validation.frames import predictions_frame, scores_frame
-from detl.validation.judged import Judged
 from detl.validation.patients import Join, joined, name_of, rows_of_groups
 from detl.validation.records import fields_of, record_of
 from detl.validation.tables import table_of
@@ -74,7 +74,7 @@ class FoldResult:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class CrossValidationResult(Judged):
+class CrossValidationResult(PredictionAnalyses):
     """What cross-validation found; ``print`` it for a table.
 
     Attributes
@@ -239,7 +239,7 @@ class CrossValidationResult(Judged):
         several_labels : {"raise", "split"}, default="raise"
             What to do with groups that have images of several classes: refuse them by name, or keep
             each of their classes as a row of its own. Nobody knows these rows beforehand, so that
-            scores flatter; the table says so.
+            scores are too optimistic; the table says so.
 
         Returns
         -------

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 SPLIT = (
     "Groups of several classes were split by the label of their images, which nobody knows "
-    "beforehand: the scores flatter."
+    "beforehand: the scores are too optimistic."
 )
 _WIDTH = 110  # of the table, where class names are short
 LABELS = {
@@ -55,7 +55,7 @@ def table_of(result: CrossValidationResult) -> str:
     if notes:
         lines += ["", *notes]
     if result.audit.leaks:
-        lines += ["", "LEAKS: the scores above flatter"]
+        lines += ["", "LEAKS: the scores above are too optimistic"]
         for sentence in result.audit.leaks:
             lines += textwrap.wrap(f"- {sentence}", _WIDTH, subsequent_indent="  ")
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""What follows from predictions of images that a classifier was not trained on."""
+"""Scores and analyses that follow from predictions, for results and evaluations alike."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
     from detl.validation.suspects import Suspects
 
 
-class Judged(ABC):
-    """Predictions of images, by fold or in one piece, and what a reviewer asks of them.
+class PredictionAnalyses(ABC):
+    """What a cross-validation result and an evaluation inherit: scores, analyses, a picture.
 
-    Each method works on the predictions that are there; nothing is trained or predicted anew.
+    Each method works on predictions that are there; nothing is trained or predicted anew.
     """
 
     classes: np.ndarray
@@ -224,7 +224,7 @@ class Judged(ABC):
             pooled(self.fold_predictions),
             {name: values[rows] for name, values in known.items()},
             target,
-            "all classes, their mean" if target is None else repr(self.classes.tolist()[target]),
+            None if target is None else self.classes.tolist()[target],
             counted=self._counted,
             unit=self.unit,
             random_state=self._draw_seed,
