@@ -61,6 +61,8 @@ ROOMS = {
         "Subgroups",
     ],
     "plots": [
+        "audit",
+        "comparison",
         "confusion_matrix",
         "heatmap_grid",
         "learning_curves",
@@ -70,6 +72,8 @@ ROOMS = {
         "reliability_diagram",
         "roc_curves",
         "shortcut_report",
+        "subgroups",
+        "training_sizes",
     ],
     "pretraining": ["Augmentation", "SourceModel", "load_source", "pretrain"],
     "recipes": [

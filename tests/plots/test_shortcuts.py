@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from detl import plots
+from detl.plots import theme
 from detl.shortcuts import Figure, ShortcutReport, ShortcutTest
 
 
@@ -48,9 +49,11 @@ def test_red_is_beyond_the_threshold_and_blue_on_its_other_side(result):
         plots.shortcut_report(report(result, x=made_up("share", 0.33, suspicious))).axes[1]
         for suspicious in ("above", "below")
     )
-    for axis, colours in ((above, ["red", "blue", "grey"]), (below, ["blue", "red", "grey"])):
+    red, blue, grey = theme.ALARM, theme.MAIN, theme.NEUTRAL
+    for axis, colours in ((above, [red, blue, grey]), (below, [blue, red, grey])):
         points = [line for line in axis.lines if line.get_marker() == "o"]
-        assert [line.get_color().removeprefix("tab:") for line in points] == colours
+        assert [line.get_color() for line in points] == colours
+        assert [text.get_text() for text in axis.texts] == ["not known"]  # of "rare"
         np.testing.assert_allclose([line.get_xdata() for line in points], [[0.6], [0.1], [0.35]])
 
 
@@ -78,5 +81,17 @@ def test_of_many_classes_the_most_suspicious_are_shown(result):
 
 
 def test_only_reports_are_drawn(result):
-    with pytest.raises(TypeError, match="report is CrossValidationResult"):
+    with pytest.raises(TypeError, match="report is CrossValidationResult; expected a Sho"):
         plots.shortcut_report(result)
+
+
+def test_on_axes_of_ones_own_are_the_areas_with_the_verdicts(result, axes):
+    found = report(result, border=made_up("share", 0.33))
+    assert plots.shortcut_report(found, ax=axes) is axes.figure
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    assert names == ["network", "border\nshortcut likely"]
+    area = result.scores["roc_auc"]
+    points = [line.get_xdata()[0] for line in axes.lines if line.get_marker() == "o"]
+    assert points == [area.mean] * 2
+    ends = [line.get_xdata() for line in axes.lines if line.get_linestyle() == "-"]
+    assert [area.interval.low, area.interval.high] in [list(x) for x in ends]

@@ -93,7 +93,7 @@ def test_the_audit_says_what_flatters(make_result, result):
     halves = [(np.arange(59), np.arange(59, 120))]
     leaking = make_result(result.labels, groups=result.groups, indices=halves)
     found = evidence.audit(leaking)
-    assert found.says == "What was found on both sides of a split makes scores flatter."
+    assert found.says == "What was found on both sides of a split makes the scores too optimistic."
     assert found.points == leaking.audit.leaks
 
 

@@ -3,6 +3,7 @@
 import json
 import re
 
+import matplotlib.figure
 import numpy as np
 import pytest
 
@@ -116,3 +117,17 @@ def test_json_holds_a_report(make_result, labels):
         {"class": "a", "value": None, "low": None, "high": 0.6, "units": 50}
     ]
     assert read["passed"] is True
+
+
+def test_a_report_draws_itself(make_result):
+    network = make_result(np.arange(80) % 2)
+    report = ShortcutReport(
+        tests={"border": made_up_test({"a": figure(0.4, 0.6)})},
+        results={"network": network, "border": network},
+    )
+    axes = matplotlib.figure.Figure().subplots()
+    assert report.plot(ax=axes) is axes.figure
+    assert axes.get_yticklabels()[1].get_text() == f"border\n{LIKELY}"
+    drawn = report.plot(figsize=(8, 4))
+    assert drawn.get_size_inches().tolist() == [8, 4]
+    assert [axis.get_xlabel() for axis in drawn.axes] == ["ROC AUC, mean over classes", "a number"]

@@ -9,7 +9,8 @@ import numpy as np
 
 from detl import plots
 from detl.metrics import PER_CLASS
-from detl.reporting.parts import Section, Table, estimate_of, kept, picture, plural, table
+from detl.reporting.parts import Section, Table, kept, picture, plural, table
+from detl.screening.pooling import estimate_of
 from detl.validation.results import CrossValidationResult
 from detl.validation.tables import LABELS, number, unlearned
 
@@ -190,9 +191,9 @@ def audit(result: CrossValidationResult) -> Section:
     return Section(
         name="audit",
         title="Audit of the folds",
-        says="What was found on both sides of a split makes scores flatter."
+        says="What was found on both sides of a split makes the scores too optimistic."
         if leaks
-        else "Nothing was found that makes scores flatter, as far as it was looked for.",
+        else "Nothing was found that makes the scores too optimistic, as far as it was looked for.",
         points=tuple(leaks),
         text=str(result.audit),
     )

@@ -4,7 +4,7 @@ Each test takes what :func:`detl.cross_validate` found and asks a question on th
 the same seeds: can the classes be told with the object blanked out (:func:`region_test`)? By
 classifiers that know next to nothing (:func:`rivals`)? By where an image comes from
 (:func:`collection_test`)? Where does the network look (:func:`attention`)? :func:`examine` asks
-all of them. ``print`` the report, draw it with :func:`detl.plots.shortcut_report`.
+all of them. ``print`` the report, or draw it with ``report.plot()``.
 
 What decides is a share: of what the network knows of a class (how far the area under its ROC curve
 is above 1/2), how much is known without the object as well? Its interval is held against a

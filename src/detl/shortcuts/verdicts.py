@@ -5,11 +5,16 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from detl import plots
 from detl.notebook import ShowsItself
+
+if TYPE_CHECKING:
+    import matplotlib.figure
+    from matplotlib.axes import Axes
 
 LIKELY = "shortcut likely"
 NONE_FOUND = "no shortcut found"
@@ -148,6 +153,36 @@ class ShortcutReport(ShowsItself):
     def findings(self) -> list[str]:
         """Names of the tests that say that a shortcut is likely."""
         return [name for name, test in self.tests.items() if test.verdict == LIKELY]
+
+    def plot(
+        self, *, ax: Axes | None = None, figsize: tuple[float, float] | None = None
+    ) -> matplotlib.figure.Figure:
+        """Draw the report with :func:`detl.plots.shortcut_report`.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, optional
+            Axes to draw on: the ROC AUC of the network and its rivals, with the verdicts. By
+            default, a new figure shows what each test measured too.
+        figsize : tuple of (float, float), optional
+            Width and height of a new figure in inches.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from detl import cross_validate, recipes, shortcuts
+        >>> images = np.random.default_rng(0).integers(0, 256, (40, 16, 16, 1), dtype="uint8")
+        >>> labels = ["covid", "normal"] * 20
+        >>> result = cross_validate(recipes.thumbnail(), images, labels, n_splits=2, random_state=0)
+        >>> figure = shortcuts.rivals(result, images).plot()
+        >>> figure.axes[0].get_xlabel()
+        'ROC AUC, mean over classes'
+        """
+        return plots.shortcut_report(self, ax=ax, figsize=figsize)
 
     def to_dict(self) -> dict[str, Any]:
         """Return all tests and results in lists, strings and numbers that JSON can hold."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from detl import plots
 from detl.checks import check_choice
 from detl.metrics import OVERALL, Interval
 from detl.metrics.fold_scores import weighted_scores
@@ -20,6 +21,10 @@ from detl.validation.pairing import check_named, check_paired
 from detl.validation.records import or_none
 from detl.validation.results import CrossValidationResult
 from detl.validation.significance import corrected_t_test, holm, smallest_shown
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 COMPARED = ("accuracy", "balanced_accuracy", "macro_f1", "roc_auc")
 
@@ -111,6 +116,33 @@ class Comparison(ShowsItself):
     score: str
     results: dict[str, CrossValidationResult] = field(repr=False)
     differences: tuple[Difference, ...]
+
+    def plot(self, *, ax: Axes | None = None, figsize: tuple[float, float] | None = None) -> Figure:
+        """Draw the differences as a forest plot with :func:`detl.plots.comparison`.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, optional
+            Axes to draw on. By default, those of a new figure.
+        figsize : tuple of (float, float), optional
+            Width and height of a new figure in inches.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from detl import compare, recipes
+        >>> images = np.random.default_rng(0).integers(0, 256, (24, 16, 16, 1), dtype="uint8")
+        >>> labels = ["covid", "normal"] * 12
+        >>> classifiers = {"a": recipes.thumbnail(), "b": recipes.thumbnail()}
+        >>> figure = compare(classifiers, images, labels, n_splits=3, random_state=0).plot()
+        >>> figure.axes[0].get_xlabel()
+        'difference in accuracy (points)'
+        """
+        return plots.comparison(self, ax=ax, figsize=figsize)
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything in lists, strings and numbers that JSON can hold; None for NaN."""
