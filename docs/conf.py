@@ -3,17 +3,17 @@
 import os
 import re
 import shutil
-import subprocess
 import sys
 from importlib.metadata import version as installed_version
 from pathlib import Path
-from typing import Any
 
 from docutils import nodes
 from latex2mathml.converter import convert as latex2mathml
 from sphinx.application import Sphinx
 from sphinx.writers.html5 import HTML5Translator as HTMLTranslator
-from sphinx_gallery.scrapers import figure_rst
+
+sys.path.insert(0, str(Path(__file__).parent))
+import running
 
 project = "detl"
 author = "The detl authors"
@@ -62,38 +62,20 @@ html_static_path = ["_static"]
 html_css_files = ["detl.css"]
 html_math_renderer = "mathml"  # no script, no network
 
-# Pages and gallery run when the site is built, in a folder of their own, one after another: a page
-# finds the files that the quickstart wrote.
-RUN = Path(__file__).parent / "_build" / "run"
 nb_execution_mode = "cache"
-nb_execution_cache_path = str(RUN.parent / "notebooks")
+nb_execution_cache_path = str(running.RUN.parent / "notebooks")
 nb_execution_raise_on_error = True
 nb_execution_timeout = 300
 nb_merge_streams = True
 nb_output_stderr = "remove"  # of TensorFlow
 
 
-def in_run_folder(*_: object) -> None:
-    """Go there; sphinx-gallery asks for it before every example."""
-    os.chdir(RUN)
-
-
-def last_figure(block: tuple[str, ...], variables: dict[str, Any], conf: dict[str, Any]) -> str:
-    """Save the figure that a cell of the gallery ends with; detl's are unknown to pyplot."""
-    if block[1].rstrip().split("\n")[-1] != "figure":
-        return ""
-    path = next(variables["image_path_iterator"])
-    variables["example_globals"]["figure"].savefig(path, dpi=110)
-    return figure_rst([path], conf["src_dir"])
-
-
 sphinx_gallery_conf = {
-    "image_scrapers": (last_figure,),
+    "image_scrapers": ("running.last_figure",),
     "capture_repr": (),
-    "examples_dirs": "../examples/gallery",
+    "examples_dirs": "_build/run",
     "gallery_dirs": "gallery",
     "filename_pattern": "/plot_",
-    "reset_modules": (in_run_folder,),
     "download_all_examples": False,
     "remove_config_comments": True,
     "show_memory": False,
@@ -103,7 +85,6 @@ sphinx_gallery_conf = {
 }
 
 STUDIES = Path(__file__).parents[1] / "studies"
-CELL = re.compile(r"^```\{code-cell\}.*\n((?:.*\n)*?)```$", re.MULTILINE)
 LINK = re.compile(r"\]\(([^)#:\s]+)(#[^)\s]*)?\)")
 
 
@@ -131,20 +112,6 @@ def link_to_studies(app: Sphinx, page: str, source: list[str]) -> None:
     )
 
 
-def prepare_run(app: Sphinx) -> None:
-    """Make the folder in which pages run, and send their kernels there."""
-    startup = RUN / "ipython" / "profile_default" / "startup"
-    startup.mkdir(parents=True, exist_ok=True)
-    (startup / "folder.py").write_text(f"import os; os.chdir({str(RUN)!r})\n")
-    os.environ["IPYTHONDIR"] = str(RUN / "ipython")
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-    source = RUN / "source.keras"
-    if not source.exists():
-        cells = "".join(CELL.findall((Path(app.srcdir) / "quickstart.md").read_text()))
-        code = cells[: cells.index('print(f"validation')]
-        subprocess.run([sys.executable, "-c", code], cwd=RUN, check=True)
-
-
 def inline_math(translator: HTMLTranslator, node: nodes.math) -> None:
     """Write a formula as MathML, which browsers show by themselves."""
     translator.body.append(latex2mathml(node.astext()))
@@ -160,6 +127,6 @@ def block_math(translator: HTMLTranslator, node: nodes.math_block) -> None:
 def setup(app: Sphinx) -> None:
     """Register all of it."""
     app.add_html_math_renderer("mathml", (inline_math, None), (block_math, None))
-    app.connect("builder-inited", prepare_run)
+    app.connect("config-inited", running.prepare)
     app.connect("builder-inited", bring_studies)
     app.connect("source-read", link_to_studies)
