@@ -23,13 +23,16 @@ def test_the_repr_counts_and_shows_no_pixels():
         masks=PIXELS[..., 0] > 9,
         description="Squares.",
     )
-    assert repr(found) == """ImageSet(
+    assert (
+        repr(found)
+        == """ImageSet(
     images=uint8 (3, 4, 4, 1),
     labels={'a': 1, 'b': 2},
     groups=2,
     masks=bool (3, 4, 4),
     description='Squares.',
 )"""
+    )
     plain = dataclasses.replace(found, groups=None, masks=None)
     assert "groups=None,\n    masks=None" in repr(plain)
 
