@@ -85,10 +85,11 @@ def check_input_shape(input_shape: Any, *, smallest: int) -> None:
     if shape[2] not in (1, 3):
         raise ValueError(f"input_shape={shape} has {shape[2]} channels; expected 1 (grey) or 3.")
     if min(shape[:2]) < smallest:
+        height, width = (max(n, smallest) for n in shape[:2])
         raise ValueError(
             f"input_shape={shape} is too small for this backbone, which halves the image several "
             f"times; use at least {smallest} x {smallest} pixels. Smaller images can be enlarged: "
-            f"detl.images.resize(images, size=({', '.join(str(max(n, smallest)) for n in shape[:2])}))."
+            f"detl.images.resize(images, size=({height}, {width}))."
         )
 
 
