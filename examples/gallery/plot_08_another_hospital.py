@@ -9,9 +9,12 @@ tests it on images from a machine with another exposure, and writes a report.
 # %%
 # The "other hospital" has new patients, and darker, noisier images.
 import numpy as np
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 import detl
-from detl import datasets, recipes
+from detl import datasets
 
 _, here = datasets.load_phantoms()
 _, there = datasets.load_phantoms(random_state=1)
@@ -20,18 +23,22 @@ noise = generator.normal(0, 12, there.images.shape)
 elsewhere = (there.images * 0.75 + noise).clip(0, 255).astype("uint8")
 
 source = detl.load_source("source.keras")
-classifier = recipes.linear_probe(source, random_state=0, verbose=0)
+classifier = make_pipeline(
+    detl.FeatureExtractor(source, layers="block3", verbose=0),
+    StandardScaler(),
+    LogisticRegression(C=0.01),
+)
 result = detl.cross_validate(
     classifier, here.images, here.labels, groups=here.groups, random_state=0, verbose=0
 )
-classifier.fit(here.images, here.labels, groups=here.groups)
+classifier.fit(here.images, here.labels)
 
 # %%
 external = detl.evaluate(
     classifier,
     elsewhere,
     there.labels,
-    groups=np.char.add("b-", there.groups.astype(str)),  # patients of the other hospital
+    groups=np.char.add("b-", there.groups),  # patients of the other hospital
     internal=result,
     random_state=0,
 )

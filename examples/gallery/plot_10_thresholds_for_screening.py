@@ -6,17 +6,21 @@ Screening asks for a high sensitivity, and for the price: how many healthy peopl
 """
 
 # %%
-from detl import cross_validate, datasets, load_source, plots, recipes
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from detl import FeatureExtractor, cross_validate, datasets, load_source, plots
 
 _, target = datasets.load_phantoms()
 source = load_source("source.keras")
+classifier = make_pipeline(
+    FeatureExtractor(source, layers="block3", verbose=0),
+    StandardScaler(),
+    LogisticRegression(C=0.01),
+)
 result = cross_validate(
-    recipes.linear_probe(source, verbose=0),
-    target.images,
-    target.labels,
-    groups=target.groups,
-    random_state=0,
-    verbose=0,
+    classifier, target.images, target.labels, groups=target.groups, random_state=0, verbose=0
 )
 
 # %%
