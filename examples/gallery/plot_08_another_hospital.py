@@ -19,12 +19,12 @@ from detl import datasets
 _, here = datasets.load_phantoms()
 _, there = datasets.load_phantoms(random_state=1)
 generator = np.random.default_rng(0)
-noise = generator.normal(0, 12, there.images.shape)
-elsewhere = (there.images * 0.75 + noise).clip(0, 255).astype("uint8")
+noise = generator.normal(0, 4, there.images.shape)
+elsewhere = (there.images * 0.95 + noise).clip(0, 255).astype("uint8")
 
 source = detl.load_source("source.keras")
 classifier = make_pipeline(
-    detl.FeatureExtractor(source, layers="block3", verbose=0),
+    detl.FeatureExtractor(source, layers="block3", grid=2, verbose=0),
     StandardScaler(),
     LogisticRegression(C=0.01),
 )

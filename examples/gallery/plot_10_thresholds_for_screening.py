@@ -15,7 +15,7 @@ from detl import FeatureExtractor, cross_validate, datasets, load_source, plots
 _, target = datasets.load_phantoms()
 source = load_source("source.keras")
 classifier = make_pipeline(
-    FeatureExtractor(source, layers="block3", verbose=0),
+    FeatureExtractor(source, layers="block3", grid=2, verbose=0),
     StandardScaler(),
     LogisticRegression(C=0.01),
 )
