@@ -25,11 +25,11 @@ Examples
 True
 """
 
-from detl.shortcuts.collection_tests import collection_test
+from detl.shortcuts.site_tests import collection_test
 from detl.shortcuts.examining import examine
 from detl.shortcuts.heatmap_tests import attention
 from detl.shortcuts.region_tests import region_test
-from detl.shortcuts.rival_tests import rivals
+from detl.shortcuts.baseline_tests import rivals
 from detl.shortcuts.verdicts import Figure, ShortcutReport, ShortcutTest
 
 __all__ = [

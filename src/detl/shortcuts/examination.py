@@ -8,7 +8,7 @@ import numpy as np
 
 from detl.checks import check_images, check_number
 from detl.shortcuts.regions import Array
-from detl.shortcuts.rival_classifiers import LINEAR, Predict, fitted, on_the_folds_of
+from detl.shortcuts.baseline_classifiers import LINEAR, Predict, fitted, on_the_folds_of
 from detl.shortcuts.shares import shares, units_of, units_per_class
 from detl.shortcuts.verdicts import Figure, ShortcutReport, ShortcutTest, listed, verdict_of
 from detl.storage.digests import array_digest

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from detl.checks import check_number
-from detl.shortcuts.collection_tests import ask_collections, check_collections
+from detl.shortcuts.site_tests import ask_collections, check_collections
 from detl.shortcuts.examination import THRESHOLD, Examination
 from detl.shortcuts.heatmap_tests import ATTENTION_THRESHOLD, ask_heatmaps
 from detl.shortcuts.region_tests import ask_blanked, ask_outlines, hidden_parts
 from detl.shortcuts.regions import BORDER, FILL, Region
 from detl.shortcuts.retraining import Trainer
-from detl.shortcuts.rival_tests import ask_rivals
+from detl.shortcuts.baseline_tests import ask_rivals
 from detl.shortcuts.verdicts import ShortcutReport
 from detl.transfer.classifier import DomainExtensionTransfer
 from detl.validation.results import CrossValidationResult

@@ -12,7 +12,7 @@ from detl.recipes.thumbnails import thumbnails
 from detl.shortcuts.examination import THRESHOLD, Examination
 from detl.shortcuts.regions import BORDER, FILL, Array, Region, blanked, border_mask, region_masks
 from detl.shortcuts.retraining import Trainer
-from detl.shortcuts.rival_classifiers import DETAIL
+from detl.shortcuts.baseline_classifiers import DETAIL
 from detl.shortcuts.verdicts import LIKELY, UNTOLD, ShortcutReport
 from detl.validation.results import CrossValidationResult
 

@@ -12,7 +12,7 @@ from detl.recipes.thumbnails import thumbnails
 from detl.shortcuts.examination import THRESHOLD, Examination
 from detl.shortcuts.region_tests import ask_outlines, hidden_parts
 from detl.shortcuts.regions import BORDER, FILL, Array, Region, blanked
-from detl.shortcuts.rival_classifiers import (
+from detl.shortcuts.baseline_classifiers import (
     DETAIL,
     LINEAR,
     class_shares,

@@ -16,7 +16,7 @@ from detl.metrics.intervals import quantiles
 from detl.metrics.scoring import redrawn_scores
 from detl.shortcuts.examination import THRESHOLD, Examination
 from detl.shortcuts.retraining import Trainer
-from detl.shortcuts.rival_classifiers import class_shares, on_the_folds_of
+from detl.shortcuts.baseline_classifiers import class_shares, on_the_folds_of
 from detl.shortcuts.shares import LEAST_KNOWN, units_of, units_per_class
 from detl.shortcuts.verdicts import FEW_PER_CLASS, NONE_FOUND, Figure, ShortcutReport, listed
 from detl.validation.results import CrossValidationResult

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from detl import compare_results
-from detl.shortcuts.rival_classifiers import (
+from detl.shortcuts.baseline_classifiers import (
     LINEAR,
     class_shares,
     fitted,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from detl import folds, shortcuts
-from detl.shortcuts.collection_tests import _lost, _told, judge_held_out
+from detl.shortcuts.site_tests import _lost, _told, judge_held_out
 from detl.shortcuts.examination import Examination
 
 PLACES = np.where(np.arange(120) // 4 % 2, "Turin", "Rome")  # of half of each class each
