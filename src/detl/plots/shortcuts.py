@@ -21,7 +21,7 @@ _MOST_CLASSES = 12  # of a test that are shown
 
 
 def shortcut_report(report: ShortcutReport) -> Figure:
-    """Draw a shortcut report: who tells the classes, and what each test measured.
+    """Draw a shortcut report: the ROC AUC of each classifier, and the estimates of each test.
 
     Parameters
     ----------
@@ -31,10 +31,10 @@ def shortcut_report(report: ShortcutReport) -> Figure:
     Returns
     -------
     matplotlib.figure.Figure
-        On the left the ROC AUC of the network and of all that it is held against; then the figure
-        of each test and class with its interval, tests of one measure together, of many classes
-        the 12 that look most like a shortcut. The line is the
-        threshold; red is beyond it, blue on its other side, grey neither.
+        On the left, the ROC AUC of the network and of what it is compared with. On the right, the
+        estimate of each test and class with its interval; tests with the same measure share a
+        panel, which shows at most the 12 most suspicious classes. The dashed line is the
+        threshold. Red intervals are beyond it, blue ones on the other side, grey ones cross it.
     """
     require_matplotlib()
     from detl.shortcuts.verdicts import ShortcutReport  # whoever has one has loaded Keras
@@ -75,13 +75,13 @@ def _rows_of_test(name: str, test: ShortcutTest) -> list[Any]:
     colours = {beyond: "tab:red", other: "tab:blue", "unknown": "grey"}
     rows: list[Any] = [(f"{name}: {test.verdict}", None, "black")]
     shown = test.by_suspicion[:_MOST_CLASSES]
-    if len(test.figures) > len(shown):
+    if len(test.estimates) > len(shown):
         rows[0] = (f"{name}: {test.verdict} (worst {_MOST_CLASSES} classes)", None, "black")
-    for label, figure in test.figures.items():
+    for label, estimate in test.estimates.items():
         if label not in shown:
             continue
-        side = figure.lies(test.threshold or 0)
-        rows.append((str(label), (figure.value, figure.low, figure.high), colours[side]))
+        side = estimate.lies(test.threshold or 0)
+        rows.append((str(label), (estimate.value, estimate.low, estimate.high), colours[side]))
     return rows
 
 

@@ -196,14 +196,14 @@ def shortcuts(found: ShortcutReport) -> Section:
     return Section(
         name="shortcuts",
         title="Shortcuts",
-        says="Does it look at what it should? " + verdict_on(found),
+        says=verdict_on(found),
         tables=(
             table(
                 ["question", "verdict"],
                 [[test.question, test.verdict] for test in found.tests.values()],
             ),
         ),
-        pictures=(picture(plots.shortcut_report(found), "Figures of each shortcut test"),),
+        pictures=(picture(plots.shortcut_report(found), "Estimates of each shortcut test"),),
     )
 
 
