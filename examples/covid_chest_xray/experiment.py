@@ -252,7 +252,7 @@ def trivial_rivals(
     result: detl.CrossValidationResult, target: Part
 ) -> dict[str, detl.CrossValidationResult]:
     """Return what classifiers that know no chest say on the same folds."""
-    found = detl.shortcuts.rivals(
+    found = detl.shortcuts.baseline_test(
         result, target.images, classifiers={"SVM": make_pipeline(StandardScaler(), SVC(C=10))}
     ).results
     return {name: found[name] for name in found if name != "network"}

@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from detl.caller import stacklevel_of_caller
+
 _COMPARISONS = {
     "above": operator.gt,
     "at_least": operator.ge,
@@ -172,7 +174,7 @@ def _check_pixels(array: np.ndarray, name: str, any_scale: bool) -> None:
         f"{name} are {'floats' if is_float else 'integers'} in [{low:.5g}, {high:.5g}], but pixels "
         f"are expected in [0, 255]: rescaling is inside the model. {advice}",
         UserWarning,
-        stacklevel=3,
+        stacklevel=stacklevel_of_caller(),
     )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from detl import plots
-from detl.shortcuts import Figure, ShortcutReport, ShortcutTest
+from detl.shortcuts import Estimate, ShortcutReport, ShortcutTest
 
 IMAGES, HEATMAPS = np.zeros((1, 8, 8, 1), "uint8"), np.eye(8)[np.newaxis]
 
@@ -174,9 +174,9 @@ SHOWN = ["US$ 5-10 $", "a_$x^$", "r\N{REPLACEMENT CHARACTER}f"]
 
 
 def shortcut_report_of(result):
-    figures = {name: Figure(value=0.5, low=0.4, high=0.6, units=50) for name in NAMES}
+    estimates = {name: Estimate(value=0.5, low=0.4, high=0.6, units=50) for name in NAMES}
     test = ShortcutTest(
-        question="", measure="share", figures=figures, threshold=0.3, verdict="shortcut likely"
+        question="", measure="share", estimates=estimates, threshold=0.3, verdict="shortcut likely"
     )
     return plots.shortcut_report(ShortcutReport(tests={"x": test}, results={"network": result}))
 

@@ -6,7 +6,7 @@ import pytest
 
 from detl import plots
 from detl.plots import theme
-from detl.shortcuts import Figure, ShortcutReport, ShortcutTest
+from detl.shortcuts import Estimate, ShortcutReport, ShortcutTest
 
 
 def report(result, **tests):
@@ -14,14 +14,14 @@ def report(result, **tests):
 
 
 def made_up(measure, threshold, suspicious="above"):
-    figures = {
-        label: Figure(value=value, low=value - 0.1, high=value + 0.1, units=50)
+    estimates = {
+        label: Estimate(value=value, low=value - 0.1, high=value + 0.1, units=50)
         for label, value in (("covid", 0.6), ("normal", 0.1), ("other", 0.35), ("rare", np.nan))
     }
     return ShortcutTest(
         question="Is it?",
         measure=measure,
-        figures=figures,
+        estimates=estimates,
         threshold=threshold,
         suspicious=suspicious,
         verdict="shortcut likely",
@@ -30,7 +30,7 @@ def made_up(measure, threshold, suspicious="above"):
 
 def test_the_picture_names_tests_verdicts_and_classes(result):
     figure = plots.shortcut_report(
-        report(result, border=made_up("share", 0.33), attention=made_up("energy", 0.5, "below"))
+        report(result, border=made_up("share", 0.33), heatmaps=made_up("energy", 0.5, "below"))
     )
     figure.draw_without_rendering()
     texts = {text.get_text() for text in figure.findobj(matplotlib.text.Text)}
@@ -59,19 +59,19 @@ def test_red_is_beyond_the_threshold_and_blue_on_its_other_side(result):
 
 def test_tests_of_another_measure_have_a_panel_that_names_it(result):
     tests = {"a": made_up("share", 0.3), "b": made_up("twice the area", 0.3)}
-    tests |= {"c": made_up("energy", 0.5), "rival": made_up("difference", None)}
+    tests |= {"c": made_up("energy", 0.5), "baseline": made_up("difference", None)}
     axes = plots.shortcut_report(report(result, **tests)).axes
     assert [axis.get_xlabel() for axis in axes[1:]] == ["share", "twice the area", "energy"]
 
 
 def test_of_many_classes_the_most_suspicious_are_shown(result):
     values = np.random.default_rng(0).permutation(60) / 60
-    figures = {
-        f"class {k}": Figure(value=v, low=v - 0.1, high=v + 0.1, units=50)
+    estimates = {
+        f"class {k}": Estimate(value=v, low=v - 0.1, high=v + 0.1, units=50)
         for k, v in enumerate(values)
     }
     test = ShortcutTest(
-        question="", measure="share", figures=figures, threshold=0.3, verdict="shortcut likely"
+        question="", measure="share", estimates=estimates, threshold=0.3, verdict="shortcut likely"
     )
     figure = plots.shortcut_report(report(result, x=test))
     assert max(figure.get_size_inches()) < 12

@@ -7,7 +7,7 @@ import pytest
 
 import detl
 from detl.reporting import extras
-from detl.shortcuts import Figure, ShortcutReport, ShortcutTest
+from detl.shortcuts import Estimate, ShortcutReport, ShortcutTest
 from detl.validation.learning_curves import curve_of
 
 
@@ -103,11 +103,11 @@ def test_a_comparison_shows_each_pair(result, make_result):
 
 
 def test_shortcut_tests_show_their_verdicts(result):
-    figures = {name: Figure(value=0.6, low=0.5, high=0.7, units=50) for name in result.classes}
+    estimates = {name: Estimate(value=0.6, low=0.5, high=0.7, units=50) for name in result.classes}
     test = ShortcutTest(
         question="Does the border tell the class?",
         measure="share",
-        figures=figures,
+        estimates=estimates,
         threshold=0.33,
         verdict="shortcut likely",
     )

@@ -24,11 +24,11 @@ Examples
 >>> images, boxes = np.zeros((3, 16, 16, 1)), [(1, 2, 4, 4), (10, 3, 4, 4), (6, 11, 4, 4)]
 >>> masks = faithfulness.box_masks(boxes, (16, 16))
 >>> images[masks] = 255
->>> heatmaps = GradCAM(model)(images, class_index=1)
+>>> heatmaps = GradCAM(model)(images, target_class=1)
 >>> result = faithfulness.energy(heatmaps, masks, random_state=0)
 >>> result.mean, result.interval.low, result.blank.tolist()
 (16.0, 16.0, [False, False, False])
->>> print(faithfulness.deletion(model, images, heatmaps, class_index=1, fill=0, random_state=0))
+>>> print(faithfulness.deletion(model, images, heatmaps, target_class=1, fill=0, random_state=0))
 deletion, area under the curve, 3 images
 heatmaps    0.5...
 random map  0.9...

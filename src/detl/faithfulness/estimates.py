@@ -67,10 +67,10 @@ class Compared:
 
     def __str__(self) -> str:
         """Return a table: heatmaps and what they are held against."""
-        rows = [("heatmaps", self.heatmaps), *self._rivals()]
+        rows = [("heatmaps", self.heatmaps), *self._baselines()]
         return table(f"{self.metric}{self._quantity}", self.blank, rows)
 
-    def _rivals(self) -> list[tuple[str, Estimate]]:
+    def _baselines(self) -> list[tuple[str, Estimate]]:
         """Return what the heatmaps are held against, named."""
         return [("random map", self.random), ("centre", self.centre)]
 

@@ -46,9 +46,9 @@ class Localization(Compared):
     others: Estimate
     area: Array = field(repr=False)
 
-    def _rivals(self) -> list[tuple[str, Estimate]]:
+    def _baselines(self) -> list[tuple[str, Estimate]]:
         others = [("of other images", self.others)] if np.isfinite(self.others.mean) else []
-        return [*others, *super()._rivals()]
+        return [*others, *super()._baselines()]
 
 
 def pointing_game(

@@ -121,7 +121,7 @@ def scores_of(logits: Any, classes: Any, score: Score | None) -> tuple[Any, Any]
         scores = keras.ops.cast(score(logits), "float32")
         if len(scores.shape) != 1:
             raise ValueError(
-                f"class_index is a callable that gives shape {tuple(scores.shape)} for logits of "
+                f"target_class is a callable that gives shape {tuple(scores.shape)} for logits of "
                 f"shape {tuple(logits.shape)}; expected (n,), one score per image."
             )
         return scores, classes

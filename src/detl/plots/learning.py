@@ -144,7 +144,7 @@ def _histories(history: Any) -> list[History]:
     if not any(histories):
         raise ValueError(
             "These folds have no histories: only what is trained epoch by epoch has one, and no "
-            "average, rival or other classifier of scikit-learn."
+            "average, baseline or other classifier of scikit-learn."
         )
     for one in histories:
         if not isinstance(one, Mapping) or not one.get("loss"):

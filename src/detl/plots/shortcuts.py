@@ -20,7 +20,7 @@ _MOST_CLASSES = 12  # of a test that are shown
 def shortcut_report(
     report: Any, *, ax: Axes | None = None, figsize: tuple[float, float] | None = None
 ) -> Figure:
-    """Draw a shortcut report: who recognises the classes, and what each test measured.
+    """Draw a shortcut report: the ROC AUC of each classifier, and each test's estimates.
 
     Parameters
     ----------
@@ -35,10 +35,11 @@ def shortcut_report(
     Returns
     -------
     matplotlib.figure.Figure
-        The new figure, or that of ``ax``. On the left the ROC AUC of the network and of all that it
-        is compared with; then the figure of each test and class with its interval, tests of one
-        measure together, of many classes the 12 that look most like a shortcut. The dashed line is
-        the threshold; red is beyond it, blue on its other side, grey neither.
+        The new figure, or that of ``ax``. On the left, the ROC AUC of the network and of what it is
+        compared with. On the right, the estimate of each test and class with its interval; tests
+        with the same measure share a panel, which shows at most the 12 most suspicious classes. The
+        dashed line is the threshold. Red intervals are beyond it, blue ones on the other side, grey
+        ones cross it.
 
     Examples
     --------
@@ -47,7 +48,7 @@ def shortcut_report(
     >>> images = np.random.default_rng(0).integers(0, 256, (40, 16, 16, 1), dtype="uint8")
     >>> labels = ["covid", "normal"] * 20
     >>> result = cross_validate(recipes.thumbnail(), images, labels, n_splits=2, random_state=0)
-    >>> figure = plots.shortcut_report(shortcuts.rivals(result, images))
+    >>> figure = plots.shortcut_report(shortcuts.baseline_test(result, images))
     >>> figure.axes[0].get_xlabel()
     'ROC AUC, mean over classes'
     """
@@ -102,11 +103,11 @@ def _rows_of_test(name: str, test: Any) -> list[Row]:
     beyond, other = ("above", "below") if test.suspicious == "above" else ("below", "above")
     colours = {beyond: ALARM, other: MAIN, "unknown": NEUTRAL}
     shown = test.by_suspicion[:_MOST_CLASSES]
-    worst = f" (worst {_MOST_CLASSES} classes)" if len(test.figures) > len(shown) else ""
+    worst = f" (worst {_MOST_CLASSES} classes)" if len(test.estimates) > len(shown) else ""
     rows = [Row(name=f"{name}: {test.verdict}{worst}")]
-    for label, figure in test.figures.items():
+    for label, estimate in test.estimates.items():
         if label in shown:
-            colour = colours[figure.lies(test.threshold or 0)]
-            numbers = {"value": figure.value, "low": figure.low, "high": figure.high}
+            colour = colours[estimate.lies(test.threshold or 0)]
+            numbers = {"value": estimate.value, "low": estimate.low, "high": estimate.high}
             rows.append(Row(name=str(label), colour=colour, **numbers))
     return rows

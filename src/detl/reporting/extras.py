@@ -200,14 +200,14 @@ def shortcuts(found: ShortcutReport) -> Section:
     return Section(
         name="shortcuts",
         title="Shortcuts",
-        says="Does it look at what it should? " + verdict_on(found),
+        says=verdict_on(found),
         tables=(
             table(
                 ["question", "verdict"],
                 [[test.question, test.verdict] for test in found.tests.values()],
             ),
         ),
-        pictures=(picture(found.plot(), "Figures of each shortcut test"),),
+        pictures=(picture(found.plot(), "Estimates of each shortcut test"),),
     )
 
 

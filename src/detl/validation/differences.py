@@ -31,18 +31,18 @@ COMPARED = ("accuracy", "balanced_accuracy", "macro_f1", "roc_auc")
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """How much one transfer's score exceeds another's, over the same folds.
+    """How much one classifier's score exceeds another's, over the same folds.
 
     Attributes
     ----------
     first, second : str
-        Names of the transfers.
+        Names of the classifiers.
     folds : tuple of float
         Score of the first less that of the second in each fold.
     mean : float
         Mean of ``folds``.
     interval : Interval
-        95 % interval of the mean by paired bootstrap: both transfers are scored on the same
+        95 % interval of the mean by paired bootstrap: both classifiers are scored on the same
         redrawn groups, or images.
     p_value : float
         Two-sided, of the corrected resampled t-test, see :func:`detl.validation.corrected_t_test`;
@@ -108,7 +108,7 @@ class Comparison(ShowsItself):
     score : str
         What was compared.
     results : dict of str to CrossValidationResult
-        Of each transfer, all on the same folds.
+        Of each classifier, all on the same folds.
     differences : tuple of Difference
         Of each pair.
     """
