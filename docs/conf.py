@@ -71,6 +71,7 @@ nb_output_stderr = "remove"  # of TensorFlow
 
 
 sphinx_gallery_conf = {
+    "abort_on_example_error": True,
     "image_scrapers": ("running.last_figure",),
     "capture_repr": (),
     "examples_dirs": "_build/run",
