@@ -27,7 +27,7 @@ model = keras.Sequential(
         layers.Dense(10, activation="softmax"),
     ]
 )
-model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+model.compile(keras.optimizers.Adam(5e-3), "sparse_categorical_crossentropy", metrics=["accuracy"])
 model.fit(pixels[:1400], digits.target[:1400], epochs=12, verbose=0)
 print(f"accuracy {model.evaluate(pixels[1400:], digits.target[1400:], verbose=0)[1]:.2f}")
 

@@ -20,7 +20,7 @@ rows = np.flatnonzero(target.labels == "covid-19")
 marked[rows[: len(rows) * 4 // 5], :8, :8] = 255  # four fifths of the class
 source = load_source("source.keras")
 classifier = make_pipeline(
-    FeatureExtractor(source, layers="block3", verbose=0),
+    FeatureExtractor(source, layers="block3", grid=2, verbose=0),
     StandardScaler(),
     LogisticRegression(C=0.01, max_iter=1000),
 )
