@@ -342,5 +342,5 @@ class CrossValidationResult(Judged):
         return cls.from_dict(record)
 
     def __str__(self) -> str:
-        """Return the table worth pasting."""
+        """Return the table as text."""
         return table_of(self)
