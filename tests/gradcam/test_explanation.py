@@ -365,7 +365,7 @@ def test_a_class_may_be_named_where_the_model_carries_names():
     np.testing.assert_array_equal(cam(images, "pneumonia"), cam(images, 1))
     np.testing.assert_array_equal(cam(images, ["covid", "normal", "covid"]), cam(images, [2, 0, 2]))
     np.testing.assert_array_equal(cam(images, names), cam(images, [0, 1, 2]))
-    with pytest.raises(ValueError, match=r"'pneumnia' is no class .* nearest are 'pneumonia'"):
+    with pytest.raises(ValueError, match=r"'pneumnia' is not a class .* nearest are 'pneumonia'"):
         cam(images, "pneumnia")
 
 
@@ -383,9 +383,9 @@ def test_a_callable_of_the_logits_is_explained():
 
 def test_a_callable_of_another_shape_is_refused():
     cam = GradCAM(pooled())
-    with pytest.raises(ValueError, match=r"callable that gives shape .* expected \(n,\)"):
+    with pytest.raises(ValueError, match=r"callable that returns shape .* expected \(n,\)"):
         cam(pixels(), lambda logits: logits)
-    with pytest.raises(ValueError, match=r"callable that gives shape .*one score per image"):
+    with pytest.raises(ValueError, match=r"callable that returns shape .*one score per image"):
         cam(pixels(), lambda logits: logits[:1, 0])
 
 
@@ -474,7 +474,7 @@ def test_a_transfer_that_is_not_fitted_is_refused():
         ([0, 1], ValueError, r"target_class has shape \(2,\) for 3 images"),
         ([[0, 1, 2]], ValueError, r"target_class has shape \(1, 3\) for 3 images"),
         (1.0, TypeError, "target_class=1.0 has dtype float64; expected a whole number"),
-        ("normal", ValueError, "target_class='normal', but this model carries no class names"),
+        ("normal", ValueError, "target_class='normal', but this model has no class names"),
         (True, TypeError, "target_class=True has dtype bool"),
     ],
 )

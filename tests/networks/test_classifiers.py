@@ -79,7 +79,7 @@ def test_a_class_is_meant_by_its_column_or_its_name(given, expected):
 
 
 def test_a_name_that_is_no_class_is_refused_with_the_nearest():
-    with pytest.raises(ValueError, match="'lungs' is no class of this model; the nearest are 'lun"):
+    with pytest.raises(ValueError, match="'lungs' is not a class of this model; the nearest are"):
         check_target_class("lungs", n=2, n_classes=3, names=NAMES)
 
 

@@ -100,7 +100,7 @@ def test_where_site_and_class_are_one_the_other_tests_are_inconclusive(clean, cl
     assert report.tests["site from image"].verdict == "inconclusive"
     assert "bright, dim" in report.tests["site from image"].note
     assert report.tests["site held out"].verdict == "inconclusive"
-    assert "site and class are one" in report.tests["site held out"].note
+    assert "site and class cannot be separated" in report.tests["site held out"].note
 
 
 def test_one_site_is_refused(clean, classifier):

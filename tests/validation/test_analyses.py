@@ -73,7 +73,7 @@ def test_a_class_that_is_not_there_is_refused(result, method):
 
 def test_groups_become_rows_with_all_scores_again(result):
     found = result.by_group(several_labels="split")
-    assert "which nobody knows beforehand: the scores are too optimistic" in " ".join(
+    assert "which is not known for new images: the scores are too high" in " ".join(
         str(found).split()
     )
     # Two images of a group follow each other, and have different labels: each is a row.

@@ -1,4 +1,4 @@
-"""Is a heatmap true? Three questions, each asked beside heatmaps that know nothing.
+"""Is a heatmap true? Three questions, each with random and centred heatmaps as baselines.
 
 *Does it lie where the object is?* Where boxes or masks are known: :func:`pointing_game`,
 :func:`energy`, :func:`intersection_over_union`; :func:`box_masks` turns boxes into masks. *Does
@@ -15,7 +15,7 @@ Examples
 --------
 >>> import keras, numpy as np
 >>> from detl import GradCAM, faithfulness
->>> model = keras.Sequential([  # bright pixels speak for class 1
+>>> model = keras.Sequential([  # bright pixels are evidence for class 1
 ...     keras.layers.Input((16, 16, 1)),
 ...     keras.layers.Conv2D(1, 1, kernel_initializer="ones"),
 ...     keras.layers.GlobalAveragePooling2D(),

@@ -21,7 +21,7 @@ _CHUNK = 64  # images at once: bounds the memory
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Localization(Compared):
-    """How well heatmaps lie on masks, beside heatmaps that know nothing.
+    """How well heatmaps lie on masks, compared with random and centred heatmaps.
 
     Attributes
     ----------

@@ -39,7 +39,7 @@ class Randomization:
         Mean over images of each step.
     random, centre : Estimate
         Rank correlation of the intact model's heatmaps with a random map, and with a Gaussian at
-        the centre: what heatmaps that know nothing may reach.
+        the centre: the baselines.
     class_indices : numpy.ndarray of int, shape (n,)
         The class explained, in all steps.
     blank : numpy.ndarray of bool, shape (n,)

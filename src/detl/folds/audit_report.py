@@ -169,7 +169,7 @@ class Audit(ShowsItself):
         return f"Audit({folds}, {self.n_images} images, leaks: {self._verdict()})"
 
     def __str__(self) -> str:
-        """Return the report worth pasting."""
+        """Return the report as text."""
         untested = f", {self.n_untested} never tested" if self.n_untested else ""
         lines = [
             f"audit of {counted(len(self.test_counts), 'fold')}: {self.n_images} images{untested}",

@@ -130,15 +130,15 @@ def leave_one_site_out(labels: Any, sites: Any) -> list[Indices]:
         learned = np.unique(targets[train])
         unknown = ~np.isin(targets[test], learned)
         reasons = [
-            f"its {count} images of class {classes.tolist()[target]!r} are left out, for no other "
-            "site has that class"
+            f"its {count} images of class {classes.tolist()[target]!r} are left out, because no "
+            "other site has that class"
             for target, count in zip(*np.unique(targets[test][unknown], return_counts=True))
         ]
         if len(learned) < 2:
             only = classes.tolist()[learned[0]]
-            reasons = [f"it gives no fold, for all others have class {only!r} alone"]
+            reasons = [f"it gives no fold, because all others have class {only!r} alone"]
         elif unknown.all():
-            reasons.append("it gives no fold, for none of its images is left")
+            reasons.append("it gives no fold, because none of its images is left")
         else:
             found.append((train, test[~unknown]))
         if reasons:
@@ -149,8 +149,8 @@ def leave_one_site_out(labels: Any, sites: Any) -> list[Indices]:
             )
     if not found:
         raise ValueError(
-            "No site can be held out: the classes of each are not in the others, so that "
-            "site and class are one; use stratified_folds, and do not trust the accuracy."
+            "No site can be held out: no two sites share a class, so site and class cannot be "
+            "separated; use stratified_folds, and do not trust the accuracy."
         )
     return found
 

@@ -122,8 +122,8 @@ def learning_curve(found: LearningCurve) -> Section:
     return Section(
         name="learning",
         title="Would more images help?",
-        says=f"{found.verdict} The interval covers new test {found.unit}, neither which were drawn "
-        "for training nor the law of the forecast.",
+        says=f"{found.verdict} The interval covers new test {found.unit}, but not another "
+        "draw of training images or an error of the extrapolated curve.",
         tables=(
             table(
                 [f"training {found.unit}", "training images", found.score.replace("_", " ")], rows
@@ -134,7 +134,7 @@ def learning_curve(found: LearningCurve) -> Section:
 
 
 def external(found: Evaluation) -> Section:
-    """Return what a classifier is worth elsewhere."""
+    """Return the scores of a classifier on images from elsewhere."""
     accuracy = f"accuracy {estimate_of(found.scores['accuracy'])}"
     says = f"On {len(found.labels):,} {found.row_unit} from elsewhere: {accuracy}."
     heads, rows = (

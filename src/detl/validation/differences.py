@@ -1,4 +1,4 @@
-"""Differences between results on the same folds, told from noise."""
+"""Differences between results on the same folds, with tests and intervals."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Difference:
     def better(self) -> str | None:
         """Name of the better one, None if no difference is shown.
 
-        Test and interval must both tell the two apart. Where the test has no power, the interval
+        Test and interval must both exclude zero. Where the test has no power, the interval
         decides alone.
         """
         apart = self.interval.low > 0 or self.interval.high < 0
@@ -168,7 +168,7 @@ class Comparison(ShowsItself):
         }
 
     def __str__(self) -> str:
-        """Return the table worth pasting."""
+        """Return the table as text."""
         any_result = next(iter(self.results.values()))
         names = [*self.results]
         width = max(map(len, names))
@@ -202,7 +202,7 @@ class Comparison(ShowsItself):
             "",
             "p: corrected resampled t-test over the folds (Nadeau & Bengio 2003), after Holm for "
             f"{of_pairs};",
-            "interval: paired bootstrap. One is called better if both tell the two apart.",
+            "interval: paired bootstrap. One is called better if both exclude zero.",
             "shown from: the smallest difference that the test could have shown. Where the far end "
             "of the interval is smaller,",
             f"the test has no power, and the interval, widened for {of_pairs}, decides alone: it "

@@ -1,4 +1,4 @@
-"""What a fitted classifier is worth on images from elsewhere."""
+"""How well a fitted classifier does on images from elsewhere."""
 
 from __future__ import annotations
 
@@ -229,7 +229,7 @@ class Evaluation(PredictionAnalyses):
         )
 
     def __str__(self) -> str:
-        """Return the table worth pasting."""
+        """Return the table as text."""
         return table_of(self)
 
 

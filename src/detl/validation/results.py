@@ -318,5 +318,5 @@ class CrossValidationResult(PredictionAnalyses):
         return cls.from_dict(record)
 
     def __str__(self) -> str:
-        """Return the table worth pasting."""
+        """Return the table as text."""
         return table_of(self)

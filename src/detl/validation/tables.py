@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from detl.validation.results import CrossValidationResult
 
 SPLIT = (
-    "Groups of several classes were split by the label of their images, which nobody knows "
-    "beforehand: the scores are too optimistic."
+    "Groups of several classes were split by the label of their images, which is not known "
+    "for new images: the scores are too high."
 )
 _WIDTH = 110  # of the table, where class names are short
 LABELS = {
