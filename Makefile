@@ -2,6 +2,7 @@
 # make test      the whole test suite, with coverage
 # make lint      style, types and the layers of the imports
 # make docs      the documentation, in docs/_build/html
+# make package   wheel and sdist, checked, and the wheel tried in an environment of its own
 # make benchmark every timing that the documentation shows; hours, on a machine left alone
 # Each sets up what it needs in .venv first; PYTHON picks the interpreter (3.11 or newer).
 
@@ -11,7 +12,7 @@ BIN := $(VENV)/bin
 # Errors only: TensorFlow greets with a page of notices about the machine.
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: help example test lint docs benchmark clean
+.PHONY: help example test lint docs package benchmark clean
 .DELETE_ON_ERROR:
 # Pattern-made stamps would otherwise be taken for intermediate files and removed.
 .SECONDARY:
@@ -36,9 +37,20 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/lint-imports
 
 docs: $(VENV)/.installed-dev
-	rm -rf docs/api/generated  # pages of names that are gone would fail the build
+	rm -rf docs/api/generated docs/gallery  # pages of names that are gone would fail the build
 	$(BIN)/sphinx-build -W --keep-going -q docs docs/_build/html
 	@echo "Open docs/_build/html/index.html"
+
+# Far from the checkout, so that the wheel is imported, and run on what the README shows.
+package: $(VENV)/.installed-dev
+	rm -rf dist $(VENV)-wheel
+	$(BIN)/python -m build --quiet
+	$(BIN)/twine check --strict dist/*
+	$(PYTHON) -m venv $(VENV)-wheel
+	$(VENV)-wheel/bin/python -m pip install --quiet --disable-pip-version-check "$$(ls $$PWD/dist/*.whl)[report]"
+	sed -n '/^```python/,/^```$$/{/^```/d;p}' README.md > dist/readme.py
+	cd dist && ../$(VENV)-wheel/bin/python -c 'import detl; print("detl", detl.__version__, detl.__file__)'
+	cd dist && ../$(VENV)-wheel/bin/python readme.py
 
 # What needs radiographs, or the other libraries of Grad-CAM, says in its first lines how to run it.
 TIMINGS := import_time operations decoding normalization_speed precision frozen_trunk tail_floor tail_trials \
@@ -48,7 +60,7 @@ benchmark: $(VENV)/.installed-benchmark
 	for name in $(TIMINGS); do echo "== $$name"; $(BIN)/python -m benchmarks.$$name || exit 1; done
 
 clean:
-	rm -rf $(VENV) docs/_build docs/api/generated docs/generated .coverage htmlcov
+	rm -rf $(VENV) $(VENV)-wheel dist docs/_build docs/api/generated docs/gallery docs/generated .coverage htmlcov
 
 # One stamp per extra; an editable install only goes stale with pyproject.toml.
 $(VENV)/.installed-%: pyproject.toml

@@ -3,7 +3,6 @@
 import os
 import re
 import shutil
-import subprocess
 import sys
 from importlib.metadata import version as installed_version
 from pathlib import Path
@@ -12,6 +11,9 @@ from docutils import nodes
 from latex2mathml.converter import convert as latex2mathml
 from sphinx.application import Sphinx
 from sphinx.writers.html5 import HTML5Translator as HTMLTranslator
+
+sys.path.insert(0, str(Path(__file__).parent))
+import running
 
 project = "detl"
 author = "The detl authors"
@@ -60,27 +62,21 @@ html_static_path = ["_static"]
 html_css_files = ["detl.css"]
 html_math_renderer = "mathml"  # no script, no network
 
-# Pages and gallery run when the site is built, in a folder of their own, one after another: a page
-# finds the files that the quickstart wrote.
-RUN = Path(__file__).parent / "_build" / "run"
 nb_execution_mode = "cache"
-nb_execution_cache_path = str(RUN.parent / "notebooks")
+nb_execution_cache_path = str(running.RUN.parent / "notebooks")
 nb_execution_raise_on_error = True
 nb_execution_timeout = 300
 nb_merge_streams = True
 nb_output_stderr = "remove"  # of TensorFlow
 
 
-def in_run_folder(*_: object) -> None:
-    """Go there; sphinx-gallery asks for it before every example."""
-    os.chdir(RUN)
-
-
 sphinx_gallery_conf = {
-    "examples_dirs": "../examples/gallery",
+    "abort_on_example_error": True,
+    "image_scrapers": ("running.last_figure",),
+    "capture_repr": (),
+    "examples_dirs": "_build/run",
     "gallery_dirs": "gallery",
     "filename_pattern": "/plot_",
-    "reset_modules": (in_run_folder,),
     "download_all_examples": False,
     "remove_config_comments": True,
     "show_memory": False,
@@ -90,7 +86,6 @@ sphinx_gallery_conf = {
 }
 
 STUDIES = Path(__file__).parents[1] / "studies"
-CELL = re.compile(r"^```\{code-cell\}.*\n((?:.*\n)*?)```$", re.MULTILINE)
 LINK = re.compile(r"\]\(([^)#:\s]+)(#[^)\s]*)?\)")
 
 
@@ -118,20 +113,6 @@ def link_to_studies(app: Sphinx, page: str, source: list[str]) -> None:
     )
 
 
-def prepare_run(app: Sphinx) -> None:
-    """Make the folder in which pages run, and send their kernels there."""
-    startup = RUN / "ipython" / "profile_default" / "startup"
-    startup.mkdir(parents=True, exist_ok=True)
-    (startup / "folder.py").write_text(f"import os; os.chdir({str(RUN)!r})\n")
-    os.environ["IPYTHONDIR"] = str(RUN / "ipython")
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-    source = RUN / "source.keras"
-    if not source.exists():
-        cells = "".join(CELL.findall((Path(app.srcdir) / "quickstart.md").read_text()))
-        code = cells[: cells.index('print(f"validation')]
-        subprocess.run([sys.executable, "-c", code], cwd=RUN, check=True)
-
-
 def inline_math(translator: HTMLTranslator, node: nodes.math) -> None:
     """Write a formula as MathML, which browsers show by themselves."""
     translator.body.append(latex2mathml(node.astext()))
@@ -147,6 +128,6 @@ def block_math(translator: HTMLTranslator, node: nodes.math_block) -> None:
 def setup(app: Sphinx) -> None:
     """Register all of it."""
     app.add_html_math_renderer("mathml", (inline_math, None), (block_math, None))
-    app.connect("builder-inited", prepare_run)
+    app.connect("config-inited", running.prepare)
     app.connect("builder-inited", bring_studies)
     app.connect("source-read", link_to_studies)

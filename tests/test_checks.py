@@ -107,6 +107,7 @@ def test_an_input_shape_is_height_width_and_one_or_three_channels(shape):
         ("abc", "input_shape='abc'; expected"),
         ((64, 64, 4), r"has 4 channels; expected 1 \(grey\) or 3"),
         ((64, 31, 1), r"too small for this backbone.*use at least 32 x 32 pixels"),
+        ((64, 31, 1), r"detl\.images\.resize\(images, size=\(64, 32\)\)"),
     ],
 )
 def test_other_input_shapes_are_refused(shape, message):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -112,9 +113,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the experiment for every backbone asked for."""
     parsed = parse(arguments)
     started = time.perf_counter()
-    # TensorFlow greets with a page of notices about the machine; it reads this when first loaded.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    from examples.covid_chest_xray import experiment, material, paper_sets
+    with _without_notices():
+        from examples.covid_chest_xray import experiment, material, paper_sets
 
     overrides = {
         name: getattr(parsed, name)
@@ -135,7 +135,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         profile = replace(profile, target_epochs=tuple(parsed.target_epochs))
     materials: dict[Exclude, material.Material] = {}
     for exclude in dict.fromkeys(PROTOCOLS[name].exclude for name in parsed.protocol):
-        print(f"== data: {parsed.profile}, kept out of Data-A: {exclude}", flush=True)
+        kept_out = "" if parsed.profile == "phantoms" else f"; not in Data-A: target {exclude}"
+        print(f"== data: {parsed.profile}{kept_out}", flush=True)
         if profile.phantoms is not None:
             data = material.from_phantoms(
                 profile.phantoms, size=profile.size, random_state=parsed.seed
@@ -153,7 +154,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 random_state=parsed.seed,
             )
         materials[exclude] = data
-        print(paper_sets.counts_text(data.counts))
+        print(paper_sets.counts_text(data.counts, beside_paper=data.kind != "phantoms"))
         for name, fact in data.facts.items():
             print(f"{name.replace('_', ' ')}: {fact}")
         print(f"-- {time.perf_counter() - started:.0f} s")
@@ -169,21 +170,39 @@ def main(arguments: Sequence[str] | None = None) -> None:
             random_state=parsed.seed,
         )
 
-    print(f"\nDone in {(time.perf_counter() - started) / 60:.1f} minutes. Written to:")
+    print(f"\nDone in {(time.perf_counter() - started) / 60:.1f} minutes.")
     for backbone in parsed.backbone:
-        for kind in ("numbers", "pictures"):
-            for path in sorted((parsed.output / backbone / kind).iterdir()):
-                print(f"  {path}")
-    print("\nAll of it on one page, to open in a browser:")
-    for backbone in parsed.backbone:
-        print(f"  {parsed.output / backbone / 'report.html'}")
+        folder = parsed.output / backbone
+        print(f"Report, to open in a browser:    {folder / 'report.html'}")
+        print(f"Heatmaps with the known lesions: {folder / 'pictures' / 'hirescam.png'}")
+        print(f"Tables and curves:               {folder / 'numbers'}")
     if data.kind == "phantoms":
-        print(
-            "\nPhantoms are not patients. These images were drawn by a program, and no number "
-            "above says anything about disease."
-        )
+        print("Phantoms are drawn by a program: no number above says anything about disease.")
     else:
-        print("\nNot for clinical use. Pictures show radiographs: mind their licences.")
+        print("Not for clinical use. Pictures show radiographs: mind their licences.")
+
+
+@contextmanager
+def _without_notices() -> Iterator[None]:
+    """Hide what TensorFlow writes about the machine when it is loaded and looks for a GPU.
+
+    Its first lines come before any setting is read, so standard error itself is put aside.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    kept = os.dup(2)
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        import keras
+
+        if keras.backend.backend() == "tensorflow":
+            import tensorflow as tf
+
+            tf.config.list_physical_devices()
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 if __name__ == "__main__":

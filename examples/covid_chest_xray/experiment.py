@@ -92,7 +92,7 @@ def run(
         return detl.DomainExtensionTransfer.as_published(source, learning_rate=rate, **settings)
 
     honest = HONEST if HONEST in asked else list(asked)[-1]
-    with _timed(f"{backbone}: epochs of the target stage"):
+    with _timed(f"{backbone}: length of the target stage"):
         choice = _chosen_epochs(
             transfer_from(sources[asked[honest].source], 1),
             target,
@@ -101,8 +101,7 @@ def run(
             random_state=random_state,
         )
     seconds["choice of epochs"] = choice["seconds"]
-    tried = f"; accuracy of the inner split: {choice['tried']}" if choice["tried"] else ""
-    print(f"{choice['epochs']} epochs{tried}")
+    print(_choice_text(choice))
 
     results, rivals = {}, {}
     for name, protocol in asked.items():
@@ -242,11 +241,18 @@ def choose_epochs(
     return {"epochs": best["epochs"], "tried": tried}
 
 
+def _choice_text(choice: dict[str, Any]) -> str:
+    if not choice["tried"]:
+        return f"{choice['epochs']} epochs, as the profile says"
+    tried = (f"{each['accuracy']:.3f} with {each['epochs']}" for each in choice["tried"])
+    return f"{choice['epochs']} epochs; accuracy on the inner split: {', '.join(tried)}"
+
+
 def trivial_rivals(
     result: detl.CrossValidationResult, target: Part
 ) -> dict[str, detl.CrossValidationResult]:
     """Return what classifiers that know no chest say on the same folds."""
-    found = detl.shortcuts.rivals(
+    found = detl.shortcuts.baseline_test(
         result, target.images, classifiers={"SVM": make_pipeline(StandardScaler(), SVC(C=10))}
     ).results
     return {name: found[name] for name in found if name != "network"}
@@ -377,8 +383,10 @@ def _scores(result: detl.CrossValidationResult, patients: Array) -> dict[str, An
 
 
 def _both_sides_text(found: dict[str, Any]) -> str:
+    if not found["patients_on_both_sides"]:
+        return "No patient is on both sides of a fold."
     return (
-        f"{found['patients_on_both_sides']} of {found['patients']} patients are trained and tested "
-        f"on by one fold: {found['share_of_test_images']:.0%} of the test images are of a patient "
-        "that the fold's model has seen"
+        f"{found['patients_on_both_sides']} of {found['patients']} patients are on both sides of a "
+        f"fold. {found['share_of_test_images']:.0%} of the test images show a patient that the "
+        "model has seen."
     )

@@ -65,7 +65,7 @@ def explain(
         rows = np.flatnonzero(target.labels[test] == label)
         scores = {"gradcam": index, "hirescam": rather_than(normal, index)}
         for name, cam in cams.items():
-            heatmaps[name][rows] = cam(target.images[test[rows]], class_index=scores[name])
+            heatmaps[name][rows] = cam(target.images[test[rows]], target_class=scores[name])
     predictions = transfer.predict(target.images[test])
     return {
         name: Explanation(rows=test, heatmaps=found, predictions=predictions)

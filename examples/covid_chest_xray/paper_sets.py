@@ -164,14 +164,14 @@ def overlap(source: DataA, target: Records) -> dict[str, int]:
     }
 
 
-def counts_text(rows: Iterable[dict[str, Any]]) -> str:
-    """Write the rows of :func:`counts` as a table, saying where the data falls short."""
-    lines = [f"{'set':<18} {'class':<10} {'Table I':>8} {'here':>8} {'patients':>9}"]
+def counts_text(rows: Iterable[dict[str, Any]], *, beside_paper: bool = True) -> str:
+    """Write the rows of :func:`counts` as a table, beside the paper's Table I on request."""
+    paper = f" {'Table I':>8}" if beside_paper else ""
+    lines = [f"{'set':<18} {'class':<10}{paper} {'images':>8} {'patients':>9}"]
     for row in rows:
-        short = row["paper_images"] - row["images"]
+        paper = f" {row['paper_images']:>8,}" if beside_paper else ""
         lines.append(
-            f"{row['set']:<18} {row['class']:<10} {row['paper_images']:>8,} {row['images']:>8,} "
-            f"{row['patients']:>9,}" + (f"  {short:,} fewer than in the paper" if short > 0 else "")
+            f"{row['set']:<18} {row['class']:<10}{paper} {row['images']:>8,} {row['patients']:>9,}"
         )
     return "\n".join(lines)
 

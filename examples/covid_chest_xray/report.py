@@ -79,12 +79,16 @@ def mean_heatmaps(explanation: Explanation, target: Part) -> Figure:
     """Draw where each class's heatmaps lie on average: shows no image."""
     labels = target.labels[explanation.rows]
     names = np.unique(labels)
-    figure = Figure(figsize=(2.2 * len(names), 2.6), layout="constrained")
-    for axis, name in zip(figure.subplots(1, len(names)), names, strict=True):
-        here = explanation.heatmaps[labels == name]
-        axis.imshow(here.mean(axis=0), cmap="jet", vmin=0, vmax=1)
-        axis.set_title(f"{name}\n{len(here)} images", fontsize=9)
+    means = [explanation.heatmaps[labels == name].mean(axis=0) for name in names]
+    figure = Figure(figsize=(2.1 * len(names) + 0.6, 2.6), layout="constrained")
+    axes = figure.subplots(1, len(names), squeeze=False)[0]
+    for axis, name, mean in zip(axes, names, means, strict=True):
+        shown = axis.imshow(
+            mean, cmap="inferno", vmin=0, vmax=np.max(means) or 1, interpolation="bilinear"
+        )
+        axis.set_title(f"{name}\n{np.count_nonzero(labels == name)} images", fontsize=10)
         axis.set_axis_off()
+    figure.colorbar(shown, ax=axes, label="mean heatmap", fraction=0.05)
     return figure
 
 

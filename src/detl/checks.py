@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from detl.caller import stacklevel_of_caller
+
 _COMPARISONS = {
     "above": operator.gt,
     "at_least": operator.ge,
@@ -85,10 +87,11 @@ def check_input_shape(input_shape: Any, *, smallest: int) -> None:
     if shape[2] not in (1, 3):
         raise ValueError(f"input_shape={shape} has {shape[2]} channels; expected 1 (grey) or 3.")
     if min(shape[:2]) < smallest:
+        height, width = (max(n, smallest) for n in shape[:2])
         raise ValueError(
             f"input_shape={shape} is too small for this backbone, which halves the image several "
             f"times; use at least {smallest} x {smallest} pixels. Smaller images can be enlarged: "
-            f"detl.images.resize(images, size=({', '.join(str(max(n, smallest)) for n in shape[:2])}))."
+            f"detl.images.resize(images, size=({height}, {width}))."
         )
 
 
@@ -171,7 +174,7 @@ def _check_pixels(array: np.ndarray, name: str, any_scale: bool) -> None:
         f"{name} are {'floats' if is_float else 'integers'} in [{low:.5g}, {high:.5g}], but pixels "
         f"are expected in [0, 255]: rescaling is inside the model. {advice}",
         UserWarning,
-        stacklevel=3,
+        stacklevel=stacklevel_of_caller(),
     )
 
 

@@ -36,7 +36,7 @@ SETTINGS = {"epochs": 15, "learning_rate": 1e-2, "batch_size": 32}
 N_SPLITS = 3
 SOURCE_EPOCHS = 20
 # Verdicts of all are printed; these are drawn.
-DRAWN = ("background", "border", "region blanked", "border kept", "attention")
+DRAWN = ("background", "border", "region blanked", "border kept", "heatmaps")
 
 
 def main() -> None:
@@ -155,11 +155,11 @@ def use_of_the_marker(source: detl.SourceModel, seed: int) -> dict[str, str]:
 def rows_of(
     report: detl.shortcuts.ShortcutReport, share: float, seed: int
 ) -> Iterable[dict[str, str]]:
-    """Return a row for each test: its verdict, and the figure of its worst class."""
+    """Return a row for each test: its verdict, and the estimate of its worst class."""
     accuracy = report.results["network"].accuracy
     for name, test in report.tests.items():
         worst = test.worst
-        figure = test.figures.get(worst)
+        estimate = test.estimates.get(worst)
         yield {
             "seed": str(seed),
             "share marked": str(share),
@@ -168,7 +168,7 @@ def rows_of(
             "verdict": test.verdict,
             "worst class": str(worst),
             **{
-                end: "" if figure is None else f"{getattr(figure, end):.3f}"
+                end: "" if estimate is None else f"{getattr(estimate, end):.3f}"
                 for end in ("value", "low", "high")
             },
             "threshold": "" if test.threshold is None else str(test.threshold),
@@ -188,7 +188,7 @@ def rates(rows: list[dict[str, str]]) -> list[dict[str, str]]:
             ]
             counts = [
                 verdicts.count(verdict)
-                for verdict in ("shortcut likely", "cannot be told", "no shortcut found")
+                for verdict in ("shortcut likely", "inconclusive", "no shortcut found")
             ]
             row[f"{share:.0%} marked"] = " / ".join(map(str, counts))
         found.append(row)

@@ -83,15 +83,15 @@ def measured(seed: int) -> dict[str, list[float]]:
     model = train(seed)
     cam = GradCAM(model)
     images, (labels,), (masks,) = draw(100, 1000 + seed)
-    heatmaps = cam(images, class_index=labels)
+    heatmaps = cam(images, target_class=labels)
     pairs, (one, other), (of_one, of_other) = draw(100, 2000 + seed, n_objects=2)
-    of_pairs = {1: cam(pairs, class_index=one), 2: cam(pairs, class_index=other)}
-    wrong = [cam(images, class_index=(labels + shift) % N_CLASSES) for shift in (1, 2, 3)]
+    of_pairs = {1: cam(pairs, target_class=one), 2: cam(pairs, target_class=other)}
+    wrong = [cam(images, target_class=(labels + shift) % N_CLASSES) for shift in (1, 2, 3)]
     scrambled = faithfulness.randomization(
-        model, images[:40], cam, class_index=labels[:40], random_state=seed
+        model, images[:40], cam, target_class=labels[:40], random_state=seed
     )
     names = [group[-1] for group in scrambled.layers]
-    settings = {"class_index": labels, "random_state": seed}
+    settings = {"target_class": labels, "random_state": seed}
 
     def points(maps: np.ndarray, where: np.ndarray) -> float:
         return float(faithfulness.pointing_game(maps, where, random_state=seed).mean)

@@ -105,10 +105,10 @@ def judge(
     """Return facts about a model, and its rows of the table."""
     column = source.classes.tolist().index(EXPLAINED)
     cam = detl.GradCAM(source)
-    found = cam.explain(images, class_index=column)
+    found = cam.explain(images, target_class=column)
     said = source.model.predict(images, verbose=0)[:, column]
     settings = {"groups": patients, "random_state": SEED}
-    of_model = {"class_index": column, **settings}
+    of_model = {"target_class": column, **settings}
     rows = []
     for which, chosen in (("all", part != ""), ("not trained on", part != "trained on")):
         maps, where, pixels = found.heatmaps[chosen], masks[chosen], images[chosen]
@@ -137,7 +137,7 @@ def judge(
                 }
             )
     randomized = faithfulness.randomization(
-        source, images, cam, class_index=column, groups=patients, random_state=SEED
+        source, images, cam, target_class=column, groups=patients, random_state=SEED
     )
     print(randomized, flush=True)
     facts = {

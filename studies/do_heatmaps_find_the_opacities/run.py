@@ -89,7 +89,7 @@ def explained(
         said[mine] = transfer.predict(images) == OPACITY
         for title, method in METHODS.items():
             cam = detl.GradCAM(transfer, method=method)
-            maps[title][mine] = cam.explain(images, class_index=column).heatmaps
+            maps[title][mine] = cam.explain(images, target_class=column).heatmaps
     return maps, said
 
 

@@ -60,7 +60,7 @@ def main() -> None:
         target.images,
         region=LUNGS,
         border=BORDER,
-        collections=target.collections,
+        sites=target.collections,
         sizes=original_sizes(target, parsed.data / "covid/metadata.csv"),
         checkpoint_dir=parsed.checkpoints,
     )

@@ -183,7 +183,7 @@ def main() -> None:
             if all(part in known for part in parts):
                 known[name] = detl.average_results([known[part] for part in parts])
     rivals = dict(
-        detl.shortcuts.rivals(
+        detl.shortcuts.baseline_test(
             next(iter(found["outer"].values())),
             target.images,
             classifiers={

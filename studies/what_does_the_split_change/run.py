@@ -109,9 +109,7 @@ def by_protocol(
         # Patients are given, so that the audit sees what the folds do and intervals are honest.
         "image": {"cv": StratifiedKFold(5, shuffle=True, random_state=parsed.seed)},
         "patient": {"n_splits": 5},
-        "collection": {
-            "cv": detl.folds.leave_one_collection_out(both["labels"], both["collections"])
-        },
+        "collection": {"cv": detl.folds.leave_one_site_out(both["labels"], both["collections"])},
     }
     found = {}
     for split, folds in protocols.items():

@@ -41,8 +41,8 @@ TESTS = (
     "border kept",
     "background",
     "border",
-    "collection from image",
-    "collection held out",
+    "site from image",
+    "site held out",
 )
 
 Change = Callable[[np.ndarray, material.Material], np.ndarray]
@@ -185,7 +185,7 @@ def examined(
         images,
         region=region_of(name),
         border=BORDER,
-        collections=part.collections,
+        sites=part.collections,
         checkpoint_dir=folder,
     )
     print(report, flush=True)
@@ -228,13 +228,13 @@ def write(path: Path, record: dict[str, Any]) -> None:
 
 
 def worst(test: dict[str, Any] | None) -> str:
-    """Return the figure and interval of the most suspicious class, and the verdict."""
-    if test is None or not test["figures"]:
+    """Return estimate and interval of the most suspicious class, and the verdict."""
+    if test is None or not test["estimates"]:
         return "not judged"
-    known = [figure for figure in test["figures"] if figure["value"] is not None]
+    known = [estimate for estimate in test["estimates"] if estimate["value"] is not None]
     if not known:
         return test["verdict"]
-    most = max(known, key=lambda figure: figure["low"] if figure["low"] is not None else -1)
+    most = max(known, key=lambda estimate: estimate["low"] if estimate["low"] is not None else -1)
     between = "" if most["low"] is None else f" ({most['low']:.2f} to {most['high']:.2f})"
     return f"{most['value']:.2f}{between} {most['class']}: {test['verdict']}"
 

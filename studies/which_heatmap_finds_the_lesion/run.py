@@ -105,7 +105,7 @@ def maps_of(backbone: str, seed: int, profile: Profile, runs: Path) -> dict[Key,
         for index, label in enumerate(transfer.classes_):
             rows = np.flatnonzero(target.labels[test] == label)
             explained = index if score == CLASS else heatmaps.rather_than(normal, index)
-            maps[rows] = cam(target.images[test[rows]], class_index=explained)
+            maps[rows] = cam(target.images[test[rows]], target_class=explained)
         attention = heatmaps.attention(
             heatmaps.Explanation(rows=test, heatmaps=maps, predictions=predictions),
             target.labels,

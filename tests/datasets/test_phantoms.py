@@ -119,7 +119,7 @@ def test_an_unknown_class_and_a_size_too_small_are_refused():
         datasets.load_phantoms(size=16)
     with pytest.raises(ValueError, match=r"images_per_class\['normal'\]=0; expected at least 1"):
         datasets.make_phantoms({"normal": 0})
-    with pytest.raises(TypeError, match="size is float 64.0; expected a whole number"):
+    with pytest.raises(TypeError, match=r"size is float 64\.0; expected a whole number"):
         datasets.load_phantoms(size=64.0)
     with pytest.raises(ValueError, match="random_state='chest'; expected a whole number"):
         datasets.load_phantoms(random_state="chest")
@@ -147,7 +147,7 @@ def test_no_patient_is_in_two_classes_or_in_both_sets(both):
         assert set(images_of_each) == {1, 2, 3}
 
 
-def test_the_default_seed_is_0_and_gives_these_pixels(both):
+def test_the_default_seed_is_0_and_another_seed_draws_others(both):
     for drawn, again in zip(both, datasets.load_phantoms(size=32, random_state=0)):
         np.testing.assert_array_equal(drawn.images, again.images)
         np.testing.assert_array_equal(drawn.groups, again.groups)

@@ -314,10 +314,10 @@ def test_both_kinds_of_heatmap_are_those_asked_for_by_hand(finished, drawn):
     normal, covid = classes.index("normal"), classes.index("covid-19")
     here = np.flatnonzero(target.labels[test] == "covid-19")
     images = target.images[test[here]]
-    coarse = detl.GradCAM(network)(images, class_index=covid)
+    coarse = detl.GradCAM(network)(images, target_class=covid)
     np.testing.assert_allclose(found["gradcam"].heatmaps[here], coarse, atol=1e-4)
     fine = detl.GradCAM(network, layer="block3_conv_relu", method="hirescam")(
-        images, class_index=lambda logits: logits[:, covid] - logits[:, normal]
+        images, target_class=lambda logits: logits[:, covid] - logits[:, normal]
     )
     np.testing.assert_allclose(found["hirescam"].heatmaps[here], fine, atol=1e-4)
     np.testing.assert_array_equal(

@@ -284,14 +284,19 @@ def test_a_source_of_one_class_and_unknown_options_are_refused(hospital, tmp_pat
         tables.read_nih(tmp_path / "Data_Entry_2017.csv", tmp_path / "images", on_missing="ignore")
 
 
-def test_the_counts_say_where_the_data_falls_short(hospital):
+def test_the_counts_stand_beside_the_papers_unless_asked_not_to(hospital):
     nih, target = hospital
     source = paper_sets.data_a(nih, target=target, random_state=0)
     rows = paper_sets.counts(source.train, source.validation, target)
     covid = next(row for row in rows if row["class"] == "covid-19")
     n_covid = int(np.sum(target.labels == "covid-19"))
     assert (covid["paper_images"], covid["images"]) == (305, n_covid)
-    assert f"{305 - n_covid} fewer than in the paper" in paper_sets.counts_text(rows)
+    beside, alone = (
+        paper_sets.counts_text(rows, beside_paper=b).split("\n") for b in (True, False)
+    )
+    assert beside[-1].split() == ["Data-B", "covid-19", "305", str(n_covid), str(covid["patients"])]
+    assert alone[-1].split() == ["Data-B", "covid-19", str(n_covid), str(covid["patients"])]
+    assert "Table I" not in alone[0]
 
 
 @pytest.mark.skipif(CHEST_XRAY is None, reason="DETL_CHEST_XRAY is not set: no radiographs here")

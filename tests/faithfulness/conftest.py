@@ -57,5 +57,5 @@ def known():
         images=images,
         labels=labels,
         masks=masks,
-        heatmaps=cam(images, class_index=labels),
+        heatmaps=cam(images, target_class=labels),
     )

@@ -49,7 +49,7 @@ def test_a_subclassed_model_will_do(brightness):
         def call(self, images):
             return self.inner(images)
 
-    curve = faithfulness.deletion(Subclassed(), pixels(), noise(), class_index=1)
+    curve = faithfulness.deletion(Subclassed(), pixels(), noise(), target_class=1)
 
     np.testing.assert_allclose(
         curve.probabilities[:, 0], pixels().mean(axis=(1, 2, 3)) / 255, rtol=1e-5
@@ -75,7 +75,8 @@ def test_a_single_unit_has_two_classes(make_classifier):
     model, images = make_classifier(activation="sigmoid", units=1), pixels()
 
     zero, one = (
-        faithfulness.deletion(model, images, noise(), class_index=k, random_state=0) for k in (0, 1)
+        faithfulness.deletion(model, images, noise(), target_class=k, random_state=0)
+        for k in (0, 1)
     )
 
     np.testing.assert_allclose(zero.probabilities, 1 - one.probabilities, atol=1e-6)
@@ -84,7 +85,7 @@ def test_a_single_unit_has_two_classes(make_classifier):
 def test_several_sigmoids_are_taken_as_they_are(make_classifier):
     model, images = make_classifier(activation="sigmoid"), pixels()
 
-    curve = faithfulness.deletion(model, images, noise(), class_index=2)
+    curve = faithfulness.deletion(model, images, noise(), target_class=2)
 
     np.testing.assert_allclose(curve.probabilities[:, 0], np.asarray(model(images))[:, 2])
 
@@ -94,7 +95,7 @@ def test_the_class_is_the_predicted_one_unless_another_is_asked_for(classifier):
     probabilities = np.asarray(model(images))
 
     predicted = faithfulness.deletion(model, images, heatmaps)
-    asked = faithfulness.deletion(model, images, heatmaps, class_index=[0, 1, 2, 1, 0])
+    asked = faithfulness.deletion(model, images, heatmaps, target_class=[0, 1, 2, 1, 0])
 
     np.testing.assert_array_equal(predicted.class_indices, probabilities.argmax(axis=1))
     np.testing.assert_allclose(predicted.probabilities[:, 0], probabilities.max(axis=1), rtol=1e-5)

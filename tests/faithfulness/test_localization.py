@@ -288,7 +288,7 @@ def test_grad_cam_tells_two_textures_of_one_image_apart(known):
     images, labels, masks = textures.draw(100, 2000, n_objects=2)
 
     for asked, other in ((0, 1), (1, 0)):
-        heatmaps = known.cam(images, class_index=labels[asked])
+        heatmaps = known.cam(images, target_class=labels[asked])
         assert faithfulness.pointing_game(heatmaps, masks[asked]).mean >= 0.95
         assert faithfulness.pointing_game(heatmaps, masks[other]).mean <= 0.05
 
@@ -296,5 +296,5 @@ def test_grad_cam_tells_two_textures_of_one_image_apart(known):
 @pytest.mark.slow
 def test_grad_cam_of_a_wrong_class_does_not_point_at_the_texture(known):
     for shift in (1, 2, 3):
-        heatmaps = known.cam(known.images, class_index=(known.labels + shift) % 4)
+        heatmaps = known.cam(known.images, target_class=(known.labels + shift) % 4)
         assert faithfulness.pointing_game(heatmaps, known.masks).mean <= 0.1

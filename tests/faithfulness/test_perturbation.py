@@ -32,7 +32,7 @@ def test_deletion_and_insertion_agree_with_a_slow_loop(n_steps, brightness):
             shown[first] = images[i].ravel()[first]
             deleted[i, step], inserted[i, step] = kept.mean() / 255, shown.mean() / 255
 
-    settings = {"class_index": 1, "fill": 10, "n_steps": n_steps}
+    settings = {"target_class": 1, "fill": 10, "n_steps": n_steps}
     deletion = faithfulness.deletion(brightness, images, heatmaps, **settings)
     insertion = faithfulness.insertion(brightness, images, heatmaps, **settings)
 
@@ -50,7 +50,7 @@ def test_the_mean_fill_leaves_a_model_of_the_mean_unmoved_where_the_order_is_eve
     heatmaps = np.repeat(np.repeat(noise(1, (4, 4)), 2, axis=1), 2, axis=2)
 
     curve = faithfulness.deletion(
-        brightness, images, heatmaps, class_index=1, n_steps=16, random_state=0
+        brightness, images, heatmaps, target_class=1, n_steps=16, random_state=0
     )
 
     np.testing.assert_allclose(curve.probabilities, 20 / 255, rtol=1e-5)
@@ -64,7 +64,7 @@ def test_insertion_starts_from_the_blurred_image_and_ends_with_the_image():
          layers.Rescaling(1 / 255)]
     )  # fmt: skip
 
-    curve = faithfulness.insertion(model, images, noise(2), class_index=1, n_steps=2)
+    curve = faithfulness.insertion(model, images, noise(2), target_class=1, n_steps=2)
 
     centre = (slice(None), slice(3, 5), slice(3, 5))
     np.testing.assert_allclose(
@@ -79,7 +79,7 @@ def test_the_fill_may_be_an_image(brightness):
     background = np.arange(64.0).reshape(8, 8, 1)
 
     curve = faithfulness.deletion(
-        brightness, pixels(2), noise(2), class_index=1, fill=background, n_steps=2
+        brightness, pixels(2), noise(2), target_class=1, fill=background, n_steps=2
     )
 
     np.testing.assert_allclose(curve.probabilities[:, -1], background.mean() / 255, rtol=1e-5)
@@ -90,7 +90,7 @@ def test_the_rivals_are_ordered_by_a_random_map_and_by_the_distance_from_the_cen
     bright[0, 3:5, 3:5] = 255
 
     curve = faithfulness.deletion(
-        brightness, bright, noise(1), class_index=1, fill=0, n_steps=16, random_state=0
+        brightness, bright, noise(1), target_class=1, fill=0, n_steps=16, random_state=0
     )
 
     np.testing.assert_allclose(
@@ -104,7 +104,7 @@ def test_equal_pixels_and_so_blank_heatmaps_go_in_the_order_of_the_random_map(br
     heatmaps = noise()
     heatmaps[1] = 0
 
-    curve = faithfulness.deletion(brightness, pixels(), heatmaps, class_index=1)
+    curve = faithfulness.deletion(brightness, pixels(), heatmaps, target_class=1)
 
     np.testing.assert_array_equal(curve.probabilities[1], curve.random_probabilities[1])
     assert (curve.probabilities[0] != curve.random_probabilities[0]).any()
@@ -130,10 +130,10 @@ def test_the_batch_size_changes_nothing(classifier):
 @pytest.mark.parametrize(
     ("settings", "error", "message"),
     [
-        ({"class_index": 3}, ValueError, "class_index=3, but the model has the classes 0 to 2"),
-        ({"class_index": -1}, ValueError, "class_index=-1"),
-        ({"class_index": [0, 1]}, ValueError, r"shape \(2,\) for 3 images"),
-        ({"class_index": 0.5}, TypeError, "expected a whole number"),
+        ({"target_class": 3}, ValueError, "target_class=3, but the model has the classes 0 to 2"),
+        ({"target_class": -1}, ValueError, "target_class=-1"),
+        ({"target_class": [0, 1]}, ValueError, r"shape \(2,\) for 3 images"),
+        ({"target_class": 0.5}, TypeError, "expected a whole number"),
         ({"fill": "black"}, ValueError, "fill='black'; expected one of 'mean', 'blur'"),
         ({"fill": np.zeros((2, 5, 8, 1))}, ValueError, r"fill has shape \(2, 5, 8, 1\)"),
         ({"fill": None}, ValueError, "fill has values from nan to nan"),
@@ -152,7 +152,7 @@ def test_settings_that_are_wrong_are_refused(settings, error, message, classifie
 
 def test_road_of_the_least_important_first_is_that_of_the_heatmap_turned_over(brightness):
     model, images, heatmaps = brightness, pixels(), noise()
-    settings = {"class_index": 1, "noise": 0, "random_state": 0}
+    settings = {"target_class": 1, "noise": 0, "random_state": 0}
 
     least = faithfulness.road(model, images, heatmaps, first="least", **settings)
     most = faithfulness.road(model, images, 1 - heatmaps, **settings)
@@ -163,7 +163,7 @@ def test_road_of_the_least_important_first_is_that_of_the_heatmap_turned_over(br
 
 def test_road_has_the_fractions_and_the_area_that_were_asked_for(brightness):
     curve = faithfulness.road(
-        brightness, pixels(), noise(), class_index=1, fractions=(0, 0.25, 0.75), noise=0
+        brightness, pixels(), noise(), target_class=1, fractions=(0, 0.25, 0.75), noise=0
     )
     p = curve.probabilities
 
@@ -189,7 +189,7 @@ def test_settings_of_road_that_are_wrong_are_refused(settings, message, brightne
 
 @pytest.mark.slow
 def test_the_network_needs_what_grad_cam_shows_and_nothing_else(known):
-    settings = {"class_index": known.labels, "random_state": 0}
+    settings = {"target_class": known.labels, "random_state": 0}
     arguments = known.model, known.images, known.heatmaps
     deletion = faithfulness.deletion(*arguments, **settings)
     insertion = faithfulness.insertion(*arguments, **settings)
@@ -210,7 +210,7 @@ def test_road_agrees(known):
             known.model,
             known.images[few],
             known.heatmaps[few],
-            class_index=known.labels[few],
+            target_class=known.labels[few],
             first=first,
             fractions=(0, 0.1, 0.3, 0.5),
             random_state=0,

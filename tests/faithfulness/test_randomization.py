@@ -39,7 +39,7 @@ def test_layers_are_scrambled_from_the_output_down_each_by_a_permutation(classif
     model, images = classifier, pixels()
     trained, seen = model.get_weights(), []
 
-    def explain(images, class_index):
+    def explain(images, target_class):
         seen.append(model.get_weights())
         return noise(len(images))
 
@@ -68,7 +68,7 @@ def test_correlations_are_spearmans_of_the_maps_with_those_of_the_intact_model(c
     calls = iter(maps)
 
     result = faithfulness.randomization(
-        model, images, lambda images, class_index: next(calls), n_repeats=1
+        model, images, lambda images, target_class: next(calls), n_repeats=1
     )
 
     for step in range(4):
@@ -88,7 +88,7 @@ def test_a_map_gone_blank_has_nothing_in_common_and_one_that_was_blank_does_not_
     calls = iter([maps, *[after] * 4])
 
     result = faithfulness.randomization(
-        classifier, pixels(), lambda images, class_index: next(calls), n_repeats=1
+        classifier, pixels(), lambda images, target_class: next(calls), n_repeats=1
     )
 
     np.testing.assert_array_equal(result.blank, [True, False, False])
@@ -102,7 +102,7 @@ def test_the_default_explanation_is_grad_cam_of_the_class_the_intact_model_predi
 
     default = faithfulness.randomization(model, images, random_state=0)
     asked = faithfulness.randomization(
-        model, images, GradCAM(model), class_index=np.asarray(model(images)).argmax(1),
+        model, images, GradCAM(model), target_class=np.asarray(model(images)).argmax(1),
         random_state=0,
     )  # fmt: skip
 
@@ -115,7 +115,7 @@ def test_weights_come_back_also_after_an_exception(classifier):
     before = model.get_weights()
     calls = []
 
-    def explain(images, class_index):
+    def explain(images, target_class):
         calls.append(1)
         if len(calls) == 3:
             raise RuntimeError("out of memory")
@@ -149,7 +149,7 @@ def test_steps_of_equal_names_have_a_line_each():
     model = keras.Model(inputs, outputs)
 
     result = faithfulness.randomization(
-        model, pixels(), lambda images, class_index: noise(len(images)), n_repeats=1
+        model, pixels(), lambda images, target_class: noise(len(images)), n_repeats=1
     )
 
     assert [name for (name,) in result.layers] == ["centre", "conv", "conv"]
@@ -165,10 +165,10 @@ def test_what_cannot_be_scrambled_is_refused(classifier):
         name="mean",
     )
     with pytest.raises(ValueError, match="'mean' has no weights to scramble"):
-        faithfulness.randomization(model, pixels(), lambda images, class_index: noise())
+        faithfulness.randomization(model, pixels(), lambda images, target_class: noise())
     with pytest.raises(ValueError, match=r"heatmaps has shape \(3, 4, 4\); expected \(3, 8, 8\)"):
         faithfulness.randomization(
-            classifier, pixels(), lambda images, class_index: noise(3, (4, 4))
+            classifier, pixels(), lambda images, target_class: noise(3, (4, 4))
         )
     with pytest.raises(ValueError, match="n_repeats=0"):
         faithfulness.randomization(classifier, pixels(), n_repeats=0)
@@ -181,7 +181,7 @@ def test_grad_cam_depends_on_what_was_learned(known):
         known.model,
         known.images[few],
         known.cam,
-        class_index=known.labels[few],
+        target_class=known.labels[few],
         random_state=0,
     )
     names = [layers[-1] for layers in result.layers]

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from detl import folds
 
@@ -104,3 +105,13 @@ def test_names_that_json_lacks_become_text():
     report = folds.audit([([0, 2, 60], [1])], LABELS, groups=days)
     assert report.shared_groups == (("2020-03-01",),)
     json.dumps(report.to_dict())
+
+
+def test_an_audit_draws_its_folds():
+    split = folds.stratified_folds(LABELS, groups=GROUPS, n_splits=3, random_state=0)
+    report = folds.audit(split, LABELS, groups=GROUPS)
+    axes = Figure().subplots()
+    assert report.plot(ax=axes) is axes.figure
+    heights = [[bar.get_height() for bar in bars] for bars in axes.containers]
+    np.testing.assert_array_equal(heights, report.test_counts.T)
+    assert report.plot(figsize=(5, 4)).get_size_inches().tolist() == [5, 4]

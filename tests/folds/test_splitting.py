@@ -141,22 +141,22 @@ def test_a_holdout_of_too_small_a_class_is_refused():
         folds.balanced_holdout(["a"] * 9 + ["b"] * 4, fraction=0.2)
 
 
-# ---------------------------------------------------------------------------------- collections
+# ---------------------------------------------------------------------------------------- sites
 
 
 def test_each_collection_is_held_out_once():
-    collections = np.array(["x", "y", "z", "x"] * 25)
-    found = folds.leave_one_collection_out(LABELS, collections)
-    assert [set(collections[test]) for _, test in found] == [{"x"}, {"y"}, {"z"}]
+    sites = np.array(["x", "y", "z", "x"] * 25)
+    found = folds.leave_one_site_out(LABELS, sites)
+    assert [set(sites[test]) for _, test in found] == [{"x"}, {"y"}, {"z"}]
     for train, test in found:
         assert sorted([*train, *test]) == list(range(100))
 
 
 def test_a_class_of_one_collection_is_not_tested_where_it_cannot_be_learned():
     labels = np.array(["a", "b", "c", "c", "a", "b"])
-    collections = np.array(["x", "x", "x", "x", "y", "y"])
-    with pytest.warns(UserWarning, match=r"collection 'x' held out, its 2 images of class 'c'"):
-        found = folds.leave_one_collection_out(labels, collections)
+    sites = np.array(["x", "x", "x", "x", "y", "y"])
+    with pytest.warns(UserWarning, match=r"site 'x' held out, its 2 images of class 'c'"):
+        found = folds.leave_one_site_out(labels, sites)
     assert [[part.tolist() for part in split] for split in found] == [
         [[4, 5], [0, 1]],
         [[0, 1, 2, 3], [4, 5]],
@@ -165,27 +165,28 @@ def test_a_class_of_one_collection_is_not_tested_where_it_cannot_be_learned():
 
 def test_a_fold_without_test_images_is_left_out():
     labels = np.array(["a", "b", "a", "b", "c", "c"])
-    collections = np.array([1, 1, 2, 2, 3, 3])
-    with pytest.warns(UserWarning, match="collection 3 held out.*no fold.*none of its images"):
-        found = folds.leave_one_collection_out(labels, collections)
+    sites = np.array([1, 1, 2, 2, 3, 3])
+    with pytest.warns(UserWarning, match="site 3 held out.*no fold.*none of its images"):
+        found = folds.leave_one_site_out(labels, sites)
     assert [test.tolist() for _, test in found] == [[0, 1], [2, 3]]
 
 
 def test_a_fold_that_would_learn_one_class_is_left_out():
-    labels, collections = np.array(["a", "b", "a"]), np.array(["x", "x", "y"])
+    labels, sites = np.array(["a", "b", "a"]), np.array(["x", "x", "y"])
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        found = folds.leave_one_collection_out(labels, collections)
+        found = folds.leave_one_site_out(labels, sites)
     assert [test.tolist() for _, test in found] == [[2]]
-    assert "'x' held out, it gives no fold, for all others have class 'a'" in str(caught[0].message)
+    message = "'x' held out, it gives no fold, because all others have class 'a'"
+    assert message in str(caught[0].message)
 
 
 def test_one_collection_is_refused():
     with pytest.raises(ValueError, match="one value only, 'x'; expected at least two"):
-        folds.leave_one_collection_out(["a", "b"], ["x", "x"])
+        folds.leave_one_site_out(["a", "b"], ["x", "x"])
 
 
-@pytest.mark.filterwarnings("ignore:With collection")
+@pytest.mark.filterwarnings("ignore:With site")
 def test_collections_that_are_classes_are_refused():
-    with pytest.raises(ValueError, match="collection and class are one"):
-        folds.leave_one_collection_out(["a", "a", "b", "b"], ["x", "x", "y", "y"])
+    with pytest.raises(ValueError, match="site and class cannot be separated"):
+        folds.leave_one_site_out(["a", "a", "b", "b"], ["x", "x", "y", "y"])

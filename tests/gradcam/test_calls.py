@@ -29,7 +29,7 @@ def test_a_model_nested_twice_computes_two_different_things():
     images = keras.Input((8, 8, 1))
     x = layers.GlobalAveragePooling2D()(base(base(layers.Rescaling(1 / 255)(images))))
     model = randomize(keras.Model(images, layers.Dense(2)(x)))
-    found = GradCAM(model).explain(pixels(), class_index=0)
+    found = GradCAM(model).explain(pixels(), target_class=0)
     twice = base(base(pixels() / 255))
     expected = keras.ops.convert_to_numpy(twice)[..., 0] * last_kernel(model)[0, 0] / 64
     np.testing.assert_allclose(found.raw, expected, rtol=1e-4, atol=1e-6)
@@ -51,7 +51,7 @@ def test_a_layer_called_twice_counts_where_it_is_called_last_and_is_refused_by_n
     model = randomize(called(Twice()))
     maps = keras.ops.convert_to_numpy(model.conv(model.conv(pixels() / 255)))[..., 0]
     expected = maps * model.head.get_weights()[0][0, 0] / 64
-    found = GradCAM(model).explain(pixels(), class_index=0)
+    found = GradCAM(model).explain(pixels(), target_class=0)
     np.testing.assert_allclose(found.raw, expected, rtol=1e-4, atol=1e-6)
     with pytest.raises(ValueError, match="layer='conv' is called 2 times"):
         GradCAM(model, layer="conv")
@@ -65,10 +65,10 @@ def test_maps_that_a_subclassed_model_adds_up_itself_are_what_the_next_layer_rea
     assert cam.layer.endswith("/pool (input)")
     # A softmax before the last operation stays: the score is a probability.
     probabilities = keras.ops.convert_to_numpy(network(images))
-    found = cam.explain(images, class_index=1)
+    found = cam.explain(images, target_class=1)
     np.testing.assert_allclose(found.scores, probabilities[:, 1], rtol=1e-5)
     logits = GradCAM(network, layer="unit").explain(
-        images, class_index=lambda logits: keras.ops.softmax(logits)[:, 1]
+        images, target_class=lambda logits: keras.ops.softmax(logits)[:, 1]
     )
     np.testing.assert_allclose(found.raw, logits.raw, rtol=1e-4, atol=1e-7)
 
@@ -79,7 +79,7 @@ def test_the_model_is_left_as_it_was():
     before = state_of(model)
     probabilities = keras.ops.convert_to_numpy(model(pixels()))
     GradCAM(model).explain(pixels())
-    GradCAM(model, layer="conv").explain(pixels(), class_index=1)
+    GradCAM(model, layer="conv").explain(pixels(), target_class=1)
     after = state_of(model)
     np.testing.assert_equal(after, before)
     np.testing.assert_array_equal(keras.ops.convert_to_numpy(model(pixels())), probabilities)

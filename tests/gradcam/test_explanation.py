@@ -39,7 +39,7 @@ def explained_residual():
 
 def test_a_linear_head_on_pooled_features_has_its_closed_form():
     model, images = pooled(), pixels()
-    found = GradCAM(model).explain(images, class_index=1)
+    found = GradCAM(model).explain(images, target_class=1)
     maps = maps_of(model, "conv", images)
     # The logit is the mean over the 9 pixels of the maps times the kernel.
     np.testing.assert_allclose(found.raw, maps @ last_kernel(model)[:, 1] / 9, rtol=1e-4)
@@ -48,7 +48,7 @@ def test_a_linear_head_on_pooled_features_has_its_closed_form():
 
 def test_a_linear_head_on_flattened_features_has_its_closed_form():
     model, images = convolutional(layers.Flatten(), layers.Dense(3)), pixels()
-    found = GradCAM(model).explain(images, class_index=2)
+    found = GradCAM(model).explain(images, target_class=2)
     channel_weights = last_kernel(model)[:, 2].reshape(9, 4).mean(axis=0)
     maps = maps_of(model, "conv", images)
     np.testing.assert_allclose(found.raw, maps @ channel_weights, rtol=1e-4, atol=1e-6)
@@ -57,7 +57,7 @@ def test_a_linear_head_on_flattened_features_has_its_closed_form():
 @pytest.mark.parametrize("layer", ["stem", "branch", "sum", "unit"])
 def test_channel_weights_agree_with_finite_differences_inside_a_residual_unit(layer):
     model, images = residual(), pixels(2)
-    found = GradCAM(model, layer=layer).explain(images, class_index=1)
+    found = GradCAM(model, layer=layer).explain(images, target_class=1)
 
     # A number added to all Z = 64 pixels of a map raises the logit by Z times its channel weight.
     logits = keras.Model(model.inputs[0], model.layers[-2].output)
@@ -91,7 +91,7 @@ def test_a_heatmap_is_the_positive_part_resized_with_pixels_aligned_at_their_cen
     images = np.full((1, 4, 4, 1), 100)
     images[0, :2, :2] = 0
     images[0, 2:, 2:] = 255
-    found = GradCAM(model).explain(images, class_index=0)
+    found = GradCAM(model).explain(images, target_class=0)
     np.testing.assert_allclose(found.raw[0], [[-100, 0], [0, 155]], rtol=1e-6)
     along = [0, 0.25, 0.75, 1]  # share of the second pixel at the centres of four
     np.testing.assert_allclose(found.heatmaps[0], np.outer(along, along), rtol=1e-6)
@@ -99,7 +99,7 @@ def test_a_heatmap_is_the_positive_part_resized_with_pixels_aligned_at_their_cen
 
 @pytest.mark.parametrize("shape", [(8, 8, 1), (11, 17, 1), (23, 9, 3)])
 def test_heatmaps_agree_with_the_bilinear_resizing_of_keras(shape):
-    found = GradCAM(pooled(shape=shape)).explain(pixels(shape=shape), class_index=0)
+    found = GradCAM(pooled(shape=shape)).explain(pixels(shape=shape), target_class=0)
     resized = keras.ops.convert_to_numpy(
         keras.ops.image.resize(
             np.maximum(found.raw, 0)[..., np.newaxis],
@@ -122,16 +122,16 @@ def test_heatmaps_are_float32_between_zero_and_one_and_reach_one(explained_resid
 
 def test_calling_gives_the_heatmaps_of_explain(explained_residual):
     cam, images = explained_residual[1], pixels()
-    np.testing.assert_array_equal(cam(images, 2), cam.explain(images, class_index=2).heatmaps)
+    np.testing.assert_array_equal(cam(images, 2), cam.explain(images, target_class=2).heatmaps)
 
 
 def test_the_scale_of_the_maps_does_not_matter():
     model, images = pooled(), pixels()
     cam, kernel = GradCAM(model), last_kernel(model)
-    before = cam.explain(images, class_index=1)
+    before = cam.explain(images, target_class=1)
     for factor in (1e-35, 1e-10, 1e10):
         model.layers[-1].kernel.assign(kernel * factor)
-        after = cam.explain(images, class_index=1)
+        after = cam.explain(images, target_class=1)
         np.testing.assert_allclose(after.raw, before.raw * factor, rtol=1e-4)
         np.testing.assert_allclose(after.heatmaps, before.heatmaps, rtol=1e-4, atol=1e-6)
 
@@ -140,7 +140,7 @@ def test_the_scale_of_the_maps_does_not_matter():
 def test_one_unit_speaks_for_class_1_and_its_negative_for_class_0(activation):
     model, images = pooled(1, activation), pixels(8)
     cam = GradCAM(model)
-    no, yes = (cam.explain(images, class_index=index) for index in (0, 1))
+    no, yes = (cam.explain(images, target_class=index) for index in (0, 1))
     np.testing.assert_array_equal(no.raw, -yes.raw)
     np.testing.assert_array_equal(no.scores, -yes.scores)
     maps = maps_of(model, "conv", images)
@@ -161,13 +161,13 @@ def test_without_a_class_the_predicted_one_of_each_image_is_explained():
     cam = GradCAM(model)
     found = cam.explain(images)
     np.testing.assert_array_equal(found.class_indices, predicted)
-    expected = cam.explain(images, class_index=predicted)
+    expected = cam.explain(images, target_class=predicted)
     np.testing.assert_array_equal(found.raw, expected.raw)
 
 
 def test_one_class_for_all_and_one_per_image_agree(explained_residual):
     cam, images = explained_residual[1], pixels(3)
-    each = cam.explain(images, class_index=[2, 0, 2])
+    each = cam.explain(images, target_class=[2, 0, 2])
     np.testing.assert_array_equal(each.raw[[0, 2]], cam.explain(images, 2).raw[[0, 2]])
     np.testing.assert_array_equal(each.raw[1], cam.explain(images, np.uint8(0)).raw[1])
     assert each.class_indices.tolist() == [2, 0, 2]
@@ -184,7 +184,7 @@ def test_where_nothing_speaks_for_the_class_the_heatmap_is_blank_and_zero():
     )
     model.set_weights([np.ones((1, 1, 1, 1)), np.array([[1.0, -1, 0]])])
     images = np.stack([np.full((4, 4, 1), 7), np.zeros((4, 4, 1))]).astype("uint8")
-    found = GradCAM(model).explain(np.repeat(images, 3, axis=0), class_index=[0, 1, 2, 0, 1, 2])
+    found = GradCAM(model).explain(np.repeat(images, 3, axis=0), target_class=[0, 1, 2, 0, 1, 2])
     assert found.blank.tolist() == [False, True, True, True, True, True]
     np.testing.assert_array_equal(found.heatmaps[0], 1)
     np.testing.assert_array_equal(found.heatmaps[1:], 0)
@@ -243,14 +243,14 @@ def test_hirescam_is_grad_cam_on_pooled_features_and_not_on_flattened_ones():
         )
         assert np.allclose(found, other, rtol=1e-4, atol=1e-6) is alike
     # Of a linear head, the sum of HiResCAM's map is the logit without the bias.
-    found = GradCAM(flat, method="hirescam").explain(images, class_index=1)
+    found = GradCAM(flat, method="hirescam").explain(images, target_class=1)
     bias = flat.layers[-1].get_weights()[1][1]
     np.testing.assert_allclose(found.raw.sum(axis=(1, 2)), found.scores - bias, rtol=1e-4)
 
 
 def test_score_cam_agrees_with_a_slow_loop():
     model, images = pooled(activation="softmax"), pixels(2)
-    found = GradCAM(model, method="scorecam", batch_size=3).explain(images, class_index=1)
+    found = GradCAM(model, method="scorecam", batch_size=3).explain(images, target_class=1)
     maps = maps_of(model, "conv", images)
     logits = keras.Model(model.inputs[0], model.outputs[0])
     for image, channels, raw in zip(images, maps, found.raw):
@@ -275,25 +275,25 @@ def test_score_cam_agrees_with_a_slow_loop():
 def test_every_method_gives_heatmaps_whatever_the_batch(method):
     model, images = pooled(), pixels(3)
     cam = GradCAM(model, method=method, batch_size=2)
-    found = cam.explain(images, class_index=1)
+    found = cam.explain(images, target_class=1)
     assert found.heatmaps.dtype == found.raw.dtype == np.float32
     assert found.heatmaps.min() >= 0
     assert found.heatmaps.max() <= 1
     assert (found.heatmaps[~found.blank].max(axis=(1, 2)) == 1).all()
-    alone = cam.explain(images[2:], class_index=1)
+    alone = cam.explain(images[2:], target_class=1)
     np.testing.assert_allclose(alone.raw, found.raw[2:], rtol=1e-4, atol=1e-6)
 
 
 def test_the_counterfactual_is_the_negated_map(explained_residual):
     (model, cam), images = explained_residual, pixels()
-    found = cam.explain(images, class_index=1, counterfactual=True)
-    usual = cam.explain(images, class_index=1)
+    found = cam.explain(images, target_class=1, counterfactual=True)
+    usual = cam.explain(images, target_class=1)
     np.testing.assert_array_equal(found.raw, -usual.raw)
     np.testing.assert_array_equal(found.scores, usual.scores)
     assert not np.logical_and(found.heatmaps == 1, usual.heatmaps == 1).any()
     # Gradients are negated, not maps: other methods look at other pixels.
     positive = GradCAM(model, method="layercam")
-    against = positive.explain(images, class_index=1, counterfactual=True)
+    against = positive.explain(images, target_class=1, counterfactual=True)
     negative = convolution_gradients(model, images, 1)
     maps = maps_of(model, "unit", images)
     np.testing.assert_allclose(
@@ -335,9 +335,9 @@ def test_several_layers_are_averaged(explained_residual):
     (model, cam), images = explained_residual, pixels()
     both = GradCAM(model, layer=["unit", "stem"])
     assert both.layer == ("stem", "unit")  # in the order in which they run
-    found = both.explain(images, class_index=1)
+    found = both.explain(images, target_class=1)
     stem = GradCAM(model, layer="stem")
-    single = [part.explain(images, class_index=1) for part in (stem, cam)]
+    single = [part.explain(images, target_class=1) for part in (stem, cam)]
     mean = np.mean([part.heatmaps for part in single], axis=0)
     np.testing.assert_allclose(
         found.heatmaps, mean / mean.max(axis=(1, 2), keepdims=True), rtol=1e-4, atol=1e-6
@@ -365,7 +365,7 @@ def test_a_class_may_be_named_where_the_model_carries_names():
     np.testing.assert_array_equal(cam(images, "pneumonia"), cam(images, 1))
     np.testing.assert_array_equal(cam(images, ["covid", "normal", "covid"]), cam(images, [2, 0, 2]))
     np.testing.assert_array_equal(cam(images, names), cam(images, [0, 1, 2]))
-    with pytest.raises(ValueError, match=r"'pneumnia' is no class .* nearest are 'pneumonia'"):
+    with pytest.raises(ValueError, match=r"'pneumnia' is not a class .* nearest are 'pneumonia'"):
         cam(images, "pneumnia")
 
 
@@ -383,9 +383,9 @@ def test_a_callable_of_the_logits_is_explained():
 
 def test_a_callable_of_another_shape_is_refused():
     cam = GradCAM(pooled())
-    with pytest.raises(ValueError, match=r"callable that gives shape .* expected \(n,\)"):
+    with pytest.raises(ValueError, match=r"callable that returns shape .* expected \(n,\)"):
         cam(pixels(), lambda logits: logits)
-    with pytest.raises(ValueError, match=r"callable that gives shape .*one score per image"):
+    with pytest.raises(ValueError, match=r"callable that returns shape .*one score per image"):
         cam(pixels(), lambda logits: logits[:1, 0])
 
 
@@ -403,8 +403,8 @@ def test_a_smaller_last_batch_and_another_call_trace_nothing_anew(build):
     cam = GradCAM(network, batch_size=4)
     cam(pixels(4))
     traced = Counts.traces
-    cam(pixels(7), class_index=1)
-    cam(pixels(3), class_index=[0, 1, 0])
+    cam(pixels(7), target_class=1)
+    cam(pixels(3), target_class=[0, 1, 0])
     assert Counts.traces == traced
 
 
@@ -421,7 +421,7 @@ def on_this_backend():
     classes = [0, 1, 2, 1, 0]
     for method in METHODS:
         cam = GradCAM(residual(), method=method, batch_size=2)
-        explained = cam.explain(pixels(5), class_index=classes)
+        explained = cam.explain(pixels(5), target_class=classes)
         for name in ("raw", "heatmaps", "scores"):
             found[f"{method} {name}"] = getattr(explained, name)
     models = {
@@ -467,21 +467,21 @@ def test_a_transfer_that_is_not_fitted_is_refused():
 
 
 @pytest.mark.parametrize(
-    ("class_index", "error", "message"),
+    ("target_class", "error", "message"),
     [
-        (3, ValueError, "class_index=3, but the model has the classes 0 to 2"),
-        ([0, -1, 2], ValueError, "class_index=-1, but the model has the classes 0 to 2"),
-        ([0, 1], ValueError, r"class_index has shape \(2,\) for 3 images"),
-        ([[0, 1, 2]], ValueError, r"class_index has shape \(1, 3\) for 3 images"),
-        (1.0, TypeError, "class_index=1.0 has dtype float64; expected a whole number"),
-        ("normal", ValueError, "class_index='normal', but this model carries no class names"),
-        (True, TypeError, "class_index=True has dtype bool"),
+        (3, ValueError, "target_class=3, but the model has the classes 0 to 2"),
+        ([0, -1, 2], ValueError, "target_class=-1, but the model has the classes 0 to 2"),
+        ([0, 1], ValueError, r"target_class has shape \(2,\) for 3 images"),
+        ([[0, 1, 2]], ValueError, r"target_class has shape \(1, 3\) for 3 images"),
+        (1.0, TypeError, "target_class=1.0 has dtype float64; expected a whole number"),
+        ("normal", ValueError, "target_class='normal', but this model has no class names"),
+        (True, TypeError, "target_class=True has dtype bool"),
     ],
 )
-def test_a_wrong_class_is_refused(class_index, error, message):
+def test_a_wrong_class_is_refused(target_class, error, message):
     cam = GradCAM(pooled())
     with pytest.raises(error, match=message):
-        cam(pixels(3), class_index=class_index)
+        cam(pixels(3), target_class=target_class)
 
 
 def test_a_counterfactual_is_asked_for_or_not():
@@ -500,7 +500,7 @@ def test_maps_of_few_cells_are_said_to_be_coarse_once(caplog, size, says):
     head = [layers.GlobalAveragePooling2D(), layers.Dense(2)]
     cam = GradCAM(keras.Sequential([keras.Input((size, 5, 1)), conv, *head]))
     for _ in range(2):
-        cam(pixels(shape=(size, 5, 1)), class_index=0)
+        cam(pixels(shape=(size, 5, 1)), target_class=0)
     assert [says in text for text in caplog.messages] == ([True] if says else [])
 
 
@@ -517,4 +517,4 @@ def test_a_model_that_gives_nan_is_named_as_the_cause():
     with pytest.raises(
         ValueError, match=r"gives NaN or infinity, first in row 0 .*Check its weights"
     ):
-        cam(pixels(), class_index=0)
+        cam(pixels(), target_class=0)

@@ -33,11 +33,11 @@ AGES = np.random.default_rng(7).normal(size=(3, 2)).astype("float32")
 )
 def test_a_model_of_several_inputs_is_explained_by_its_images(structure):
     model, images = with_metadata(structure), pixels()
-    found = GradCAM(model).explain(structure(images, AGES), class_index=1)
+    found = GradCAM(model).explain(structure(images, AGES), target_class=1)
     single = keras.Input((8, 8, 1))  # with the numbers of the second image as part of the model
     numbers = layers.Lambda(lambda x: keras.ops.ones_like(x[:, 0, 0]) * AGES[1])
     fixed = keras.Model(single, model(structure(single, numbers(single))))
-    expected = GradCAM(fixed).explain(images[1:2], class_index=1)
+    expected = GradCAM(fixed).explain(images[1:2], target_class=1)
     np.testing.assert_allclose(found.raw[1], expected.raw[0], rtol=1e-4, atol=1e-7)
 
 
@@ -88,7 +88,7 @@ def test_grey_images_without_an_axis_of_channels_are_explained():
         keras.Model(images, layers.Dense(2)(layers.GlobalAveragePooling2D()(x)))
     )  # fmt: skip
     pictures = pixels()[..., 0] / 255
-    found = GradCAM(model).explain(pictures, class_index=0)
+    found = GradCAM(model).explain(pictures, target_class=0)
     maps = maps_of(model, "conv", pictures)
     np.testing.assert_allclose(
         found.raw, maps @ last_kernel(model)[:, 0] / 36, rtol=1e-4, atol=1e-6

@@ -37,13 +37,13 @@ SQUASHED = {
 @pytest.fixture(scope="module")
 def explained_logits():
     """Return what Grad-CAM finds in :func:`pooled` without a softmax, class by image."""
-    return GradCAM(pooled()).explain(pixels(), class_index=[0, 1, 2])
+    return GradCAM(pooled()).explain(pixels(), target_class=[0, 1, 2])
 
 
 @pytest.mark.parametrize("last", SQUASHED.values(), ids=SQUASHED)
 def test_a_final_softmax_or_sigmoid_is_passed_over(last, explained_logits):
     model = convolutional(layers.GlobalAveragePooling2D(), *last())
-    found = GradCAM(model).explain(pixels(), class_index=[0, 1, 2])
+    found = GradCAM(model).explain(pixels(), target_class=[0, 1, 2])
     np.testing.assert_allclose(found.scores, explained_logits.scores, rtol=1e-5)
     np.testing.assert_allclose(found.raw, explained_logits.raw, rtol=1e-5)
 
@@ -52,7 +52,7 @@ def test_a_final_softmax_or_sigmoid_is_passed_over(last, explained_logits):
 def test_a_final_operation_without_a_layer_is_passed_over(function, explained_logits):
     logits = pooled()
     model = keras.Model(logits.inputs[0], function(logits.outputs[0]))
-    found = GradCAM(model).explain(pixels(), class_index=[0, 1, 2])
+    found = GradCAM(model).explain(pixels(), target_class=[0, 1, 2])
     np.testing.assert_array_equal(found.raw, explained_logits.raw)
 
 
@@ -60,17 +60,17 @@ def test_a_softmax_that_is_not_the_last_layer_stays():
     model = convolutional(
         layers.GlobalAveragePooling2D(), layers.Dense(4, activation="softmax"), layers.Dense(2)
     )
-    found = GradCAM(model).explain(pixels(), class_index=1)
+    found = GradCAM(model).explain(pixels(), target_class=1)
     np.testing.assert_allclose(found.scores, keras.ops.convert_to_numpy(model(pixels()))[:, 1])
 
 
 def test_a_saturated_softmax_gives_the_heatmap_of_its_logits():
     model, images = pooled(activation="softmax"), pixels()
-    calm = GradCAM(model)(images, class_index=1)
+    calm = GradCAM(model)(images, target_class=1)
     model.layers[-1].set_weights([w * 1e4 for w in model.layers[-1].get_weights()])
     probabilities = keras.ops.convert_to_numpy(model(images))
     assert set(np.unique(probabilities)) == {0, 1}
-    saturated = GradCAM(model).explain(images, class_index=1)
+    saturated = GradCAM(model).explain(images, target_class=1)
     assert not saturated.blank.any()
     np.testing.assert_allclose(saturated.heatmaps, calm, rtol=1e-4, atol=1e-6)
 
@@ -137,7 +137,7 @@ def test_signals_images_and_volumes_have_the_same_closed_form(rank):
     )
     randomize(model)
     signals = np.random.default_rng(1).normal(size=(2, *shape, 2)).astype("float32")
-    found = GradCAM(model).explain(signals, class_index=2)
+    found = GradCAM(model).explain(signals, target_class=2)
     maps = maps_of(model, "conv", signals)
     expected = maps @ last_kernel(model)[:, 2] / np.prod(maps.shape[1:-1])
     np.testing.assert_allclose(found.raw, expected, rtol=1e-4, atol=1e-6)
@@ -189,7 +189,7 @@ def test_a_model_of_mixed_precision_gives_float32_maps():
         )
         for dtype in ("float32", "mixed_bfloat16")
     )
-    expected, found = (GradCAM(m).explain(images, class_index=1) for m in (single, mixed))
+    expected, found = (GradCAM(m).explain(images, target_class=1) for m in (single, mixed))
     assert {found.raw.dtype, found.heatmaps.dtype, found.scores.dtype} == {np.dtype("float32")}
     np.testing.assert_allclose(found.raw, expected.raw, atol=2e-2 * np.abs(expected.raw).max())
 
@@ -204,11 +204,11 @@ def test_frozen_layers_are_explained_alike():
 def test_heatmaps_follow_the_weights_of_the_model():
     model, images = nested(), pixels()
     cam = GradCAM(model)
-    before = cam.explain(images, class_index=0)
+    before = cam.explain(images, target_class=0)
     randomize(model, seed=1)
-    after = cam.explain(images, class_index=0)
+    after = cam.explain(images, target_class=0)
     assert np.abs(after.raw - before.raw).max() > 1e-3
-    expected = GradCAM(model).explain(images, class_index=0)
+    expected = GradCAM(model).explain(images, target_class=0)
     np.testing.assert_allclose(after.raw, expected.raw, rtol=1e-5)
 
 

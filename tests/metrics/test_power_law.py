@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from detl.metrics.power_law import gains
+from detl.metrics.power_law import gains, law_at
 
 SIZES = np.array([50.0, 100, 200, 400])
 
@@ -39,3 +39,18 @@ def test_each_draw_has_its_own_law():
     scores = np.stack([0.9 - 2 * SIZES**-0.5, 0.8 - SIZES**-0.5], axis=1)
     one, two = (gains(SIZES, scores[:, [k]], factor=2)[0] for k in (0, 1))
     np.testing.assert_allclose(gains(SIZES, scores, factor=2), [one, two])
+
+
+def test_the_law_is_found_again_at_other_sizes():
+    def law(n):
+        return 0.9 - 2 * n**-0.5
+
+    at = np.array([75.0, 400, 900])
+    found = law_at(SIZES, law(SIZES)[:, np.newaxis], at)
+    np.testing.assert_allclose(found[:, 0], law(at), atol=1e-6)
+
+
+def test_the_gain_is_the_laws_own():
+    scores = np.array([0.6, 0.75, 0.9, 0.98])[:, np.newaxis]
+    now, then = law_at(SIZES, scores, np.array([400.0, 800.0]))
+    np.testing.assert_allclose(then - now, gains(SIZES, scores, factor=2))

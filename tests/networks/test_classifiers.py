@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression, RidgeClassifier
 
 from detl import DomainExtensionTransfer
 from detl.networks.classifiers import (
-    check_class_index,
+    check_target_class,
     class_names_of,
     even_batch_size,
     network_of,
@@ -75,12 +75,12 @@ def test_outputs_that_are_no_probabilities_are_refused(layer, message):
     [(2, [2, 2]), ([0, 1], [0, 1]), ("heart", [1, 1]), (["lung", "bone"], [2, 0])],
 )
 def test_a_class_is_meant_by_its_column_or_its_name(given, expected):
-    assert check_class_index(given, n=2, n_classes=3, names=NAMES).tolist() == expected
+    assert check_target_class(given, n=2, n_classes=3, names=NAMES).tolist() == expected
 
 
 def test_a_name_that_is_no_class_is_refused_with_the_nearest():
-    with pytest.raises(ValueError, match="'lungs' is no class of this model; the nearest are 'lun"):
-        check_class_index("lungs", n=2, n_classes=3, names=NAMES)
+    with pytest.raises(ValueError, match="'lungs' is not a class of this model; the nearest are"):
+        check_target_class("lungs", n=2, n_classes=3, names=NAMES)
 
 
 def test_columns_of_a_fitted_classifier_are_those_of_all_classes():

@@ -137,3 +137,33 @@ def test_every_label_lies_within_the_picture(name, normalize):
 def test_names_of_another_number_than_classes_are_refused():
     with pytest.raises(ValueError, match="3 class_names for 2 rows"):
         plots.confusion_matrix(np.eye(2), list("abc"))
+
+
+def test_an_evaluation_has_rows_of_labels_that_the_classifier_does_not_know(evaluation):
+    figure = plots.confusion_matrix(evaluation)
+    axis = figure.axes[0]
+    shown = axis.images[0].get_array()
+    np.testing.assert_array_equal(shown, evaluation.confusion_matrix)
+    assert shown.shape == (5, 4)
+    assert [label.get_text() for label in axis.get_yticklabels()][-1] == "tuberculosis"
+    assert [label.get_text() for label in axis.get_xticklabels()] == evaluation.classes.tolist()
+
+
+def test_cells_too_small_for_a_number_have_colours_alone():
+    small, large = (
+        plots.confusion_matrix(np.eye(4, dtype=int), figsize=size) for size in ((2.5, 2), (7, 6))
+    )
+    assert [len(figure.axes[0].texts) for figure in (small, large)] == [0, 16]
+    assert small.get_size_inches().tolist() == [2.5, 2]
+    assert len(small.axes[0].get_yticklabels()) == 4
+
+
+def test_numbers_are_as_large_as_the_cells_of_ones_own_axes_allow():
+    from matplotlib.figure import Figure
+
+    sizes = []
+    for width in (3, 4, 12):
+        axes = Figure(figsize=(width, width)).subplots()
+        plots.confusion_matrix(np.eye(4, dtype=int), ax=axes)
+        sizes.append(axes.texts[0].get_fontsize())
+    assert sizes[0] < sizes[1] < sizes[2] == 10

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from detl import plots
-from detl.shortcuts import Figure, ShortcutReport, ShortcutTest
+from detl.shortcuts import Estimate, ShortcutReport, ShortcutTest
 
 IMAGES, HEATMAPS = np.zeros((1, 8, 8, 1), "uint8"), np.eye(8)[np.newaxis]
 
@@ -19,7 +19,7 @@ def test_figures_can_be_saved_without_a_screen_and_leave_no_trace(tmp_path):
 import sys
 from types import SimpleNamespace
 import numpy as np
-from detl import metrics, plots
+from detl import folds, metrics, plots
 labels, shares = np.arange(8) % 2, np.full((8, 2), 0.5)
 fold = metrics.Predictions(targets=labels, probabilities=shares, units=np.arange(8))
 overall, per_class = metrics.scores([fold], random_state=0)
@@ -27,7 +27,7 @@ result = SimpleNamespace(
     fold_predictions=[fold], unit="images", settings={"interval_seed": 0}, scores=overall,
     class_scores=dict(enumerate(per_class)), classes=np.arange(2), labels=labels,
     predictions=1 - labels, predicted_rows=np.arange(8), probabilities=shares,
-    indices=[(labels, np.arange(8))],
+    indices=[(labels, np.arange(8))], suspects=lambda n: SimpleNamespace(rows=np.arange(n)),
 )
 images, masks = np.zeros((1, 8, 8, 1), "uint8"), np.eye(8)[np.newaxis]
 for index, figure in enumerate([
@@ -36,13 +36,14 @@ for index, figure in enumerate([
     plots.learning_curves({"loss": [2, 1], "accuracy": [0, 1]}),
     plots.roc_curves(result),
     plots.reliability_diagram(result),
-    plots.most_confused(result, np.repeat(images, 8, axis=0)),
+    plots.most_confused(result, np.repeat(images, 8, axis=0), n=8),
+    plots.audit(folds.audit([(np.arange(4), np.arange(4, 8))], labels)),
 ]):
     figure.savefig(f"{sys.argv[1]}/{index}.png")
 assert not {"matplotlib.pyplot", "keras"} & sys.modules.keys()
 """
     subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=True)
-    assert [path.stat().st_size > 1000 for path in sorted(tmp_path.glob("*.png"))] == [True] * 6
+    assert [path.stat().st_size > 1000 for path in sorted(tmp_path.glob("*.png"))] == [True] * 7
 
 
 @pytest.mark.parametrize(
@@ -55,10 +56,17 @@ assert not {"matplotlib.pyplot", "keras"} & sys.modules.keys()
         lambda: plots.roc_curves(None),
         lambda: plots.reliability_diagram(None),
         lambda: plots.most_confused(None, None),
+        lambda: plots.audit(None),
+        lambda: plots.comparison(None),
+        lambda: plots.net_benefit(None),
+        lambda: plots.shortcut_report(None),
+        lambda: plots.subgroups(None),
+        lambda: plots.training_sizes(None),
     ],
     ids=[
         *("overlay", "heatmap_grid", "confusion_matrix", "learning_curves"),
         *("roc_curves", "reliability_diagram", "most_confused"),
+        *("audit", "comparison", "net_benefit", "shortcut_report", "subgroups", "training_sizes"),
     ],
 )
 def test_without_matplotlib_the_extra_is_named(draw, monkeypatch):
@@ -77,6 +85,88 @@ def test_what_is_no_result_is_refused(draw):
         draw(np.eye(2))
 
 
+# ----------------------------------------------------------------------- axes of one's own, sizes
+
+CHARTS = {
+    "audit": lambda result, **given: plots.audit(result.audit, **given),
+    "confusion_matrix": plots.confusion_matrix,
+    "learning_curves": plots.learning_curves,
+    "net_benefit": lambda result, **given: plots.net_benefit(result.net_benefit("covid"), **given),
+    "reliability_diagram": plots.reliability_diagram,
+    "roc_curves": plots.roc_curves,
+    "shortcut_report": lambda result, **given: plots.shortcut_report(
+        ShortcutReport(tests={}, results={"network": result}), **given
+    ),
+    "subgroups": lambda result, **given: plots.subgroups(
+        result.subgroups({"half": np.arange(200) // 100}), **given
+    ),
+}
+charts = pytest.mark.parametrize("draw", CHARTS.values(), ids=CHARTS)
+
+
+@charts
+def test_the_chart_is_drawn_on_the_axes_given_and_its_figure_returned(draw, result, axes):
+    figure = draw(result, ax=axes)
+    assert figure is axes.figure
+    assert axes.has_data()
+    figure.draw_without_rendering()
+    assert (
+        "matplotlib.pyplot" not in sys.modules or not sys.modules["matplotlib.pyplot"].get_fignums()
+    )
+
+
+@charts
+def test_the_axes_of_a_part_of_a_figure_have_the_whole_figure(draw, result):
+    whole = matplotlib.figure.Figure(figsize=(9, 4), layout="constrained")
+    left, _ = whole.subfigures(1, 2)
+    assert draw(result, ax=left.subplots()) is whole
+
+
+@charts
+def test_a_new_figure_has_the_size_given(draw, result):
+    assert draw(result, figsize=(8, 5.5)).get_size_inches().tolist() == [8, 5.5]
+    assert draw(result, figsize=np.array([8, 5])).get_size_inches().tolist() == [8, 5]
+
+
+@charts
+def test_drawing_leaves_the_settings_of_matplotlib_as_they_are(draw, result):
+    names = set(matplotlib.rcParams) - {"backend"}  # reading that one would load pyplot
+    before = {name: matplotlib.rcParams[name] for name in names}
+    draw(result)
+    assert {name: matplotlib.rcParams[name] for name in names} == before
+
+
+@charts
+def test_axes_and_a_size_together_are_refused(draw, result, axes):
+    with pytest.raises(ValueError, match=r"ax and figsize=\(4, 3\) are both given, but figsize is"):
+        draw(result, ax=axes, figsize=(4, 3))
+
+
+@charts
+def test_what_is_no_axes_is_refused(draw, result):
+    with pytest.raises(TypeError, match=r"ax is Figure; expected one axes .* figure.subplots\(\)"):
+        draw(result, ax=matplotlib.figure.Figure())
+    with pytest.raises(TypeError, match=r"ax is ndarray; expected one axes .* axes\[0\]"):
+        draw(result, ax=matplotlib.figure.Figure().subplots(1, 2))
+
+
+@charts
+@pytest.mark.parametrize("size", [(4,), (4, 3, 2), (0, 3), (4, -1), (4, np.inf), (4, np.nan), "ab"])
+def test_what_is_no_size_is_refused(draw, result, size):
+    expected = r"expected \(width, height\) in inches, such as \(6, 4\)"
+    with pytest.raises((TypeError, ValueError), match=f"figsize.*{expected}"):
+        draw(result, figsize=size)
+
+
+def test_a_size_is_two_numbers():
+    with pytest.raises(TypeError, match="figsize is int 5; expected"):
+        plots.confusion_matrix(np.eye(2), figsize=5)
+    with pytest.raises(ValueError, match=r"figsize=\('a', 'b'\); expected"):
+        plots.heatmap_grid(IMAGES, HEATMAPS, figsize=("a", "b"))
+    with pytest.raises(ValueError, match=r"figsize=\(True, 2\); expected"):
+        plots.confusion_matrix(np.eye(2), figsize=(True, 2))
+
+
 # ------------------------------------------------------------------------------- names of classes
 
 NAMES = ["US$ 5-10 $", "a_$x^$", os.fsdecode(b"r\xe9f")]  # formulas, and no Unicode
@@ -84,9 +174,9 @@ SHOWN = ["US$ 5-10 $", "a_$x^$", "r\N{REPLACEMENT CHARACTER}f"]
 
 
 def shortcut_report_of(result):
-    figures = {name: Figure(value=0.5, low=0.4, high=0.6, units=50) for name in NAMES}
+    estimates = {name: Estimate(value=0.5, low=0.4, high=0.6, units=50) for name in NAMES}
     test = ShortcutTest(
-        question="", measure="share", figures=figures, threshold=0.3, verdict="shortcut likely"
+        question="", measure="share", estimates=estimates, threshold=0.3, verdict="shortcut likely"
     )
     return plots.shortcut_report(ShortcutReport(tests={"x": test}, results={"network": result}))
 

@@ -236,3 +236,17 @@ def test_arguments_of_a_grid_that_do_not_fit_are_refused():
         plots.heatmap_grid(images, heatmaps, masks=heatmaps)
     with pytest.raises(ValueError, match="columns=0; expected at least 1"):
         plots.heatmap_grid(images, heatmaps, columns=0)
+
+
+def test_a_grid_is_scaled_to_the_figure():
+    images, heatmaps = pictures(6)
+    figure = plots.heatmap_grid(images, heatmaps, columns=2, figsize=(5, 4))
+    assert figure.get_size_inches().tolist() == [5, 4]
+    *boxes, bar = (axis.get_position() for axis in figure.axes)
+    for box in boxes:
+        assert 4 * box.height == pytest.approx(5 * box.width * 6 / 8)  # as the images are
+        assert box.x1 < bar.x0
+        assert box.y0 >= 0
+    assert bar.y0 == pytest.approx(min(box.y0 for box in boxes), abs=0.02)
+    with pytest.raises(ValueError, match=r"leaves no room for 3 x 4 pictures with their titles"):
+        plots.heatmap_grid(images, heatmaps, columns=2, figsize=(2, 1))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from detl import plots
+from detl.plots import theme
 
 
 def history(epochs=4, *, validation=True, seed=0):
@@ -49,11 +50,11 @@ def test_each_fold_has_a_colour_of_its_own_which_a_legend_names(n_folds):
     figure = plots.learning_curves([history(seed=seed) for seed in range(n_folds)])
     [legend] = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == [f"fold {k}" for k in range(n_folds)]
-    named = [tuple(line.get_color()) for line in legend.get_lines()]
+    named = [line.get_color() for line in legend.get_lines()]
     assert len(set(named)) == n_folds
     for axis in figure.axes:
         thin = [line for line in axis.lines if line.get_linewidth() < 1]
-        assert [tuple(line.get_color()) for line in thin] == 2 * named
+        assert [line.get_color() for line in thin] == 2 * named
         assert [line.get_linestyle() for line in thin] == ["-"] * n_folds + ["--"] * n_folds
     figure.draw_without_rendering()
     box = legend.get_window_extent()
@@ -76,14 +77,14 @@ def test_a_fold_keeps_its_colour_where_others_have_no_validation():
 def test_more_than_20_folds_are_not_named():
     figure = plots.learning_curves([history(2, seed=seed) for seed in range(21)])
     assert figure.legends == []
-    assert len({tuple(line.get_color()) for line in figure.axes[0].lines[:21]}) == 21
+    assert len({line.get_color() for line in figure.axes[0].lines[:21]}) == 21
 
 
 def test_a_single_history_needs_no_legend_of_folds():
     figure = plots.learning_curves(history())
     assert figure.legends == []
     colours = {line.get_label(): line.get_color() for line in figure.axes[0].lines}
-    assert colours == {"training": "tab:blue", "validation": "tab:orange"}
+    assert colours == {"training": theme.MAIN, "validation": theme.RIVAL}
 
 
 def test_a_cross_validation_brings_the_histories_of_its_folds(result):
@@ -138,3 +139,25 @@ def test_what_is_no_history_is_refused(wrong):
 def test_a_history_without_a_loss_is_refused(wrong, message):
     with pytest.raises(ValueError, match=message):
         plots.learning_curves(wrong)
+
+
+def test_one_score_is_drawn_alone():
+    one = history()
+    (axis,) = plots.learning_curves(one, score="accuracy").axes
+    assert axis.get_ylabel() == "accuracy"
+    np.testing.assert_array_equal(curves_of(axis)["validation"][:, 1], one["val_accuracy"])
+    with pytest.raises(ValueError, match="score='auc'; expected one of 'loss', 'accuracy'"):
+        plots.learning_curves(one, score="auc")
+    with pytest.raises(ValueError, match="score='accuracy'; expected one of 'loss'"):
+        plots.learning_curves({"loss": [1.0]}, score="accuracy")
+
+
+def test_on_axes_of_ones_own_there_is_the_loss_and_no_legend_of_folds(axes):
+    folds = [history(seed=seed) for seed in range(3)]
+    figure = plots.learning_curves(folds, ax=axes)
+    assert axes.get_ylabel() == "loss"
+    assert figure.legends == []
+    assert [t.get_text() for t in axes.get_legend().get_texts()] == [
+        "training, mean of 3",
+        "validation, mean of 3",
+    ]

@@ -116,3 +116,26 @@ def test_arguments_that_do_not_fit_a_result_are_refused(result):
         plots.most_confused(result, images, n=0)
     with pytest.raises(ValueError, match="columns=0; expected at least 1"):
         plots.most_confused(result, images, columns=0)
+
+
+def test_images_are_scaled_to_the_figure(result):
+    images = pictures(200)[0]
+    figure = plots.most_confused(result, images, n=5, columns=3, figsize=(5, 3))
+    assert figure.get_size_inches().tolist() == [5, 3]
+    boxes = [axis.get_position() for axis in figure.axes]
+    widths = {round(5 * box.width, 6) for box in boxes}
+    heights = {round(3 * box.height, 6) for box in boxes}
+    assert len(widths) == len(heights) == 1
+    assert heights.pop() == pytest.approx(0.75 * widths.pop(), rel=1e-5)
+    assert min(box.y0 for box in boxes) >= 0
+    assert max(box.x1 for box in boxes) <= 1
+    with pytest.raises(ValueError, match=r"figsize=\(1.0, 1.0\) leaves no room for 2 x 3 pictures"):
+        plots.most_confused(result, images, n=5, columns=3, figsize=(1, 1))
+
+
+def test_an_evaluation_shows_its_mistakes_without_folds(evaluation):
+    figure = plots.most_confused(evaluation, pictures(200)[0], n=2)
+    rows = evaluation.suspects(2).rows
+    for axis, row in zip(figure.axes, rows, strict=True):
+        assert axis.get_title("left").splitlines()[0].startswith(f"true: {evaluation.labels[row]}")
+        assert axis.get_title("left").splitlines()[-1] == f"image {row}"

@@ -28,10 +28,10 @@ def curve():
 def test_the_lines_are_those_of_the_curve(curve):
     (axis,) = plots.net_benefit(curve).axes
     lines = {line.get_label(): line.get_xydata() for line in axis.lines}
-    np.testing.assert_allclose(lines["the classifier"][:, 1], curve.net_benefit)
+    np.testing.assert_allclose(lines["act on the classifier"][:, 1], curve.net_benefit)
     np.testing.assert_allclose(lines["act on all"][:, 1], curve.treat_all)
     assert set(lines["act on none"][:, 1]) == {0}
-    np.testing.assert_allclose(lines["shown to be best"][:, 0], curve.thresholds[:6])
+    np.testing.assert_allclose(lines["classifier shown to be best"][:, 0], curve.thresholds[:6])
     assert axis.get_title() == "acting on covid $x"
 
 
@@ -44,5 +44,12 @@ def test_what_nobody_would_do_does_not_squeeze_the_picture(curve):
 
 
 def test_only_a_decision_curve_is_drawn(result):
-    with pytest.raises(TypeError, match=r"curve is a CrossValidationResult; .* result.net_benefit"):
+    with pytest.raises(TypeError, match=r"curve is CrossValidationResult; .* result.net_benefit"):
         plots.net_benefit(result)
+
+
+def test_on_axes_of_ones_own_the_lines_are_the_same(curve, axes):
+    plots.net_benefit(curve, ax=axes)
+    (new,) = plots.net_benefit(curve).axes
+    for mine, other in zip(axes.lines, new.lines, strict=True):
+        np.testing.assert_array_equal(mine.get_xydata(), other.get_xydata())

@@ -75,3 +75,17 @@ def test_numbers_that_would_stand_on_each_other_are_left_out(result):
 def test_there_is_at_least_one_bin(result):
     with pytest.raises(ValueError, match="n_bins=0; expected at least 1"):
         plots.reliability_diagram(result, n_bins=0)
+
+
+def test_on_axes_of_ones_own_is_the_diagram_without_the_bars(result, axes):
+    plots.reliability_diagram(result, ax=axes)
+    above, _ = plots.reliability_diagram(result).axes
+    points, expected = (axis.collections[1].get_offsets() for axis in (axes, above))
+    np.testing.assert_array_equal(points, expected)
+    assert len(axes.patches) == 0
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("confidence", "accuracy")
+
+
+def test_an_evaluation_has_no_mean_over_folds(evaluation):
+    above, _ = plots.reliability_diagram(evaluation).axes
+    assert above.get_title().endswith("\n95 % interval")

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from detl import metrics, plots
+from detl.plots import theme
 
 LABELS = np.array(["covid", "normal", "other", "pneumonia"])[np.arange(200) % 4]
 
@@ -82,3 +83,41 @@ def test_places_without_a_class_are_empty(make_result):
 def test_the_same_result_gives_the_same_picture(result):
     first, again = (plots.roc_curves(result).axes[0].collections[0] for _ in range(2))
     np.testing.assert_array_equal(first.get_paths()[0].vertices, again.get_paths()[0].vertices)
+
+
+def test_on_axes_of_ones_own_are_the_means_of_all_classes(result, axes):
+    assert plots.roc_curves(result, ax=axes) is axes.figure
+    curves = metrics.roc_curves(result.fold_predictions, unit="groups", random_state=0)
+    diagonal, *lines = axes.lines
+    assert diagonal.get_xydata().tolist() == [[0, 0], [1, 1]]
+    assert [line.get_color() for line in lines] == list(theme.PALETTE[:4])
+    for line, curve in zip(lines, curves, strict=True):
+        np.testing.assert_array_equal(line.get_ydata(), np.r_[0, curve.mean])
+    area = result.class_scores["covid"]["roc_auc"].mean
+    assert axes.get_legend().get_texts()[0].get_text() == f"covid, AUC {area:.3f}"
+
+
+def test_on_one_axes_no_two_classes_look_alike(make_result, axes):
+    plots.roc_curves(make_result(np.arange(126) % 21), ax=axes)
+    looks = {(line.get_color(), line.get_linestyle()) for line in axes.lines[1:]}
+    assert len(looks) == 21
+    with pytest.raises(
+        ValueError, match=r"has 22 classes; one axes shows up to 21 .* Leave ax out"
+    ):
+        plots.roc_curves(make_result(np.arange(132) % 22), ax=axes)
+
+
+def test_a_class_that_no_fold_tests_has_no_curve_among_the_others(make_result, axes):
+    rows = np.arange(200)
+    test = rows[:80][LABELS[:80] != "other"]
+    plots.roc_curves(make_result(LABELS, indices=[(np.setdiff1d(rows, test), test)]), ax=axes)
+    named = [text.get_text().split(",")[0] for text in axes.get_legend().get_texts()]
+    assert named == ["covid", "normal", "pneumonia"]
+
+
+def test_an_evaluation_has_no_folds(evaluation):
+    figure = plots.roc_curves(evaluation)
+    assert "folds" not in figure.get_supxlabel()
+    area = evaluation.class_scores["covid"]["roc_auc"]
+    [text] = figure.axes[0].get_legend().get_texts()
+    assert text.get_text().startswith(f"AUC {area.mean:.3f} (")

@@ -7,7 +7,7 @@ import pytest
 
 import detl
 from detl.reporting import extras
-from detl.shortcuts import Figure, ShortcutReport, ShortcutTest
+from detl.shortcuts import Estimate, ShortcutReport, ShortcutTest
 from detl.validation.learning_curves import curve_of
 
 
@@ -24,6 +24,8 @@ def test_each_analysis_has_its_section(result):
     ]
     values, differences = sections[0].tables
     assert values.rows[0][:3] == ("view AP", "60", "40")
+    assert "Sensitivity and specificity are means over all classes." in sections[0].says
+    assert [len(one.pictures) for one in sections] == [1, 0, 1]
     assert differences.rows[0][1].startswith(
         f"{100 * groups.subgroups[0].differences['accuracy'].value:+.1f}"
     )
@@ -50,6 +52,7 @@ def test_a_learning_curve_has_its_verdict(make_result):
     curve = curve_of(results, (0.25, 0.5, 1.0), "accuracy")
     section = extras.of_analysis(curve)
     assert section.says.startswith(curve.verdict)
+    assert len(section.pictures) == 1
     assert [row[:2] for row in section.tables[0].rows] == [("5", "10"), ("10", "20"), ("20", "40")]
 
 
@@ -95,15 +98,16 @@ def test_a_comparison_shows_each_pair(result, make_result):
     found = extras.comparison(compared)
     assert found.says == f"network and noise: {compared.differences[0].verdict}."
     assert found.tables[1].rows[0][0] == "network - noise"
+    assert len(found.pictures) == 1
     assert found.tables[1].rows[0][1].startswith(f"{100 * compared.differences[0].mean:+.1f} (")
 
 
 def test_shortcut_tests_show_their_verdicts(result):
-    figures = {name: Figure(value=0.6, low=0.5, high=0.7, units=50) for name in result.classes}
+    estimates = {name: Estimate(value=0.6, low=0.5, high=0.7, units=50) for name in result.classes}
     test = ShortcutTest(
         question="Does the border tell the class?",
         measure="share",
-        figures=figures,
+        estimates=estimates,
         threshold=0.33,
         verdict="shortcut likely",
     )
@@ -125,3 +129,11 @@ def test_heatmaps_are_of_the_first_images_of_each_class(result, images):
     assert chosen == [3, 6, 9, 1, 4, 7, 2, 5, 8]
     section = extras.heatmaps(result, images, maps, np.zeros(120, int))
     assert len(section.pictures) == 1
+
+
+def test_a_class_keeps_its_name_in_the_section_of_subgroups(make_result):
+    labels = np.array(["COVID-19", "Normal"])[np.arange(80) % 2]
+    found = make_result(labels).subgroups(
+        {"view": np.where(np.arange(80) < 40, "AP", "PA")}, class_name="COVID-19"
+    )
+    assert extras.subgroups(found).says.endswith("Sensitivity and specificity of 'COVID-19'.")

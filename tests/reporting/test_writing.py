@@ -301,7 +301,7 @@ def test_a_browser_shows_the_page(browser, page, width, scheme):
     assert said == []
     assert [url for url in asked if not url.startswith("data:")] == [page.as_uri()]
     assert tab.evaluate("[...document.images].every(image => image.naturalWidth > 0)")
-    assert tab.evaluate("document.images.length") == 5
+    assert tab.evaluate("document.images.length") == 6
     assert tab.evaluate("document.documentElement.scrollWidth") <= width
     assert tab.evaluate(CUT) == []
     worst, where = tab.evaluate(CONTRAST)

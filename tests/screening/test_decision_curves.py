@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from sklearn.metrics import confusion_matrix
 
 from detl.metrics import Predictions
@@ -74,3 +75,11 @@ def test_the_table_says_where_it_is_of_use(make_folds):
 def test_thresholds_are_probabilities_between_0_and_1(make_folds, thresholds, message):
     with pytest.raises(ValueError, match=message):
         curve(make_folds(), thresholds=thresholds)
+
+
+def test_a_curve_draws_itself(make_folds):
+    found = curve(make_folds())
+    axes = Figure().subplots()
+    assert found.plot(ax=axes) is axes.figure
+    np.testing.assert_array_equal(axes.lines[0].get_ydata(), found.net_benefit)
+    assert found.plot(figsize=(5, 4)).get_size_inches().tolist() == [5, 4]

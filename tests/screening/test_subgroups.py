@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from sklearn.metrics import recall_score
 
 from detl.metrics import Predictions
@@ -11,7 +12,7 @@ from detl.screening.subgroups import check_attributes, subgroups
 
 def scored(pool, attributes, target=None, unit="groups", random_state=0):
     known = check_attributes(attributes, len(pool.targets))
-    return subgroups(pool, known, target, "all", unit=unit, random_state=random_state)
+    return subgroups(pool, known, target, unit=unit, random_state=random_state)
 
 
 def test_the_scores_of_a_subgroup_are_those_of_its_images(make_folds):
@@ -143,7 +144,9 @@ def test_the_table_has_values_then_differences_and_stars_those_that_are_shown():
     pool, device = shifted(600, 0.3, seed=0)
     found = scored(pool, {"device": device}, unit="images")
     lines = str(found).splitlines()
-    assert lines[0] == "accuracy of subgroups; sensitivity and specificity of all"
+    assert lines[0] == (
+        "accuracy of subgroups; sensitivity and specificity are means over all classes"
+    )
     assert str(found.subgroups[0].values["accuracy"]) in lines[2]
     assert lines[8].startswith("device yes  -")
     assert lines[8].count("*") == len(found.subgroups[1].differs)
@@ -169,3 +172,26 @@ def test_attributes_that_say_nothing_are_refused(attributes, error, message):
 def test_numbers_without_bins_are_refused():
     with pytest.raises(ValueError, match=r"attributes\['age'\] has 100 values, such as 0; .* bins"):
         check_attributes({"age": np.arange(100)}, 100)
+
+
+def test_subgroups_draw_themselves_and_fill_what_is_shown():
+    pool, device = shifted(600, 0.3, seed=0)
+    found = scored(pool, {"device": device}, unit="images")
+    axes = Figure().subplots()
+    assert found.plot(ax=axes) is axes.figure
+    accuracies = [line for line in axes.lines if line.get_marker() == "o"]
+    assert [line.get_xdata()[0] for line in accuracies] == [
+        one.values["accuracy"].value for one in found.subgroups
+    ]
+    is_filled = [line.get_markerfacecolor() != "white" for line in accuracies]
+    assert is_filled == ["accuracy" in one.differs for one in found.subgroups]
+    assert found.plot(figsize=(5, 4)).get_size_inches().tolist() == [5, 4]
+
+
+def test_the_table_says_whose_sensitivity_it_has(make_folds):
+    pool = pooled(make_folds())
+    known = {"view": np.where(np.arange(120) % 3 == 0, "AP", "PA")}
+    found = subgroups(pool, known, 1, "covid", unit="groups", random_state=0)
+    assert found.class_name == "covid"
+    assert str(found).startswith("accuracy of subgroups; sensitivity and specificity of 'covid'\n")
+    assert "\ndifference from all other images, in points\n" in str(found)

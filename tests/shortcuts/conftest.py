@@ -25,22 +25,22 @@ def pictures(*, marked):
 @pytest.fixture(scope="session")
 def cross_validated(tiny_source):
     """Return a function that cross-validates images, and the classifier that it takes for it."""
-    transfer = DomainExtensionTransfer(
+    classifier = DomainExtensionTransfer(
         tiny_source, trainable_from="input", epochs=6, batch_size=8, learning_rate=0.03
     )
 
     def run(images, labels=LABELS):
         settings = {"groups": PATIENTS, "n_splits": 2, "on_leak": "ignore", "random_state": 0}
-        return images, cross_validate(transfer, images, labels, **settings)
+        return images, cross_validate(classifier, images, labels, **settings)
 
-    run.transfer = transfer
+    run.classifier = classifier
     return run
 
 
 @pytest.fixture(scope="session")
-def transfer(cross_validated):
+def classifier(cross_validated):
     """Return the classifier of all results here."""
-    return cross_validated.transfer
+    return cross_validated.classifier
 
 
 @pytest.fixture(scope="session")
@@ -56,17 +56,17 @@ def planted(cross_validated):
 
 
 @pytest.fixture(scope="session")
-def clean_report(clean, transfer):
+def clean_report(clean, classifier):
     """Return the report of all tests on the clean images, with sizes that say nothing."""
     images, result = clean
     sizes = np.random.default_rng(0).integers(500, 1000, (120, 2))
-    return shortcuts.examine(result, transfer, images, region=REGION, sizes=sizes)
+    return shortcuts.examine(result, classifier, images, region=REGION, sizes=sizes)
 
 
 @pytest.fixture(scope="session")
-def planted_report(planted, transfer, tmp_path_factory):
+def planted_report(planted, classifier, tmp_path_factory):
     """Return the report on hidden regions of the marked images, and the folder of its runs."""
     images, result = planted
     folder = tmp_path_factory.mktemp("planted")
-    report = shortcuts.region_test(result, transfer, images, region=REGION, checkpoint_dir=folder)
+    report = shortcuts.region_test(result, classifier, images, region=REGION, checkpoint_dir=folder)
     return report, folder

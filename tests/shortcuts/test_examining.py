@@ -11,15 +11,15 @@ def test_a_clean_set_passes(clean_report):
     assert clean_report.passed
     for name in ("background", "border", "sizes", "region blanked", "border kept"):
         test = clean_report.tests[name]
-        assert test.figures[test.worst].value < test.threshold, name
+        assert test.estimates[test.worst].value < test.threshold, name
 
 
-def test_the_blanked_network_is_cross_validated_as_the_network_was(clean, clean_report, transfer):
+def test_the_blanked_network_is_cross_validated_as_the_network_was(clean, clean_report, classifier):
     images, result = clean
     hidden = images.copy()
     hidden[:, 4:12, 4:12] = FILL
     again = cross_validate(
-        transfer,
+        classifier,
         hidden,
         result.labels,
         groups=result.groups,

@@ -1,4 +1,4 @@
-"""Heatmaps are of networks that did not see the image, and can accuse but not acquit."""
+"""Heatmaps are of networks that were not trained on the image, and cannot rule a shortcut out."""
 
 import numpy as np
 from sklearn.base import clone
@@ -16,24 +16,24 @@ def judged(network, images, heatmaps, threshold=0.5):
     examination = Examination(network, images, threshold=0.33)
     masks = np.broadcast_to(INSIDE, heatmaps.shape)
     judge_heatmaps(examination, heatmaps, examination.targets, masks, threshold)
-    return examination.tests["attention"]
+    return examination.tests["heatmaps"]
 
 
-def test_each_image_is_explained_by_the_network_that_was_not_trained_on_it(clean, transfer):
+def test_each_image_is_explained_by_the_network_that_was_not_trained_on_it(clean, classifier):
     images, result = clean
-    seeded = clone(transfer).set_params(random_state=result.settings["views_seed"])
+    seeded = clone(classifier).set_params(random_state=result.settings["views_seed"])
     heatmaps, predicted = out_of_fold_heatmaps(result, seeded, images, method="gradcam", verbose=0)
     assert (result.classes[predicted] == result.predictions).all()
     train, test = result.indices[1]
-    refitted = clone(transfer).set_params(random_state=result.fold_seeds[1])
+    refitted = clone(classifier).set_params(random_state=result.fold_seeds[1])
     refitted.fit(images[train], result.labels[train])
     np.testing.assert_allclose(heatmaps[test], GradCAM(refitted.model_)(images[test]), atol=1e-5)
 
 
-def test_what_was_held_out_by_group_inside_a_fold_is_held_out_again(clean, transfer):
+def test_what_was_held_out_by_group_inside_a_fold_is_held_out_again(clean, classifier):
     images, result = clean
     groups = np.arange(len(images)) // 4
-    inside = clone(transfer).set_params(validation_split=0.5)
+    inside = clone(classifier).set_params(validation_split=0.5)
     grouped = cross_validate(
         inside, images, result.labels, groups=groups, n_splits=2, random_state=0
     )
@@ -42,21 +42,21 @@ def test_what_was_held_out_by_group_inside_a_fold_is_held_out_again(clean, trans
     assert (grouped.classes[predicted] == grouped.predictions).all()
 
 
-def test_attention_is_held_against_the_regions_area(clean_report):
-    test = clean_report.tests["attention"]
-    assert set(test.figures) == {"bright", "dim"}
+def test_heatmaps_are_compared_with_the_area_of_the_region(clean_report):
+    test = clean_report.tests["heatmaps"]
+    assert set(test.estimates) == {"bright", "dim"}
     assert "on 25% of the area" in test.note
     # The bright class is known by its square, the dim one by what it lacks.
-    assert test.figures["bright"].low > 1
-    assert test.figures["dim"].high < test.threshold
-    assert test.verdict == "cannot be told"
+    assert test.estimates["bright"].low > 1
+    assert test.estimates["dim"].high < test.threshold
+    assert test.verdict == "inconclusive"
 
 
 def test_heatmaps_that_all_lie_elsewhere_are_suspicious(clean):
     images, result = clean
     heatmaps = np.tile(np.where(INSIDE, 0.05, 1.0), (120, 1, 1))
     assert judged(result, images, heatmaps).verdict == "shortcut likely"
-    assert judged(result, images, heatmaps, threshold=0.01).verdict == "cannot be told"
+    assert judged(result, images, heatmaps, threshold=0.01).verdict == "inconclusive"
 
 
 def test_blank_heatmaps_are_left_out_and_counted(clean):
@@ -64,7 +64,9 @@ def test_blank_heatmaps_are_left_out_and_counted(clean):
     heatmaps = np.tile(INSIDE.astype("float32"), (120, 1, 1))
     heatmaps[::3] = 0
     test = judged(result, images, heatmaps)
-    assert {figure.value for figure in test.figures.values()} == {4.0}  # a quarter of the area
-    assert "40 of 120 are blank, and not counted" in test.note
+    assert {estimate.value for estimate in test.estimates.values()} == {
+        4.0
+    }  # a quarter of the area
+    assert "40 of 120 are blank and left out" in test.note
     test = judged(result, images, 0 * heatmaps)
-    assert (test.figures, test.verdict) == ({}, "cannot be told")
+    assert (test.estimates, test.verdict) == ({}, "inconclusive")

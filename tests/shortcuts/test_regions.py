@@ -42,14 +42,18 @@ def test_each_image_may_have_its_own_region():
 @pytest.mark.parametrize(
     ("region", "error", "message"),
     [
-        ((0.2, 0.2, 0.1, 0.5), ValueError, "no box .* in shares"),
+        ((0.2, 0.2, 0.1, 0.5), ValueError, "not a box .* in shares"),
         ((0, 0, 11, 20), ValueError, "in pixels of at most 10 and 20"),
-        ((0.0, 0.0, 0.0, 1.0), ValueError, "no box"),
+        ((0.0, 0.0, 0.0, 1.0), ValueError, "not a box"),
         ((0.0, 0.0, 1.0, 1.0), ValueError, "the whole of every image"),
         ((0.0, 0.0, 0.01, 0.01), ValueError, "nothing of every image"),
         ((0.1, 0.2, 0.3), TypeError, "top, left, bottom, right"),
         ("lungs", TypeError, "top, left, bottom, right"),
-        (np.array([0, 0, 11, 20]), ValueError, r"region=\(0, 0, 11, 20\) is no box .* in pixels"),
+        (
+            np.array([0, 0, 11, 20]),
+            ValueError,
+            r"region=\(0, 0, 11, 20\) is not a box",
+        ),
         (np.array([0.1, 0.2, 0.3]), TypeError, "dtype float64; expected bool"),
         (MIDDLE[:4, 6], ValueError, r"shape \(4,\)"),
         (MIDDLE.astype(int), TypeError, "dtype int64; expected bool"),

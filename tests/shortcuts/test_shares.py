@@ -28,8 +28,8 @@ def result_with(make_result, labels, scores, groups=None):
 def test_who_knows_all_of_it_has_a_share_of_one_and_who_guesses_has_none(make_result, labels):
     truth = np.eye(3)[np.searchsorted(["a", "b", "c"], labels)]
     whole = result_with(make_result, labels, truth)
-    same, untold = shares(whole, whole)
-    assert untold == []
+    same, unskilled = shares(whole, whole)
+    assert unskilled == []
     assert [(f.value, f.low, f.high, f.units) for f in same.values()] == [(1, 1, 1, 40)] * 3
     nothing, _ = shares(result_with(make_result, labels, np.full((120, 3), 1 / 3)), whole)
     assert [(f.value, f.low, f.high) for f in nothing.values()] == [(0, 0, 0)] * 3
@@ -39,23 +39,23 @@ def test_a_mark_on_half_of_a_class_gives_half_of_that_class(make_result, labels)
     truth = np.eye(3)[np.searchsorted(["a", "b", "c"], labels)]
     marked = (labels == "a") & (np.arange(120) // 2 % 2 == 0)  # half of it in each fold
     part = np.where(marked[:, None], [0.98, 0.01, 0.01], [0.3, 0.35, 0.35])
-    figures, _ = shares(
+    estimates, _ = shares(
         result_with(make_result, labels, part), result_with(make_result, labels, truth)
     )
     # Of pairs with another class half are in order and half are ties: the AUC is 3/4.
-    assert figures["a"].value == pytest.approx(0.5)
-    assert figures["a"].low < 0.5 < figures["a"].high
+    assert estimates["a"].value == pytest.approx(0.5)
+    assert estimates["a"].low < 0.5 < estimates["a"].high
     # The classes without it have an AUC of 1/2 + 1/8: a quarter of the others is ruled out.
-    assert figures["b"].value == pytest.approx(0.25)
+    assert estimates["b"].value == pytest.approx(0.25)
 
 
 def test_a_class_that_the_network_does_not_tell_is_not_judged(make_result, labels):
     truth = np.eye(3)[np.searchsorted(["a", "b", "c"], labels)]
     only_a = np.where(truth[:, :1] == 1, [1, 0, 0], [0, 0.5, 0.5])
     whole = result_with(make_result, labels, np.full((120, 3), 1 / 3))
-    figures, untold = shares(result_with(make_result, labels, only_a), whole)
-    assert figures == {}
-    assert untold == ["a", "b", "c"]
+    estimates, unskilled = shares(result_with(make_result, labels, only_a), whole)
+    assert estimates == {}
+    assert unskilled == ["a", "b", "c"]
 
 
 def test_a_class_that_the_network_hardly_knows_accuses_nobody(make_result):

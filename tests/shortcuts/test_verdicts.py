@@ -1,34 +1,35 @@
-"""Verdicts follow from figures, units and thresholds; shares have closed forms."""
+"""Verdicts follow from estimates, units and thresholds; shares have closed forms."""
 
 import json
 import re
 
+import matplotlib.figure
 import numpy as np
 import pytest
 
 from detl.shortcuts.verdicts import (
+    INCONCLUSIVE,
     LIKELY,
     NONE_FOUND,
-    UNTOLD,
-    Figure,
+    Estimate,
     ShortcutReport,
     ShortcutTest,
     verdict_of,
 )
 
 
-def figure(low, high, units=50):
-    return Figure(value=(low + high) / 2, low=low, high=high, units=units)
+def estimate(low, high, units=50):
+    return Estimate(value=(low + high) / 2, low=low, high=high, units=units)
 
 
-def made_up_test(figures, *, threshold=0.3, suspicious="above"):
+def made_up_test(estimates, *, threshold=0.3, suspicious="above"):
     return ShortcutTest(
         question="Is it?",
         measure="a number",
-        figures=figures,
+        estimates=estimates,
         threshold=threshold,
         suspicious=suspicious,
-        verdict=verdict_of(figures, threshold=threshold, suspicious=suspicious),
+        verdict=verdict_of(estimates, threshold=threshold, suspicious=suspicious),
     )
 
 
@@ -39,39 +40,39 @@ def made_up_test(figures, *, threshold=0.3, suspicious="above"):
         ([(0.4, 0.6)], "below", NONE_FOUND),
         ([(0.0, 0.2)], "above", NONE_FOUND),
         ([(0.0, 0.2)], "below", LIKELY),
-        ([(0.2, 0.4)], "above", UNTOLD),
+        ([(0.2, 0.4)], "above", INCONCLUSIVE),
         ([(0.0, 0.2), (0.0, 0.1)], "above", NONE_FOUND),
-        ([(0.0, 0.2), (0.2, 0.4)], "above", UNTOLD),
+        ([(0.0, 0.2), (0.2, 0.4)], "above", INCONCLUSIVE),
         ([(0.0, 0.2), (0.2, 0.4), (0.4, 0.6)], "above", LIKELY),
-        ([(np.nan, np.nan)], "above", UNTOLD),
-        ([(0.3, 0.5)], "above", UNTOLD),  # touches the threshold
-        ([], "above", UNTOLD),
+        ([(np.nan, np.nan)], "above", INCONCLUSIVE),
+        ([(0.3, 0.5)], "above", INCONCLUSIVE),  # touches the threshold
+        ([], "above", INCONCLUSIVE),
     ],
 )
 def test_the_verdict_takes_whole_intervals(intervals, suspicious, verdict):
-    figures = {number: figure(*ends) for number, ends in enumerate(intervals)}
-    assert verdict_of(figures, threshold=0.3, suspicious=suspicious) == verdict
+    estimates = {number: estimate(*ends) for number, ends in enumerate(intervals)}
+    assert verdict_of(estimates, threshold=0.3, suspicious=suspicious) == verdict
 
 
 def test_of_few_patients_nothing_is_concluded():
     def verdict(units):
-        figures = {"a": figure(0.4, 0.6, units=units)}
-        return verdict_of(figures, threshold=0.3, suspicious="above")
+        estimates = {"a": estimate(0.4, 0.6, units=units)}
+        return verdict_of(estimates, threshold=0.3, suspicious="above")
 
-    assert verdict(9) == UNTOLD
+    assert verdict(9) == INCONCLUSIVE
     assert verdict(10) == LIKELY
 
 
 def test_the_threshold_decides():
-    figures = {"a": figure(0.4, 0.6)}
-    verdicts = [verdict_of(figures, threshold=t, suspicious="above") for t in (0.3, 0.5, 0.7)]
-    assert verdicts == [LIKELY, UNTOLD, NONE_FOUND]
+    estimates = {"a": estimate(0.4, 0.6)}
+    verdicts = [verdict_of(estimates, threshold=t, suspicious="above") for t in (0.3, 0.5, 0.7)]
+    assert verdicts == [LIKELY, INCONCLUSIVE, NONE_FOUND]
 
 
 def test_the_worst_class_is_the_one_surest_to_be_suspicious():
-    figures = {"a": figure(0.1, 0.9), "b": figure(0.35, 0.4), "c": figure(0.0, 0.1)}
-    assert made_up_test(figures).worst == "b"
-    assert made_up_test(figures, suspicious="below").worst == "c"
+    estimates = {"a": estimate(0.1, 0.9), "b": estimate(0.35, 0.4), "c": estimate(0.0, 0.1)}
+    assert made_up_test(estimates).worst == "b"
+    assert made_up_test(estimates, suspicious="below").worst == "c"
     assert made_up_test({}).worst is None
 
 
@@ -84,8 +85,8 @@ def labels():
 
 
 def test_a_report_passes_unless_a_test_finds_something(make_result, labels):
-    clean = made_up_test({"a": figure(0.0, 0.2)})
-    found = made_up_test({"a": figure(0.4, 0.6)})
+    clean = made_up_test({"a": estimate(0.0, 0.2)})
+    found = made_up_test({"a": estimate(0.4, 0.6)})
     results = {"network": make_result(labels)}
     assert ShortcutReport(tests={"x": clean}, results=results).passed
     report = ShortcutReport(tests={"x": clean, "y": found}, results=results)
@@ -94,7 +95,7 @@ def test_a_report_passes_unless_a_test_finds_something(make_result, labels):
 
 
 def test_the_report_says_figure_interval_threshold_and_verdict(make_result, labels):
-    tests = {"border": made_up_test({"covid": figure(0.4, 0.6)})}
+    tests = {"border": made_up_test({"covid": estimate(0.4, 0.6)})}
     text = str(ShortcutReport(tests=tests, results={"network": make_result(labels)}))
     (row,) = [line for line in text.splitlines() if line.startswith("border  ")]
     assert re.split(" {2,}", row) == [
@@ -109,10 +110,24 @@ def test_the_report_says_figure_interval_threshold_and_verdict(make_result, labe
 
 
 def test_json_holds_a_report(make_result, labels):
-    tests = {"border": made_up_test({"a": figure(np.nan, 0.6)})}
+    tests = {"border": made_up_test({"a": estimate(np.nan, 0.6)})}
     record = ShortcutReport(tests=tests, results={"network": make_result(labels)}).to_dict()
     read = json.loads(json.dumps(record, allow_nan=False))
-    assert read["tests"]["border"]["figures"] == [
+    assert read["tests"]["border"]["estimates"] == [
         {"class": "a", "value": None, "low": None, "high": 0.6, "units": 50}
     ]
     assert read["passed"] is True
+
+
+def test_a_report_draws_itself(make_result):
+    network = make_result(np.arange(80) % 2)
+    report = ShortcutReport(
+        tests={"border": made_up_test({"a": estimate(0.4, 0.6)})},
+        results={"network": network, "border": network},
+    )
+    axes = matplotlib.figure.Figure().subplots()
+    assert report.plot(ax=axes) is axes.figure
+    assert axes.get_yticklabels()[1].get_text() == f"border\n{LIKELY}"
+    drawn = report.plot(figsize=(8, 4))
+    assert drawn.get_size_inches().tolist() == [8, 4]
+    assert [axis.get_xlabel() for axis in drawn.axes] == ["ROC AUC, mean over classes", "a number"]

@@ -42,7 +42,7 @@ def test_a_study_answers_its_question_with_figures_of_its_results(folder):
 
 
 def test_the_page_of_evidence_names_every_study():
-    page = (STUDIES.parent / "docs" / "results.md").read_text(encoding="utf-8")
+    page = (STUDIES.parent / "docs" / "evidence.md").read_text(encoding="utf-8")
     assert set(re.findall(r"studies/(\w+)/README", page)) == {folder.name for folder in FOLDERS}
 
 

@@ -150,17 +150,17 @@ def test_the_average_is_saved_printed_and_compared_like_any_result(one, tmp_path
 
 def test_voting_of_scikit_learn_is_what_trains_the_average(tiny_backbone, tiny_images, tiny_labels):
     images, labels = tiny_images, tiny_labels
-    transfers = {
+    classifiers = {
         name: DomainExtensionTransfer(tiny_backbone, epochs=1, trainable_from=name, random_state=0)
         for name in ("block1", "logits")
     }
     results = [
         cross_validate(transfer, images, labels, n_splits=2, random_state=0, verbose=0)
-        for transfer in transfers.values()
+        for transfer in classifiers.values()
     ]
     average = average_results(results)
     fold = average.folds[0]
-    seeded = [(name, one.set_params(random_state=fold.seed)) for name, one in transfers.items()]
+    seeded = [(name, one.set_params(random_state=fold.seed)) for name, one in classifiers.items()]
     voting = VotingClassifier(seeded, voting="soft").fit(images[fold.train], labels[fold.train])
     np.testing.assert_allclose(
         voting.predict_proba(images[fold.test]), fold.probabilities, atol=1e-5
@@ -170,7 +170,7 @@ def test_voting_of_scikit_learn_is_what_trains_the_average(tiny_backbone, tiny_i
 def test_rivals_can_be_tried_on_the_folds_of_an_average(one):
     images = np.random.default_rng(0).integers(0, 256, (60, 16, 16, 1), dtype="uint8")
     average = average_results([one(seed, images=array_digest(images)) for seed in range(2)])
-    test = shortcuts.rivals(average, images)
+    test = shortcuts.baseline_test(average, images)
     for rival in test.results.values():
         assert [fold.test.tolist() for fold in rival.folds] == [t.tolist() for _, t in INDICES]
 

@@ -1,4 +1,4 @@
-"""The verdict: what is shown to be better, what is as good, and what cannot be told."""
+"""The verdict: what is shown to be better, what is as good, and what is undecided."""
 
 import math
 from types import SimpleNamespace
@@ -81,7 +81,7 @@ def test_ratios_of_seconds_have_two_digits(seconds, words):
 
 def test_over_few_groups_nothing_is_as_good():
     found = comparison({"slow": 0.9, "fast": 0.9}, difference("slow", "fast", 0.0, 0.0, 0.0))
-    said = "Slow or Fast: cannot be told with 12 groups, about 20 would be needed; until then Fast"
+    said = "Slow or Fast: undecided with 12 groups, about 20 would be needed; until then Fast"
     found.results["slow"].scores["accuracy"].mean += 1e-9
     assert verdict(found, n_units=12) == ("fast", f"{said}, 100 times faster")
     assert "as good as" in verdict(found, n_units=20)[1]
@@ -113,7 +113,7 @@ def test_how_many_are_needed_follows_from_the_width(lead, needed):
         name, said = verdict(found)
     assert name == "fast"
     assert said == (
-        f"Slow or Fast: cannot be told with 40 groups, {needed} would be needed; "
+        f"Slow or Fast: undecided with 40 groups, {needed} would be needed; "
         "until then Fast, 100 times faster"
     )
 
@@ -134,7 +134,7 @@ def test_the_floor_is_recommended_only_where_it_is_as_good():
     name, said = choose(found, SECONDS_OF_TWO, floor="fast", **settings)
     assert name == "slow"
     assert said == (
-        "slow or fast: cannot be told with 40 groups, about 160 would be needed; until then slow"
+        "slow or fast: undecided with 40 groups, about 160 would be needed; until then slow"
     )
     # Of others that are open, the floor gives way.
     found = comparison(

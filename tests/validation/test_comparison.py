@@ -1,4 +1,4 @@
-"""Every transfer that is compared is cross-validated on the same folds and seeds."""
+"""Every classifier that is compared is cross-validated on the same folds and seeds."""
 
 import keras
 import numpy as np
@@ -20,7 +20,7 @@ def network(seed):
 
 
 @pytest.fixture(scope="module")
-def transfers():
+def classifiers():
     source = network(0)
     return {
         "trained": DomainExtensionTransfer(source, epochs=8, learning_rate=0.5, batch_size=8),
@@ -36,28 +36,28 @@ def quick():
 
 
 def test_each_transfer_is_cross_validated_on_the_same_folds_and_seeds(
-    transfers, tiny_images, tiny_labels, tmp_path
+    classifiers, tiny_images, tiny_labels, tmp_path
 ):
     groups = np.arange(40) // 2
     settings = {"groups": groups, "n_splits": 4, "checkpoint_dir": tmp_path}
-    found = compare(transfers, tiny_images, tiny_labels, random_state=0, **settings)
+    found = compare(classifiers, tiny_images, tiny_labels, random_state=0, **settings)
     assert isinstance(found, Comparison)
     trained, scratch = found.results.values()
     for one, other in zip(trained.folds, scratch.folds, strict=True):
         np.testing.assert_array_equal(one.test, other.test)
         assert one.seed == other.seed
     assert sorted(p.name for p in tmp_path.iterdir()) == ["from_scratch_", "trained"]
-    again = compare(transfers, tiny_images, tiny_labels, random_state=0, **settings)
+    again = compare(classifiers, tiny_images, tiny_labels, random_state=0, **settings)
     assert str(again) == str(found)
 
 
-def test_a_transfer_compared_is_the_transfer_cross_validated(transfers, tiny_images, tiny_labels):
+def test_a_transfer_compared_is_the_transfer_cross_validated(classifiers, tiny_images, tiny_labels):
     def seed():
         return np.random.default_rng(3)
 
     settings = {"groups": np.arange(40) // 2, "n_splits": 2}
-    found = compare(transfers, tiny_images, tiny_labels, random_state=seed(), **settings)
-    for name, estimator in transfers.items():
+    found = compare(classifiers, tiny_images, tiny_labels, random_state=seed(), **settings)
+    for name, estimator in classifiers.items():
         alone = cross_validate(estimator, tiny_images, tiny_labels, random_state=seed(), **settings)
         np.testing.assert_array_equal(alone.probabilities, found.results[name].probabilities)
         assert alone.fold_seeds == found.results[name].fold_seeds
@@ -65,7 +65,7 @@ def test_a_transfer_compared_is_the_transfer_cross_validated(transfers, tiny_ima
         assert alone.interval == found.results[name].interval
 
 
-def test_a_generator_of_folds_serves_every_transfer(quick, tiny_images, tiny_labels):
+def test_a_generator_of_folds_serves_every_classifier(quick, tiny_images, tiny_labels):
     generator = StratifiedKFold(2).split(tiny_images, tiny_labels)
     found = compare(quick, tiny_images, tiny_labels, cv=generator, random_state=0)
     assert {len(result.folds) for result in found.results.values()} == {2}
@@ -101,7 +101,7 @@ def test_leaks_are_said_once_and_stand_below_the_table(quick, tiny_images, tiny_
 
 def test_each_source_may_have_groups_of_its_own(quick, tiny_images, tiny_labels):
     settings = {"groups": np.arange(40) // 2, "n_splits": 2, "random_state": 0}
-    data = {"transfers": quick, "images": tiny_images, "labels": tiny_labels}
+    data = {"classifiers": quick, "images": tiny_images, "labels": tiny_labels}
     own = {"trained": np.array([3, 4, 99])}
     said = r"The source has 2 groups of the target too, .* \(The source of trained\.\)"
     with pytest.warns(UserWarning, match=said):
@@ -114,7 +114,9 @@ def test_each_source_may_have_groups_of_its_own(quick, tiny_images, tiny_labels)
         found = compare(**data, source_groups=[3], **settings)
     assert "The source of" not in str(warned[0].message)
     assert {r.audit.source_shared_groups for r in found.results.values()} == {(3,)}
-    with pytest.raises(ValueError, match=r"has 'ImageNet'; expected names of transfers: 'trained'"):
+    with pytest.raises(
+        ValueError, match=r"has 'ImageNet'; expected names of classifiers: 'trained'"
+    ):
         compare(**data, source_groups={"ImageNet": None}, **settings)
 
 
@@ -137,11 +139,11 @@ def test_copies_are_looked_for_once_for_all_transfers(quick, tiny_images, tiny_l
 
 
 @pytest.mark.parametrize(
-    ("transfers", "settings", "message"),
+    ("classifiers", "settings", "message"),
     [
-        ({}, {}, r"transfers is \{\}; expected a dict of at least two"),
+        ({}, {}, r"classifiers is \{\}; expected a dict of at least two"),
         ({"a": None}, {}, "expected a dict of at least two"),
-        ([1, 2], {}, r"transfers is \[1, 2\]; expected a dict"),
+        ([1, 2], {}, r"classifiers is \[1, 2\]; expected a dict"),
         ({"a": 1, "b": 2}, {"score": "f1"}, "score='f1'; expected one of 'accuracy'"),
         (
             dict.fromkeys(["a!", "a?"], DomainExtensionTransfer(None)),
@@ -155,20 +157,20 @@ def test_copies_are_looked_for_once_for_all_transfers(quick, tiny_images, tiny_l
         ),
     ],
 )
-def test_what_cannot_be_compared_is_refused(transfers, settings, message):
+def test_what_cannot_be_compared_is_refused(classifiers, settings, message):
     with pytest.raises(ValueError, match=message):
-        compare(transfers, np.zeros((4, 8, 8, 1)), list("abab"), **settings)
+        compare(classifiers, np.zeros((4, 8, 8, 1)), list("abab"), **settings)
 
 
 def test_another_estimator_is_refused_before_the_first_is_trained():
     mixed = {"a": DomainExtensionTransfer(None), "b": "resnet"}
-    with pytest.raises(TypeError, match=r"transfers\['b'\] is str; expected a DomainExtension"):
+    with pytest.raises(TypeError, match=r"classifiers\['b'\] is str; expected a DomainExtension"):
         compare(mixed, np.zeros((4, 8, 8, 1)), list("abab"))
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-def test_a_fold_that_fails_says_of_which_transfer(transfers, tiny_images, tiny_labels):
-    wild = clone(transfers["trained"]).set_params(learning_rate=1e38)
+def test_a_fold_that_fails_says_of_which_classifier(classifiers, tiny_images, tiny_labels):
+    wild = clone(classifiers["trained"]).set_params(learning_rate=1e38)
     with pytest.raises(FoldError) as caught:
-        compare({"fine": transfers["from scratch!"], "wild": wild}, tiny_images, tiny_labels)
-    assert caught.value.__notes__ == ["The transfer that failed: 'wild'; finished: ['fine']."]
+        compare({"fine": classifiers["from scratch!"], "wild": wild}, tiny_images, tiny_labels)
+    assert caught.value.__notes__ == ["The classifier that failed: 'wild'; finished: ['fine']."]

@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from detl import folds
 from detl.validation.differences import compare_results
@@ -243,3 +244,12 @@ def test_results_with_other_seeds_of_their_intervals_are_paired_by_the_first():
         compare_results({"a": a, "b": other}).differences
         == compare_results({"a": a, "b": b}).differences
     )
+
+
+def test_a_comparison_draws_its_differences():
+    found = compare_results({"a": result(0.9, seed=0), "b": result(0.7, seed=1)})
+    axes = Figure().subplots()
+    assert found.plot(ax=axes) is axes.figure
+    (point,) = [line for line in axes.lines if line.get_marker() == "o"]
+    assert point.get_xdata()[0] == 100 * found.differences[0].mean
+    assert found.plot(figsize=(5, 2)).get_size_inches().tolist() == [5, 2]

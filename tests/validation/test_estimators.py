@@ -120,13 +120,13 @@ def test_any_classifier_of_scikit_learn_is_fitted_on_each_fold_anew(images):
 
 def test_it_has_the_folds_of_a_transfer_and_can_be_compared_with_one(images):
     features_of_block = FeatureExtractor(network(), layers="block1", grid=2)
-    transfers = {
+    classifiers = {
         "network": DomainExtensionTransfer(network(), epochs=1),
         "features": make_pipeline(features_of_block, StandardScaler(), LogisticRegression()),
     }
-    found = compare(transfers, images, LABELS, groups=PATIENTS, n_splits=3, random_state=0)
+    found = compare(classifiers, images, LABELS, groups=PATIENTS, n_splits=3, random_state=0)
     alone = cross_validate(
-        transfers["features"], images, LABELS, groups=PATIENTS, n_splits=3, random_state=0
+        classifiers["features"], images, LABELS, groups=PATIENTS, n_splits=3, random_state=0
     )
     np.testing.assert_array_equal(found.results["features"].probabilities, alone.probabilities)
     for mine, its in zip(found.results["network"].indices, alone.indices, strict=True):
@@ -212,7 +212,7 @@ def test_decisions_between_pairs_of_classes_are_refused(images, searched):
     if searched:
         machine = GridSearchCV(machine, {"svc__C": [1, 2]}, cv=2)
     message = (
-        r"transfer decides by SVC with decision_function_shape='ovo'.*3 classes; set it to 'ovr'"
+        r"classifier decides by SVC with decision_function_shape='ovo'.*3 classes; set it to 'ovr'"
     )
     with pytest.raises(ValueError, match=message):
         cross_validate(machine, images, LABELS, n_splits=3, on_leak="ignore")
@@ -347,7 +347,9 @@ def test_what_chooses_nothing_has_nothing_chosen(images):
 
 
 def test_a_search_that_wants_groups_and_gets_none_is_refused(images):
-    message = "transfer is Pipeline with inner folds by group, and there are no groups; give groups"
+    message = (
+        "classifier is Pipeline with inner folds by group, and there are no groups; give groups"
+    )
     classifier = on_pixels(penalty_searched(StratifiedGroupKFold(2)))
     with pytest.raises(ValueError, match=message):
         cross_validate(classifier, images, LABELS, n_splits=3, on_leak="ignore")
@@ -543,9 +545,12 @@ def test_the_result_of_a_classifier_is_read_back(images, remembers, tmp_path):
 @pytest.mark.parametrize(
     ("classifier", "message"),
     [
-        (LogisticRegression, "transfer is the class LogisticRegression; expected an object of it"),
-        (StandardScaler(), "transfer is StandardScaler; expected a DomainExtensionTransfer or"),
-        (None, "transfer is NoneType; expected a DomainExtensionTransfer or another classifier"),
+        (
+            LogisticRegression,
+            "classifier is the class LogisticRegression; expected an object of it",
+        ),
+        (StandardScaler(), "classifier is StandardScaler; expected a DomainExtensionTransfer or"),
+        (None, "classifier is NoneType; expected a DomainExtensionTransfer or another classifier"),
         (Mute(), "Mute, which gives neither probabilities nor decisions; wrap it in"),
         (VotingClassifier([("a", LogisticRegression())]), "VotingClassifier, which gives neither"),
         (StackingClassifier([("a", Mute())], Mute()), "StackingClassifier, which gives neither"),
@@ -554,7 +559,7 @@ def test_the_result_of_a_classifier_is_read_back(images, remembers, tmp_path):
 def test_what_is_no_classifier_is_refused(images, classifier, message):
     with pytest.raises(TypeError, match=message):
         cross_validate(classifier, images, LABELS, n_splits=3)
-    with pytest.raises(TypeError, match=message.replace("transfer", r"transfers\['b'\]")):
+    with pytest.raises(TypeError, match=message.replace("classifier", r"classifiers\['b'\]")):
         compare({"a": Remembers(), "b": classifier}, images, LABELS, n_splits=3)
 
 
@@ -592,7 +597,9 @@ def test_a_function_that_cannot_be_pickled_is_on_record_by_its_name(images):
 
 def test_a_function_that_cannot_be_pickled_is_refused_for_checkpoints(images, tmp_path):
     function = FunctionTransformer(lambda x: x.reshape(len(x), -1))
-    message = r"transfer has functiontransformer__func=<function .*defined in a module, or leave ch"
+    message = (
+        r"classifier has functiontransformer__func=<function .*defined in a module, or leave ch"
+    )
     with pytest.raises(ValueError, match=message):
         cross_validate(
             make_pipeline(function, LogisticRegression()),
@@ -625,11 +632,11 @@ def examined():
 def test_shortcut_tests_train_any_classifier_once_more(examined):
     classifier, images, result = examined
     report = shortcuts.examine(
-        result, classifier, images, region=(4, 4, 12, 12), collections=["a", "b", "b", "a"] * 15
+        result, classifier, images, region=(4, 4, 12, 12), sites=["a", "b", "b", "a"] * 15
     )
     assert report.passed
     assert report.tests["region blanked"].verdict == "no shortcut found"
-    assert "attention" not in report.tests
+    assert "heatmaps" not in report.tests
     worth = report.results["region blanked"].scores["roc_auc"].mean
     assert worth < 0.7 < 0.95 < result.scores["roc_auc"].mean
 
@@ -644,7 +651,7 @@ def test_another_classifier_than_was_cross_validated_is_refused(examined):
 def test_there_are_no_heatmaps_of_what_is_no_network(examined):
     classifier, images, result = examined
     with pytest.raises(TypeError, match=r"Pipeline, which is no network .* or use region_test"):
-        shortcuts.attention(result, classifier, images, region=(4, 4, 12, 12))
+        shortcuts.heatmap_test(result, classifier, images, region=(4, 4, 12, 12))
 
 
 def test_no_network_and_no_history_are_said_in_words(examined):

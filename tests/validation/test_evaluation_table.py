@@ -49,7 +49,7 @@ def test_each_class_has_its_scores_and_their_changes(evaluation):
     start = next(i for i, line in enumerate(lines) if line.startswith("class "))
     sensitivity = evaluation.class_scores["normal"]["sensitivity"].mean
     assert lines[start + 2].split()[:3] == ["normal", "20", f"{sensitivity:.3f}"]
-    assert lines[start + 4] == "points above the internal result"
+    assert lines[start + 4] == "change from the internal result, in points"
     change = evaluation.class_changes["normal"]["sensitivity"].value
     assert lines[start + 6].split()[:2] == ["normal", f"{100 * change:+.1f}"]
 
@@ -59,5 +59,6 @@ def test_what_to_know_about_it_is_said(evaluation):
     assert "The classes have other shares here than internally." in text
     assert "Over 10 groups the intervals are too narrow." in text
     assert text.endswith(
-        "LEAKS: the scores above flatter - 2 groups were trained on, such as 1, 2: 8 of 40 images."
+        "LEAKS: the scores above are too optimistic - 2 groups were trained on, such as 1, 2: 8 of "
+        "40 images."
     )

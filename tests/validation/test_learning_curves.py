@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from detl.metrics import Interval
 from detl.metrics.power_law import gains
@@ -78,3 +79,14 @@ def test_the_forecast_says_what_is_gained_or_that_it_cannot_be_told(results):
         "with an interval from -1.0 to +3.0."
     )
     assert with_gain(results, np.nan, np.nan, np.nan).verdict.startswith("No forecast: some share")
+
+
+def test_a_curve_draws_its_scores_and_its_forecast(results):
+    curve = curve_of(results, SHARES, "accuracy")
+    axes = Figure().subplots()
+    assert curve.plot(ax=axes) is axes.figure
+    law, measured, forecast = axes.lines
+    expected = [[n, found.accuracy] for n, found in zip(curve.n_units, results, strict=True)]
+    np.testing.assert_allclose(measured.get_xydata(), expected)
+    np.testing.assert_allclose(forecast.get_xydata()[0], law.get_xydata()[-1])
+    assert curve.plot(figsize=(5, 4)).get_size_inches().tolist() == [5, 4]

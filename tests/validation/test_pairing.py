@@ -10,8 +10,8 @@ from detl.validation.pairing import check_named, check_paired
 
 @pytest.mark.parametrize("named", [{}, {"a": 1}, [1, 2]])
 def test_what_is_no_dict_of_two_is_refused(named):
-    with pytest.raises(ValueError, match=r"transfers is .*; expected a dict of at least two"):
-        check_named("transfers", named)
+    with pytest.raises(ValueError, match=r"classifiers is .*; expected a dict of at least two"):
+        check_named("classifiers", named)
 
 
 def test_results_of_the_same_images_and_folds_are_paired(result):

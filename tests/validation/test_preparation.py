@@ -6,7 +6,7 @@ from sklearn.dummy import DummyClassifier
 from sklearn.model_selection import LeaveOneGroupOut, StratifiedKFold
 
 from detl import CrossValidationResult, cross_validate
-from detl.folds.splitting import leave_one_collection_out
+from detl.folds.splitting import leave_one_site_out
 
 N = 36
 LABELS = np.array(["lung", "heart", "bone"] * (N // 3))
@@ -116,9 +116,9 @@ def test_labels_and_groups_may_be_of_any_type(images, tmp_path, labels, groups):
 
 def test_images_of_a_class_that_only_the_held_out_collection_has_are_not_tested(images, tmp_path):
     labels = np.where(np.arange(N) < 4, "rare", LABELS)
-    collections = np.where(np.arange(N) < 12, "Hannover", "Turin")
+    sites = np.where(np.arange(N) < 12, "Hannover", "Turin")
     with pytest.warns(UserWarning, match="its 4 images of class 'rare' are left out"):
-        cv = leave_one_collection_out(labels, collections)
+        cv = leave_one_site_out(labels, sites)
     found = cross_validate(PRIOR, images, labels, cv=cv, random_state=0)
     assert found.fold_of[:4].tolist() == [-1] * 4
     assert found.predictions[:4].tolist() == [None] * 4

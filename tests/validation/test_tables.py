@@ -156,7 +156,7 @@ def test_leaks_are_in_the_table(make_result):
     result = make_result(LABELS, groups=GROUPS, indices=indices)
     assert "groups on both sides" in str(result)
     title, *lines = parts_of(result)[-1]
-    assert title == "LEAKS: the scores above flatter"
+    assert title == "LEAKS: the scores above are too optimistic"
     text = " ".join(line.strip() for line in lines)
     assert text == " ".join(f"- {sentence}" for sentence in result.audit.leaks)
     assert max(map(len, lines)) <= 110

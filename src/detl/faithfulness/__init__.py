@@ -1,4 +1,4 @@
-"""Is a heatmap true? Three questions, each asked beside heatmaps that know nothing.
+"""Is a heatmap true? Three questions, each with random and centred heatmaps as baselines.
 
 *Does it lie where the object is?* Where boxes or masks are known: :func:`pointing_game`,
 :func:`energy`, :func:`intersection_over_union`; :func:`box_masks` turns boxes into masks. *Does
@@ -15,7 +15,7 @@ Examples
 --------
 >>> import keras, numpy as np
 >>> from detl import GradCAM, faithfulness
->>> model = keras.Sequential([  # bright pixels speak for class 1
+>>> model = keras.Sequential([  # bright pixels are evidence for class 1
 ...     keras.layers.Input((16, 16, 1)),
 ...     keras.layers.Conv2D(1, 1, kernel_initializer="ones"),
 ...     keras.layers.GlobalAveragePooling2D(),
@@ -24,11 +24,11 @@ Examples
 >>> images, boxes = np.zeros((3, 16, 16, 1)), [(1, 2, 4, 4), (10, 3, 4, 4), (6, 11, 4, 4)]
 >>> masks = faithfulness.box_masks(boxes, (16, 16))
 >>> images[masks] = 255
->>> heatmaps = GradCAM(model)(images, class_index=1)
+>>> heatmaps = GradCAM(model)(images, target_class=1)
 >>> result = faithfulness.energy(heatmaps, masks, random_state=0)
 >>> result.mean, result.interval.low, result.blank.tolist()
 (16.0, 16.0, [False, False, False])
->>> print(faithfulness.deletion(model, images, heatmaps, class_index=1, fill=0, random_state=0))
+>>> print(faithfulness.deletion(model, images, heatmaps, target_class=1, fill=0, random_state=0))
 deletion, area under the curve, 3 images
 heatmaps    0.5...
 random map  0.9...

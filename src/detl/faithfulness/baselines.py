@@ -1,4 +1,4 @@
-"""Heatmaps that know nothing: what others are held against."""
+"""Random and centred heatmaps, the baselines of all measures."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _GRID = 8  # pixels of a random map before it is resized, about those of a Grad-
 
 
 def random_maps(n: int, size: tuple[int, int], generator: np.random.Generator) -> Array:
-    """Return noise as coarse as a Grad-CAM: single pixels would be no rival in a deletion.
+    """Return noise as coarse as a Grad-CAM: single pixels would be a weak baseline in a deletion.
 
     What leaves the image on one side comes in on the other, and all is shifted at random, so that
     no place is likelier than another to be high.

@@ -40,7 +40,7 @@ class Estimate:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Compared:
-    """Estimates of heatmaps and of heatmaps that know nothing, with the parts of the first."""
+    """Estimates of heatmaps and of their baselines, with the parts of the first."""
 
     metric: str
     heatmaps: Estimate
@@ -66,12 +66,12 @@ class Compared:
         return self.heatmaps.interval
 
     def __str__(self) -> str:
-        """Return a table: heatmaps and what they are held against."""
-        rows = [("heatmaps", self.heatmaps), *self._rivals()]
+        """Return a table of heatmaps and baselines."""
+        rows = [("heatmaps", self.heatmaps), *self._baselines()]
         return table(f"{self.metric}{self._quantity}", self.blank, rows)
 
-    def _rivals(self) -> list[tuple[str, Estimate]]:
-        """Return what the heatmaps are held against, named."""
+    def _baselines(self) -> list[tuple[str, Estimate]]:
+        """Return the baselines by name."""
         return [("random map", self.random), ("centre", self.centre)]
 
 

@@ -30,7 +30,7 @@ class Classified:
 
 
 def classified(
-    model: Any, images: Any, *, class_index: Any, groups: Any, batch_size: int
+    model: Any, images: Any, *, target_class: Any, groups: Any, batch_size: int
 ) -> Classified:
     """Check the classifier and its images; by default the class meant is the one predicted."""
     check_count("batch_size", batch_size)
@@ -42,7 +42,7 @@ def classified(
     return Classified(
         network=network,
         images=images,
-        classes=check_classes_of(model, class_index, probabilities),
+        classes=check_classes_of(model, target_class, probabilities),
         groups=groups,
         batch_size=batch_size,
     )

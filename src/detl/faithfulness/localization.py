@@ -21,7 +21,7 @@ _CHUNK = 64  # images at once: bounds the memory
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Localization(Compared):
-    """How well heatmaps lie on masks, beside heatmaps that know nothing.
+    """How well heatmaps lie on masks, compared with random and centred heatmaps.
 
     Attributes
     ----------
@@ -46,9 +46,9 @@ class Localization(Compared):
     others: Estimate
     area: Array = field(repr=False)
 
-    def _rivals(self) -> list[tuple[str, Estimate]]:
+    def _baselines(self) -> list[tuple[str, Estimate]]:
         others = [("of other images", self.others)] if np.isfinite(self.others.mean) else []
-        return [*others, *super()._rivals()]
+        return [*others, *super()._baselines()]
 
 
 def pointing_game(

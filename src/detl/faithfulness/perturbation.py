@@ -15,6 +15,7 @@ from detl.faithfulness.estimates import Array, Compared, estimates
 from detl.faithfulness.filling import Hide, check_fill, filled_with, noisy_linear
 from detl.faithfulness.inputs import Classified, classified
 from detl.networks.classifiers import probabilities_of
+from detl.renaming import renamed_arguments
 from detl.seeds import seed_sequence
 
 _LARGEST_GAP = 0.99
@@ -52,12 +53,13 @@ class Curve(Compared):
     _quantity = ", area under the curve"
 
 
+@renamed_arguments(class_index="target_class")
 def deletion(
     model: Any,
     images: Any,
     heatmaps: Any,
     *,
-    class_index: Any = None,
+    target_class: Any = None,
     fill: Any = "mean",
     n_steps: int = 20,
     batch_size: int = 32,
@@ -75,7 +77,7 @@ def deletion(
         Pixels as the model takes them.
     heatmaps : array-like of shape (n, height, width)
         In [0, 1], such as :class:`detl.GradCAM` gives for these images and that class.
-    class_index : int, str or array-like of shape (n,), optional
+    target_class : int, str or array-like of shape (n,), optional
         Column of the model's output, or name of a class where the model carries names; the same
         for all images or one per image. By default the predicted class of each whole image.
     fill : {"mean", "blur"}, number or array-like, default="mean"
@@ -103,18 +105,21 @@ def deletion(
     Models", BMVC, sec. 4.2.
     """
     steps = _fractions(n_steps)
-    asked = classified(model, images, class_index=class_index, groups=groups, batch_size=batch_size)
+    asked = classified(
+        model, images, target_class=target_class, groups=groups, batch_size=batch_size
+    )
     check_fill(fill, asked.images)
     hide = partial(filled_with, fill=fill)
     return _curve("deletion", asked, heatmaps, steps, hide, random_state)
 
 
+@renamed_arguments(class_index="target_class")
 def insertion(
     model: Any,
     images: Any,
     heatmaps: Any,
     *,
-    class_index: Any = None,
+    target_class: Any = None,
     fill: Any = "blur",
     n_steps: int = 20,
     batch_size: int = 32,
@@ -125,7 +130,7 @@ def insertion(
 
     Parameters
     ----------
-    model, images, heatmaps, class_index, n_steps, batch_size, groups, random_state
+    model, images, heatmaps, target_class, n_steps, batch_size, groups, random_state
         As for :func:`deletion`.
     fill : {"blur", "mean"}, number or array-like, default="blur"
         As for :func:`deletion`. Petsiuk et al. blur by 5 pixels in images of 224, where large
@@ -137,18 +142,21 @@ def insertion(
         The larger the area the better.
     """
     steps = _fractions(n_steps)
-    asked = classified(model, images, class_index=class_index, groups=groups, batch_size=batch_size)
+    asked = classified(
+        model, images, target_class=target_class, groups=groups, batch_size=batch_size
+    )
     check_fill(fill, asked.images)
     hide = partial(filled_with, fill=fill)
     return _curve("insertion", asked, heatmaps, steps, hide, random_state, shown=True)
 
 
+@renamed_arguments(class_index="target_class")
 def road(
     model: Any,
     images: Any,
     heatmaps: Any,
     *,
-    class_index: Any = None,
+    target_class: Any = None,
     first: Literal["most", "least"] = "most",
     fractions: Sequence[float] = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9),
     noise: float = 0.01,
@@ -163,7 +171,7 @@ def road(
 
     Parameters
     ----------
-    model, images, heatmaps, class_index, batch_size, groups, random_state
+    model, images, heatmaps, target_class, batch_size, groups, random_state
         As for :func:`deletion`.
     first : {"most", "least"}
         Which pixels go first. With the least important first, the probability should stay.
@@ -208,7 +216,9 @@ def road(
             ]
         )
 
-    asked = classified(model, images, class_index=class_index, groups=groups, batch_size=batch_size)
+    asked = classified(
+        model, images, target_class=target_class, groups=groups, batch_size=batch_size
+    )
     return _curve(
         f"ROAD, {first} important first",
         asked,

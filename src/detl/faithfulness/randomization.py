@@ -17,6 +17,7 @@ from detl.faithfulness.estimates import Array, Estimate, estimates, table
 from detl.faithfulness.inputs import classified
 from detl.gradcam.explanation import GradCAM
 from detl.networks.pixels import leaves
+from detl.renaming import renamed_arguments
 from detl.seeds import seed_sequence
 
 _CHUNK = 32  # images ranked at once: bounds the memory
@@ -38,7 +39,7 @@ class Randomization:
         Mean over images of each step.
     random, centre : Estimate
         Rank correlation of the intact model's heatmaps with a random map, and with a Gaussian at
-        the centre: what heatmaps that know nothing may reach.
+        the centre: the baselines.
     class_indices : numpy.ndarray of int, shape (n,)
         The class explained, in all steps.
     blank : numpy.ndarray of bool, shape (n,)
@@ -57,16 +58,17 @@ class Randomization:
         """Return a table: a line per step, named by the lowest layer it scrambled."""
         title = "cascading randomisation, rank correlation with the intact model's heatmaps"
         rows = [(names[-1], step) for names, step in zip(self.layers, self.steps)]
-        rivals = [("random map", self.random), ("centre", self.centre)]
-        return table(title, self.blank, [*rows, *rivals])
+        baselines = [("random map", self.random), ("centre", self.centre)]
+        return table(title, self.blank, [*rows, *baselines])
 
 
+@renamed_arguments(class_index="target_class")
 def randomization(
     model: Any,
     images: Any,
     explain: Callable[..., Any] | None = None,
     *,
-    class_index: Any = None,
+    target_class: Any = None,
     n_steps: int = 10,
     n_repeats: int = 5,
     batch_size: int = 32,
@@ -85,10 +87,10 @@ def randomization(
     images : array-like of shape (n, height, width, channels)
         Pixels as the model takes them.
     explain : callable, optional
-        Called as ``explain(images, class_index=...)``, returns heatmaps ``(n, height, width)`` in
+        Called as ``explain(images, target_class)``, returns heatmaps ``(n, height, width)`` in
         [0, 1] of this very model, such as ``GradCAM(model, layer=...)``. By default
         ``GradCAM(model)``.
-    class_index : int, str or array-like of shape (n,), optional
+    target_class : int, str or array-like of shape (n,), optional
         As for :func:`deletion`. By default the class that the intact model predicts.
     n_steps : int, default=10
         A model with more layers than this has them scrambled in as many groups.
@@ -118,21 +120,23 @@ def randomization(
     """
     check_count("n_steps", n_steps)
     check_count("n_repeats", n_repeats)
-    asked = classified(model, images, class_index=class_index, groups=groups, batch_size=batch_size)
+    asked = classified(
+        model, images, target_class=target_class, groups=groups, batch_size=batch_size
+    )
     network, images = asked.network, asked.images
     explain = GradCAM(network, batch_size=asked.batch_size) if explain is None else explain
     of_weights, of_maps, of_interval = seed_sequence(random_state).spawn(3)
 
     def heatmaps() -> Array:
-        return check_heatmaps(explain(images, class_index=asked.classes), images.shape[:3])
+        return check_heatmaps(explain(images, asked.classes), images.shape[:3])
 
     intact = heatmaps()
     size = intact.shape[1:]
-    rivals = [
+    baselines = [
         random_maps(len(intact), size, np.random.default_rng(of_maps)),
         centre_maps(len(intact), size),
     ]
-    of_rivals = [_rank_correlations(intact, rival) for rival in rivals]
+    of_baselines = [_rank_correlations(intact, baseline) for baseline in baselines]
     groups_of_layers = _from_the_top(network, n_steps)
     found = np.empty((n_repeats, len(groups_of_layers), len(images)))
     for repeat, seed in enumerate(of_weights.spawn(n_repeats)):
@@ -144,7 +148,7 @@ def randomization(
                 found[repeat, step] = _rank_correlations(intact, heatmaps())
     correlations = found.mean(axis=0)
     random, centre, *steps = estimates(
-        [*of_rivals, *correlations], groups=asked.groups, seed=of_interval
+        [*of_baselines, *correlations], groups=asked.groups, seed=of_interval
     )
     return Randomization(
         layers=tuple(tuple(layer.name for layer in layers) for layers in groups_of_layers),

@@ -11,9 +11,10 @@ from detl.folds.splitters import from_splitter
 from detl.folds.splitting import (
     Indices,
     balanced_holdout,
-    leave_one_collection_out,
+    leave_one_site_out,
     stratified_folds,
 )
+from detl.renaming import renamed_names
 
 __all__ = [
     "Audit",
@@ -21,9 +22,11 @@ __all__ = [
     "audit",
     "balanced_holdout",
     "from_splitter",
-    "leave_one_collection_out",
+    "leave_one_site_out",
     "stratified_folds",
 ]
+
+__getattr__ = renamed_names(__name__, {"leave_one_collection_out": "leave_one_site_out"})
 
 
 def __dir__() -> list[str]:

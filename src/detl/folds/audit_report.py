@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from detl import plots
 from detl.notebook import ShowsItself
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _COLUMNS_SHOWN = 10
 _PAIRS_SHOWN = 5
@@ -35,7 +40,7 @@ class Audit(ShowsItself):
     Attributes
     ----------
     leaks : tuple of str
-        What makes scores flatter, one sentence each; empty if nothing was found.
+        What makes the scores too optimistic, one sentence each; empty if nothing was found.
     classes : tuple
         Class names, sorted.
     n_images, n_untested : int
@@ -118,6 +123,31 @@ class Audit(ShowsItself):
         """Classes that each fold does not test: scores that need them are left out there."""
         return self._missing(self.test_counts)
 
+    def plot(self, *, ax: Axes | None = None, figsize: tuple[float, float] | None = None) -> Figure:
+        r"""Draw the test images of each fold and its leaks with :func:`detl.plots.audit`.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, optional
+            Axes to draw on. By default, those of a new figure.
+        figsize : tuple of (float, float), optional
+            Width and height of a new figure in inches.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+
+        Examples
+        --------
+        >>> from detl import folds
+        >>> labels, patients = ["covid", "normal"] * 6, [0, 1, 2, 3] * 3
+        >>> split = folds.stratified_folds(labels, groups=patients, n_splits=2, random_state=0)
+        >>> figure = folds.audit(split, labels, groups=patients).plot()
+        >>> figure.axes[0].get_title()
+        'leaks: none found\n(copies not checked)'
+        """
+        return plots.audit(self, ax=ax, figsize=figsize)
+
     def to_dict(self) -> dict[str, Any]:
         """Return everything as JSON has it, for :meth:`from_dict`."""
         return {entry.name: _to_json(getattr(self, entry.name)) for entry in fields(self)}
@@ -139,7 +169,7 @@ class Audit(ShowsItself):
         return f"Audit({folds}, {self.n_images} images, leaks: {self._verdict()})"
 
     def __str__(self) -> str:
-        """Return the report worth pasting."""
+        """Return the report as text."""
         untested = f", {self.n_untested} never tested" if self.n_untested else ""
         lines = [
             f"audit of {counted(len(self.test_counts), 'fold')}: {self.n_images} images{untested}",

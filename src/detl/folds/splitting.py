@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 from sklearn.model_selection import LeaveOneGroupOut, StratifiedGroupKFold, StratifiedKFold
 
+from detl.caller import stacklevel_of_caller
 from detl.checks import check_classes, check_count, check_labels, check_number
 from detl.folds.dealing import deal
+from detl.renaming import renamed_arguments
 from detl.seeds import seed_sequence
 
 Indices = tuple[np.ndarray, np.ndarray]
@@ -87,67 +89,68 @@ def stratified_folds(
     ]
 
 
-def leave_one_collection_out(labels: Any, collections: Any) -> list[Indices]:
-    """Hold out each collection once, such as a hospital, and train on the others.
+@renamed_arguments(collections="sites")
+def leave_one_site_out(labels: Any, sites: Any) -> list[Indices]:
+    """Hold out each site once, such as a hospital, and train on the others.
 
-    A class that only the held-out collection has cannot be learned from the others: a warning says
+    A class that only the held-out site has cannot be learned from the others: a warning says
     so, and its images are in neither part of that fold.
 
     Parameters
     ----------
     labels : array-like of shape (n,)
         Class of each image.
-    collections : array-like of shape (n,)
+    sites : array-like of shape (n,)
         Where each image comes from.
 
     Returns
     -------
     list of (train, test)
-        Sorted row indices, in the order of the sorted collections.
+        Sorted row indices, in the order of the sorted sites.
 
     Examples
     --------
     >>> from detl import folds
     >>> labels = ["normal", "covid", "normal", "covid"]
-    >>> collections = ["Hannover", "Hannover", "NIH", "NIH"]
-    >>> [test.tolist() for _, test in folds.leave_one_collection_out(labels, collections)]
+    >>> sites = ["Hannover", "Hannover", "NIH", "NIH"]
+    >>> [test.tolist() for _, test in folds.leave_one_site_out(labels, sites)]
     [[0, 1], [2, 3]]
     """
     labels = check_labels(labels)
     classes, targets = check_classes(labels)
-    collections = check_labels(collections, len(labels), name="collections", of="labels")
-    if len(np.unique(collections)) < 2:
+    sites = check_labels(sites, len(labels), name="sites", of="labels")
+    if len(np.unique(sites)) < 2:
         raise ValueError(
-            f"collections has one value only, {collections.tolist()[0]!r}; expected at least two, "
+            f"sites has one value only, {sites.tolist()[0]!r}; expected at least two, "
             "of which each is held out once."
         )
     found = []
-    for train, test in LeaveOneGroupOut().split(labels, targets, collections):
-        held_out = collections[test].tolist()[0]
+    for train, test in LeaveOneGroupOut().split(labels, targets, sites):
+        held_out = sites[test].tolist()[0]
         learned = np.unique(targets[train])
         unknown = ~np.isin(targets[test], learned)
         reasons = [
-            f"its {count} images of class {classes.tolist()[target]!r} are left out, for no other "
-            "collection has that class"
+            f"its {count} images of class {classes.tolist()[target]!r} are left out, because no "
+            "other site has that class"
             for target, count in zip(*np.unique(targets[test][unknown], return_counts=True))
         ]
         if len(learned) < 2:
             only = classes.tolist()[learned[0]]
-            reasons = [f"it gives no fold, for all others have class {only!r} alone"]
+            reasons = [f"it gives no fold, because all others have class {only!r} alone"]
         elif unknown.all():
-            reasons.append("it gives no fold, for none of its images is left")
+            reasons.append("it gives no fold, because none of its images is left")
         else:
             found.append((train, test[~unknown]))
         if reasons:
             warnings.warn(
-                f"With collection {held_out!r} held out, {'; '.join(reasons)}.",
+                f"With site {held_out!r} held out, {'; '.join(reasons)}.",
                 UserWarning,
-                stacklevel=2,
+                stacklevel=stacklevel_of_caller(),
             )
     if not found:
         raise ValueError(
-            "No collection can be held out: the classes of each are not in the others, so that "
-            "collection and class are one; use stratified_folds, and do not trust the accuracy."
+            "No site can be held out: no two sites share a class, so site and class cannot be "
+            "separated; use stratified_folds, and do not trust the accuracy."
         )
     return found
 

@@ -1,4 +1,4 @@
-"""Grad-CAM: which parts of an image speak for a class.
+"""Grad-CAM: which parts of an image are evidence for a class.
 
 References
 ----------

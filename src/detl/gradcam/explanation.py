@@ -15,8 +15,9 @@ from detl.checks import check_choice, check_count
 from detl.gradcam.layers import check_layer_names
 from detl.gradcam.methods import METHODS, heatmaps_and_raw, map_of, masks_of
 from detl.gradcam.taps import PREDICTED, Score, TappedNetwork, scores_of
-from detl.networks.classifiers import check_class_index, class_names_of, network_of
+from detl.networks.classifiers import check_target_class, class_names_of, network_of
 from detl.networks.gradients import with_gradient
+from detl.renaming import renamed_arguments
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
@@ -138,9 +139,9 @@ class GradCAM:
     >>> cam = GradCAM(model)
     >>> cam.layer
     'conv'
-    >>> np.argwhere(cam(image, class_index=1)[0] == 1).tolist()
+    >>> np.argwhere(cam(image, target_class=1)[0] == 1).tolist()
     [[4, 1]]
-    >>> cam.explain(image, class_index=0).blank.tolist()  # a bright pixel speaks against class 0
+    >>> cam.explain(image, target_class=0).blank.tolist()  # a bright pixel speaks against class 0
     [True]
     """
 
@@ -166,7 +167,8 @@ class GradCAM:
         self._compiled: dict[tuple[Any, ...], Callable[..., tuple[Any, ...]]] = {}
         self._said_coarse = False
 
-    def __call__(self, images: Any, class_index: Any = None) -> Array:
+    @renamed_arguments(class_index="target_class")
+    def __call__(self, images: Any, target_class: Any = None) -> Array:
         """Return a heatmap for every image.
 
         Parameters
@@ -174,27 +176,28 @@ class GradCAM:
         images : array-like of shape (n, height, width, channels)
             Pixels as the model takes them, in [0, 255] for those of detl; may be a memory map.
             Of a model of several inputs: a list of arrays, or a dictionary, as Keras takes them.
-        class_index : int, str, array-like of shape (n,) or callable, optional
-            Column of the model's output, or the name of a class of a SourceModel or transfer; the
-            same for all images or one per image. By default the predicted class of each image. Or
-            a function, of Keras operations, from logits ``(n, classes)`` to scores ``(n,)``, row
-            by row.
+        target_class : int, str, array-like of shape (n,) or callable, optional
+            The class to explain: its column in the model's output, or its name if the model is a
+            SourceModel or a DomainExtensionTransfer; one for all images or one per image. Default:
+            the predicted class of each image. Or a function of Keras operations that turns logits
+            ``(n, classes)`` into scores ``(n,)``, row by row.
 
         Returns
         -------
         numpy.ndarray of float32, shape (n, height, width)
             In [0, 1], see :attr:`Explanation.heatmaps`.
         """
-        return self.explain(images, class_index).heatmaps
+        return self.explain(images, target_class).heatmaps
 
+    @renamed_arguments(class_index="target_class")
     def explain(
-        self, images: Any, class_index: Any = None, *, counterfactual: bool = False
+        self, images: Any, target_class: Any = None, *, counterfactual: bool = False
     ) -> Explanation:
         """Return heatmaps together with what they were made of.
 
         Parameters
         ----------
-        images, class_index
+        images, target_class
             As for calling the object.
         counterfactual : bool, default=False
             Whether to show what speaks *against* the class: the gradients are negated (Selvaraju
@@ -213,11 +216,11 @@ class GradCAM:
             )
         inputs = self._network.inputs.arrays_of(images)
         pixels = inputs[self._network.inputs.images]
-        score = class_index if callable(class_index) else None
+        score = target_class if callable(target_class) else None
         wanted = np.full(len(pixels), PREDICTED, dtype="int32")
-        if class_index is not None and score is None:
-            wanted[:] = check_class_index(
-                class_index, n=len(pixels), n_classes=self._n_classes, names=self._class_names
+        if target_class is not None and score is None:
+            wanted[:] = check_target_class(
+                target_class, n=len(pixels), n_classes=self._n_classes, names=self._class_names
             )
         sign = -1 if counterfactual else 1
         steps = []
@@ -310,8 +313,8 @@ class GradCAM:
 def _check_scores(scores: Array, classes: Array) -> None:
     if scores.shape != classes.shape:
         raise ValueError(
-            f"class_index is a callable that gives shape {scores.shape} for {len(classes)} images; "
-            "expected one score per image."
+            f"target_class is a callable that returns shape {scores.shape} for "
+            f"{len(classes)} images; expected one score per image."
         )
 
 

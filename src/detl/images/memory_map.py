@@ -142,7 +142,7 @@ class MappedImages:
         if not self._list.exists():
             raise ValueError(
                 f"memory_map={str(self._path)!r} exists, but without {self._list.name} beside it "
-                "nobody knows what it holds; name another file, or delete this one."
+                "it is not known which images it holds; name another file, or delete this one."
             )
         known = read_list(self._list, self._path, self._settings)
         n_valid = self._count_valid(known)

@@ -28,7 +28,7 @@ def not_learned(
     targets : numpy.ndarray of int, shape (n,)
         Classes of the training images.
     weighted : bool, default=False
-        Whether the classes have weights in the loss: then the largest class is no rival.
+        Whether the loss weights the classes. Then the share of the largest class is no baseline.
     """
     losses, accuracies = (history.get(name, ()) for name in ("loss", "accuracy"))
     if min(len(losses), len(accuracies)) < FEW_EPOCHS:
@@ -38,13 +38,13 @@ def not_learned(
     accuracy, unknowing = accuracies[-1], np.log(len(counts))
     if weighted and losses[-1] > _LARGE * unknowing:
         return (
-            f"has hardly learned its training images: its loss is {losses[-1]:.2f}, and "
-            f"{unknowing:.2f} where all classes are held for equally likely"
+            f"has hardly learned its training images: its loss is {losses[-1]:.2f}; "
+            f"{unknowing:.2f} is the loss of equal probabilities for all classes"
         )
     if not weighted and accuracy < largest + _LITTLE * (1 - largest):
         return (
-            f"has hardly learned its training images: {accuracy:.2f} of them are told, and "
-            f"{largest:.2f} by always naming the largest class"
+            f"has hardly learned its training images: {accuracy:.2f} of them are right; "
+            f"{largest:.2f} would be right by always predicting the largest class"
         )
     last = len(losses) // 5
     before = losses[-1 - last]

@@ -31,16 +31,33 @@ def gains(sizes: np.ndarray, scores: np.ndarray, *, factor: float) -> np.ndarray
     Figueroa et al. 2012, "Predicting Sample Size Required for Classification Performance": an
     inverse power law.
     """
-    best = np.full(scores.shape[1], np.inf)
-    gain = np.full(scores.shape[1], np.nan)
+    _, loss, exponent = _fit(sizes, scores)
+    gained: np.ndarray = loss * (1 - factor**-exponent)
+    return gained
+
+
+def law_at(sizes: np.ndarray, scores: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """Return the values of the same law at other numbers of images, ``(len(at), n_draws)``."""
+    limit, loss, exponent = _fit(sizes, scores)
+    shares = at[:, np.newaxis] / sizes.max()
+    values: np.ndarray = limit - loss * shares**-exponent
+    return values
+
+
+def _fit(sizes: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return limit, loss and exponent of each draw's law; NaN where a score is."""
+    n_draws = scores.shape[1]
+    best = np.full(n_draws, np.inf)
+    found = np.full((3, n_draws), np.nan)
     for exponent in _EXPONENTS:
         powers = (sizes / sizes.max()) ** -exponent
         limit, loss = _line(powers, scores)
         error = ((limit - np.outer(powers, loss) - scores) ** 2).sum(axis=0)
         better = error < best
         best[better] = error[better]
-        gain[better] = (loss * (1 - factor**-exponent))[better]
-    return gain
+        found[:, better] = np.stack([limit, loss, np.full(n_draws, exponent)])[:, better]
+    limits, losses, exponents = found
+    return limits, losses, exponents
 
 
 def _line(powers: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -86,35 +86,35 @@ def probabilities_of(network: keras.Model, images: np.ndarray, *, batch_size: in
     return found
 
 
-def check_classes_of(model: Any, class_index: Any, probabilities: np.ndarray) -> np.ndarray:
+def check_classes_of(model: Any, target_class: Any, probabilities: np.ndarray) -> np.ndarray:
     """Return the column of one class per image, by default the one predicted."""
     n, n_classes = probabilities.shape
-    if class_index is None:
+    if target_class is None:
         return probabilities.argmax(axis=1)
-    return check_class_index(class_index, n=n, n_classes=n_classes, names=class_names_of(model))
+    return check_target_class(target_class, n=n, n_classes=n_classes, names=class_names_of(model))
 
 
-def check_class_index(
-    class_index: Any, *, n: int, n_classes: int, names: Sequence[str] | None
+def check_target_class(
+    target_class: Any, *, n: int, n_classes: int, names: Sequence[str] | None
 ) -> np.ndarray:
     """Return the column of one class per image: given as that, or by name where names are known."""
-    wanted = np.asarray(class_index)
+    wanted = np.asarray(target_class)
     if wanted.dtype.kind in "UO" and all(isinstance(name, str) for name in wanted.flat):
         wanted = _columns_of(wanted, names)
     if wanted.dtype.kind not in "ui":
         raise TypeError(
-            f"class_index={class_index!r} has dtype {wanted.dtype}; expected a whole number or one "
-            "per image, the column of the class in the model's output, or the name of a class."
+            f"target_class={target_class!r} has dtype {wanted.dtype}; expected a whole number or "
+            "one per image, the column of the class in the model's output, or the name of a class."
         )
     if wanted.shape not in ((), (n,)):
         raise ValueError(
-            f"class_index has shape {wanted.shape} for {n} images; expected one number for all or "
+            f"target_class has shape {wanted.shape} for {n} images; expected one number for all or "
             f"({n},), one per image."
         )
     if wanted.min() < 0 or wanted.max() >= n_classes:
         wrong = wanted.min() if wanted.min() < 0 else wanted.max()
         raise ValueError(
-            f"class_index={wrong}, but the model has the classes 0 to {n_classes - 1}."
+            f"target_class={wrong}, but the model has the classes 0 to {n_classes - 1}."
         )
     return np.broadcast_to(wanted, n).astype(int)
 
@@ -123,14 +123,15 @@ def _columns_of(wanted: np.ndarray, names: Sequence[str] | None) -> np.ndarray:
     """Return the columns of classes that were named."""
     if names is None:
         raise ValueError(
-            f"class_index={str(wanted.flat[0])!r}, but this model carries no class names; give the "
-            "column of the class, or the SourceModel or fitted transfer instead of its Keras model."
+            f"target_class={str(wanted.flat[0])!r}, but this model has no class names; give the "
+            "column of the class, or give the SourceModel or the fitted DomainExtensionTransfer "
+            "instead of its Keras model."
         )
     unknown = [str(name) for name in wanted.flat if name not in names]
     if unknown:
         near = difflib.get_close_matches(unknown[0], names, n=3, cutoff=0.4) or names
         raise ValueError(
-            f"class_index={unknown[0]!r} is no class of this model; "
+            f"target_class={unknown[0]!r} is not a class of this model; "
             f"the nearest are {', '.join(map(repr, near))}."
         )
     return np.array([names.index(name) for name in wanted.flat]).reshape(wanted.shape)

@@ -19,8 +19,10 @@ from detl.plots.drawing import (
     Array,
     as_colours,
     characters,
+    checked_size,
     grid_of_pictures,
     require_matplotlib,
+    width_of_pictures,
     wrapped,
 )
 
@@ -79,6 +81,7 @@ def heatmap_grid(
     columns: int = 4,
     alpha: float = 0.7,
     colormap: str = "inferno",
+    figsize: tuple[float, float] | None = None,
 ) -> Figure:
     """Draw every image beside its overlay, as in Fig. 4 of Basu et al. 2020.
 
@@ -106,11 +109,23 @@ def heatmap_grid(
         Regions whose outline is drawn on image and overlay, such as lesions.
     columns : int, default=4
         Greatest number of images in a row.
+    figsize : tuple of (float, float), optional
+        Width and height of the figure in inches, which the images are scaled to. By default each is
+        1.6 inches wide, and less where there are many.
 
     Returns
     -------
     matplotlib.figure.Figure
         With a colour bar. A heatmap that is zero everywhere is marked as blank.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from detl import plots
+    >>> images, heatmaps = np.zeros((2, 8, 8, 1), dtype="uint8"), np.ones((2, 8, 8))
+    >>> figure = plots.heatmap_grid(images, heatmaps, labels=["covid", "covid"], scores=[0.9, 0.4])
+    >>> [axes.get_title("left") for axes in figure.axes[::2]]
+    ['0.90', '0.40', '']
     """
     plain, heatmaps, blended = _blend(images, heatmaps, alpha, colormap)
     from matplotlib.cm import ScalarMappable
@@ -126,23 +141,22 @@ def heatmap_grid(
 
     rows = _rows_of(n, labels, columns)
     columns = max(map(len, rows))
-    # Many images are smaller, so that the picture has an end.
-    left = 0.1 if labels is None else 0.4
-    across = ((_LARGEST - 1) / columns - left) / 2 - 0.1
-    room = min(across, (_LARGEST / len(rows) - 0.5) * width / height)
-    side = max(_SMALLEST, min(_SIDE, room))
-    picture = side, side * height / width
+    shape, aspect = (len(rows), 2 * columns), height / width
+    margins = {"left": 0.1 if labels is None else 0.4, "right": 0.9}
+    size = None if figsize is None else checked_size(figsize, (0, 0))
+    if size is None:
+        # Many images are smaller, so that the picture has an end.
+        across = ((_LARGEST - 1) / columns - margins["left"]) / 2 - 0.1
+        side = max(_SMALLEST, min(_SIDE, across, (_LARGEST / len(rows) - 0.5) / aspect))
+    else:
+        side = width_of_pictures(size, shape, aspect=aspect, above=0, group=2, **margins)
     fits = characters(2 * side, _FONT)
     captions = ["\n".join(wrapped(line, fits) for line in c.split("\n")) for c in captions]
-    n_lines = max(caption.count("\n") + 1 for caption in captions)
-    figure, axes = grid_of_pictures(
-        (len(rows), 2 * columns),
-        picture,
-        above=0.15 + 0.13 * n_lines,
-        left=left,
-        right=0.9,
-        group=2,
-    )
+    above = 0.15 + 0.13 * max(caption.count("\n") + 1 for caption in captions)
+    if size is not None:
+        side = width_of_pictures(size, shape, aspect=aspect, above=above, group=2, **margins)
+    picture = side, side * aspect
+    figure, axes = grid_of_pictures(shape, picture, above=above, group=2, figsize=size, **margins)
     for row, row_of_axes in zip(rows, axes, strict=True):
         before = None
         for index, pair in zip(row, row_of_axes.reshape(-1, 2)):  # the last row may be short
@@ -160,10 +174,9 @@ def heatmap_grid(
                 style = {"va": "center", "fontsize": _FONT, "parse_math": False, **beside}
                 pair[0].text(-0.04, 0.5, name, **style)
     total, tall = figure.get_size_inches()
-    bar = figure.colorbar(
-        ScalarMappable(cmap=colormap),
-        cax=figure.add_axes((1 - 0.75 / total, 0.1 / tall, 0.12 / total, 1 - 0.3 / tall)),
-    )
+    used = len(rows) * (picture[1] + above)  # of the figure's height
+    box = (total - 0.75) / total, (tall - used + 0.04) / tall, 0.12 / total, (used - 0.2) / tall
+    bar = figure.colorbar(ScalarMappable(cmap=colormap), cax=figure.add_axes(box))
     bar.ax.tick_params(labelsize=_FONT)
     bar.set_label("relative attention", fontsize=_FONT)
     return figure

@@ -54,7 +54,7 @@ def described_augmentation(augmentation: Any) -> str:
         return hashlib.sha256(joblib.hash(augmentation).encode()).hexdigest()
     except (pickle.PicklingError, AttributeError, TypeError) as error:
         raise ValueError(
-            f"augmentation={augmentation!r} cannot be pickled, so that nothing would tell it from "
-            "another one when the training goes on; give a function that is defined in a module, "
+            f"augmentation={augmentation!r} cannot be pickled, so it cannot be compared with the "
+            "saved one when the training continues; give a function that is defined in a module, "
             "or leave checkpoint_dir out."
         ) from error

@@ -9,7 +9,8 @@ import numpy as np
 
 from detl import plots
 from detl.metrics import PER_CLASS
-from detl.reporting.parts import Section, Table, estimate_of, kept, picture, plural, table
+from detl.reporting.parts import Section, Table, kept, picture, plural, table
+from detl.screening.pooling import estimate_of
 from detl.validation.results import CrossValidationResult
 from detl.validation.tables import LABELS, number, unlearned
 
@@ -90,8 +91,8 @@ def curves(result: CrossValidationResult) -> Section:
     return Section(
         name="roc",
         title="ROC curves",
-        says="The closer a curve comes to the upper left corner, the better this class is told "
-        "from all others. The band is the 95 % interval.",
+        says="The closer a curve comes to the upper left corner, the better the classifier "
+        "separates this class from all others. The band is the 95 % interval.",
         pictures=(picture(plots.roc_curves(result), "ROC curves, one class against the rest"),),
     )
 
@@ -190,9 +191,9 @@ def audit(result: CrossValidationResult) -> Section:
     return Section(
         name="audit",
         title="Audit of the folds",
-        says="What was found on both sides of a split makes scores flatter."
+        says="These images or groups are on both sides of a split, so the scores are too high."
         if leaks
-        else "Nothing was found that makes scores flatter, as far as it was looked for.",
+        else "The checks that were made found no leak between training and test images.",
         points=tuple(leaks),
         text=str(result.audit),
     )

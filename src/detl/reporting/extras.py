@@ -10,10 +10,11 @@ import numpy as np
 from detl import plots
 from detl.metrics import PER_CLASS
 from detl.reporting.evidence import confusion
-from detl.reporting.parts import Section, estimate_of, picture, table
+from detl.reporting.parts import Section, picture, table
 from detl.screening import DecisionCurve, Estimate, OperatingPoint, Subgroups
 from detl.screening.operating_points import QUANTITIES
-from detl.screening.subgroups import MEASURES, points_of
+from detl.screening.pooling import estimate_of
+from detl.screening.subgroups import SCORES, points_of
 from detl.shortcuts import ShortcutReport
 from detl.validation import Comparison, Evaluation, LearningCurve
 from detl.validation.evaluation_table import notes_of, points
@@ -54,32 +55,33 @@ def subgroups(found: Subgroups) -> Section:
     return Section(
         name="subgroups",
         title="Subgroups",
-        says=f"{says} Sensitivity and specificity of {found.whose}.",
+        says=f"{says} {found.measured[0].upper()}{found.measured[1:]}.",
         tables=(
             table(
-                ["subgroup", found.counted, found.unit, *MEASURES],
+                ["subgroup", found.counted, found.unit, *SCORES],
                 [
                     [f"{one.attribute} {one.name}", one.n_images, one.n_units, *one.values.values()]
                     for one in found.subgroups
                 ],
             ),
             table(
-                ["subgroup", *MEASURES],
+                ["subgroup", *SCORES],
                 [
-                    [f"{one.attribute} {one.name}", *(points_of(one, name) for name in MEASURES)]
+                    [f"{one.attribute} {one.name}", *(points_of(one, name) for name in SCORES)]
                     for one in found.subgroups
                 ],
-                caption="Points more than all others, with 95 % intervals. A star: the interval, "
-                f"widened for {found.n_comparisons} differences, leaves out zero. A dash: too few "
-                "to judge.",
+                caption=f"Difference from all other {found.counted}, in points, with 95 % "
+                f"intervals. A star: the interval, widened for {found.n_comparisons} differences, "
+                "leaves out zero. A dash: too few to judge.",
             ),
         ),
+        pictures=(picture(found.plot(), "Scores of each subgroup with 95 % intervals"),),
     )
 
 
 def operating_point(found: OperatingPoint) -> Section:
     """Return rates and predictive values at a threshold."""
-    whose = "stated" if found.prevalence_given else "that of these images"
+    origin = "stated" if found.prevalence_given else "that of these images"
     (hits, misses), (alarms, passed) = found.counts.tolist()
     elsewhere = " No threshold was chosen on images that it is judged on."
     if found.aim == "given":
@@ -94,7 +96,7 @@ def operating_point(found: OperatingPoint) -> Section:
             table(
                 ["", "value (95 % interval)"],
                 [[name.replace("_", " "), getattr(found, name)] for name in QUANTITIES],
-                caption=f"Predictive values at a prevalence of {found.prevalence:.3g} ({whose}).",
+                caption=f"Predictive values at a prevalence of {found.prevalence:.3g} ({origin}).",
             ),
         ),
     )
@@ -107,7 +109,7 @@ def net_benefit(found: DecisionCurve) -> Section:
         title=f"Net benefit of acting on {found.class_name}",
         says="The highest line is the best choice at a threshold: act on the prediction, on all, "
         f"or on none. {found.verdict}",
-        pictures=(picture(plots.net_benefit(found), "Net benefit over the threshold"),),
+        pictures=(picture(found.plot(), "Net benefit over the threshold"),),
     )
 
 
@@ -120,18 +122,19 @@ def learning_curve(found: LearningCurve) -> Section:
     return Section(
         name="learning",
         title="Would more images help?",
-        says=f"{found.verdict} The interval covers new test {found.unit}, neither which were drawn "
-        "for training nor the law of the forecast.",
+        says=f"{found.verdict} The interval covers new test {found.unit}, but not another "
+        "draw of training images or an error of the extrapolated curve.",
         tables=(
             table(
                 [f"training {found.unit}", "training images", found.score.replace("_", " ")], rows
             ),
         ),
+        pictures=(picture(found.plot(), "Score over the number of training images"),),
     )
 
 
 def external(found: Evaluation) -> Section:
-    """Return what a classifier is worth elsewhere."""
+    """Return the scores of a classifier on images from elsewhere."""
     accuracy = f"accuracy {estimate_of(found.scores['accuracy'])}"
     says = f"On {len(found.labels):,} {found.row_unit} from elsewhere: {accuracy}."
     heads, rows = (
@@ -188,6 +191,7 @@ def comparison(found: Comparison) -> Section:
                 ],
             ),
         ),
+        pictures=(picture(found.plot(), "Difference of each pair with its 95 % interval"),),
     )
 
 
@@ -196,14 +200,14 @@ def shortcuts(found: ShortcutReport) -> Section:
     return Section(
         name="shortcuts",
         title="Shortcuts",
-        says="Does it look at what it should? " + verdict_on(found),
+        says=verdict_on(found),
         tables=(
             table(
                 ["question", "verdict"],
                 [[test.question, test.verdict] for test in found.tests.values()],
             ),
         ),
-        pictures=(picture(plots.shortcut_report(found), "Figures of each shortcut test"),),
+        pictures=(picture(found.plot(), "Estimates of each shortcut test"),),
     )
 
 

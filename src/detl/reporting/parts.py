@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from detl.metrics import Score
-from detl.screening import Estimate
 from detl.validation.results import CrossValidationResult
 
 if TYPE_CHECKING:
@@ -75,11 +73,6 @@ def picture(figure: Figure, alt: str) -> Picture:
 def plural(count: int, noun: str) -> str:
     """Return a count with its noun."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
-
-
-def estimate_of(score: Score) -> Estimate:
-    """Return the mean of a score with its interval."""
-    return Estimate(value=score.mean, interval=score.interval)
 
 
 def kept(result: CrossValidationResult) -> str:

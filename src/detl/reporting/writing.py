@@ -152,9 +152,9 @@ def report(
 def _heatmaps(result: CrossValidationResult, images: Any, classifier: Any, verbose: int) -> Section:
     # Both refuse other images, and another classifier, than were cross-validated.
     examination = Examination(result, images, threshold=THRESHOLD)
-    transfer = Trainer(examination, classifier, verbose=verbose).transfer
+    classifier = Trainer(examination, classifier, verbose=verbose).classifier
     maps, predicted = out_of_fold_heatmaps(
-        result, transfer, examination.images, method="gradcam", verbose=verbose
+        result, classifier, examination.images, method="gradcam", verbose=verbose
     )
     return extras.heatmaps(result, examination.images, maps, predicted)
 

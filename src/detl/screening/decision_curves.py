@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from detl import plots
 from detl.checks import check_number
 from detl.metrics.fold_scores import Predictions
 from detl.notebook import ShowsItself
 from detl.screening.pooling import draws, interval_of, pooled
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _DEFAULT = np.arange(1, 100) / 100
 
@@ -65,6 +70,33 @@ class DecisionCurve(ShowsItself):
         ]
         where = f"at thresholds of {', '.join(runs)}" if runs else "at no threshold"
         return f"Shown to be better than acting on all or on none {where}."
+
+    def plot(self, *, ax: Axes | None = None, figsize: tuple[float, float] | None = None) -> Figure:
+        """Draw the curve with :func:`detl.plots.net_benefit`.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, optional
+            Axes to draw on. By default, those of a new figure.
+        figsize : tuple of (float, float), optional
+            Width and height of a new figure in inches.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sklearn.dummy import DummyClassifier
+        >>> from detl import evaluate
+        >>> images, labels = np.zeros((80, 8, 8, 1), dtype="uint8"), ["covid", "normal"] * 40
+        >>> found = evaluate(DummyClassifier().fit(images, labels), images, labels, random_state=0)
+        >>> figure = found.net_benefit("covid").plot()
+        >>> figure.axes[0].get_ylabel()
+        'net benefit'
+        """
+        return plots.net_benefit(self, ax=ax, figsize=figsize)
 
     def __str__(self) -> str:
         """Return a few values, and the thresholds at which it helps."""

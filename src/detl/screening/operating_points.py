@@ -85,7 +85,7 @@ class OperatingPoint(ShowsItself):
 
     def __str__(self) -> str:
         """Return a table."""
-        whose = "stated" if self.prevalence_given else "of these images"
+        origin = "stated" if self.prevalence_given else "of these images"
         (hits, misses), (alarms, passed) = self.counts.tolist()
         width = max(map(len, QUANTITIES))
         return "\n".join(
@@ -98,7 +98,7 @@ class OperatingPoint(ShowsItself):
                 ),
                 f"Of {hits + misses} {self.counted} of {self.class_name!r}, {hits} are called; of "
                 f"{alarms + passed} others, {alarms}.",
-                f"Predictive values: at a prevalence of {self.prevalence:.3g} ({whose}).",
+                f"Predictive values: at a prevalence of {self.prevalence:.3g} ({origin}).",
                 f"95 % intervals: {self.sensitivity.interval.method}; the thresholds stay.",
                 *no_width_notes([self.sensitivity.interval, self.specificity.interval], self.unit),
             ]

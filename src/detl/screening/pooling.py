@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from detl.metrics import Score
 from detl.metrics.fold_scores import Predictions
 from detl.metrics.intervals import Interval, redrawn
 
@@ -26,6 +27,11 @@ class Estimate:
         if np.isnan(self.value):
             return "-"
         return f"{self.value:.3f} ({self.interval.low:.3f} to {self.interval.high:.3f})"
+
+
+def estimate_of(score: Score) -> Estimate:
+    """Return the mean of a score over folds with its interval."""
+    return Estimate(value=score.mean, interval=score.interval)
 
 
 def pooled(folds: Sequence[Predictions]) -> Predictions:

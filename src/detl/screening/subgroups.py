@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import stats
 
+from detl import plots
 from detl.checks import check_labels
 from detl.metrics.fold_scores import Predictions
 from detl.metrics.intervals import FEW_UNITS, no_width_notes
 from detl.notebook import ShowsItself
 from detl.screening.pooling import Estimate, draws, interval_of
 
-MEASURES = ("accuracy", "sensitivity", "specificity")
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+SCORES = ("accuracy", "sensitivity", "specificity")
 _MOST_GROUPS = 30  # of one attribute
 _FEWEST = 10  # units of a class, or of all others, to judge a rate by
 
@@ -59,8 +64,8 @@ class Subgroups(ShowsItself):
         In the order of the attributes, each by name.
     n_comparisons : int
         Differences that were looked at; of two subgroups there is one of each value.
-    whose : str
-        Of which class sensitivity and specificity are.
+    class_name : str, int, float or None
+        Class whose sensitivity and specificity are measured; None for the mean over all classes.
     unit : str
         ``"groups"`` or ``"images"``.
     counted : str
@@ -70,9 +75,43 @@ class Subgroups(ShowsItself):
 
     subgroups: tuple[Subgroup, ...]
     n_comparisons: int
-    whose: str
+    class_name: Any
     unit: str = field(repr=False)
     counted: str = field(repr=False)
+
+    def plot(self, *, ax: Axes | None = None, figsize: tuple[float, float] | None = None) -> Figure:
+        r"""Draw the scores as a forest plot with :func:`detl.plots.subgroups`.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, optional
+            Axes to draw on. By default, those of a new figure.
+        figsize : tuple of (float, float), optional
+            Width and height of a new figure in inches.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sklearn.dummy import DummyClassifier
+        >>> from detl import evaluate
+        >>> images, labels = np.zeros((80, 8, 8, 1), dtype="uint8"), ["covid", "normal"] * 40
+        >>> found = evaluate(DummyClassifier().fit(images, labels), images, labels, random_state=0)
+        >>> figure = found.subgroups({"view": ["AP"] * 30 + ["PA"] * 50}).plot()
+        >>> [label.get_text() for label in figure.axes[0].get_yticklabels()]
+        ['view AP\n(30 images)', 'view PA\n(50 images)']
+        """
+        return plots.subgroups(self, ax=ax, figsize=figsize)
+
+    @property
+    def measured(self) -> str:
+        """Which sensitivity and specificity these are, in words."""
+        if self.class_name is None:
+            return "sensitivity and specificity are means over all classes"
+        return f"sensitivity and specificity of {self.class_name!r}"
 
     def __str__(self) -> str:
         """Return values, then differences to all others."""
@@ -83,43 +122,47 @@ class Subgroups(ShowsItself):
         wide = max(6, len(self.counted))
         head = f"{'':<{width}}  {self.counted:>{wide}}  {self.unit:>6}  "
         lines = [
-            f"accuracy of subgroups; sensitivity and specificity of {self.whose}",
-            (head + "".join(f"{name:<24}" for name in MEASURES)).rstrip(),
+            f"accuracy of subgroups; {self.measured}",
+            (head + _heads()).rstrip(),
         ]
         for name, one in named.items():
-            cells = "".join(f"{one.values[measure]!s:<24}" for measure in MEASURES)
+            cells = "".join(f"{one.values[score]!s:<24}" for score in SCORES)
             lines.append(
                 f"{name:<{width}}  {one.n_images:>{wide}}  {one.n_units:>6}  {cells}".rstrip()
             )
-        lines += ["", "points more than all others", (head[:width] + "  " + _heads()).rstrip()]
+        lines += [
+            "",
+            f"difference from all other {self.counted}, in points",
+            f"{'':<{width}}  {_heads()}".rstrip(),
+        ]
         for name, one in named.items():
-            cells = "".join(f"{points_of(one, measure):<24}" for measure in MEASURES)
+            cells = "".join(f"{points_of(one, score):<24}" for score in SCORES)
             lines.append(f"{name:<{width}}  {cells}".rstrip())
         lines += [
             "",
-            f"* differs, with an interval widened for {self.n_comparisons} differences; "
-            "without a star, a difference is not shown, which is not to say that there is none.",
+            f"* differs: its interval, widened for {self.n_comparisons} differences, leaves out 0. "
+            "Without a star no difference is shown; there may still be one.",
             *no_width_notes(
                 (x.interval for one in self.subgroups for x in one.values.values()), self.unit
             ),
-            f"- fewer than {FEW_UNITS} {self.unit}, or {_FEWEST} of the class, on one side: not "
-            "judged.",
-            f"95 % intervals: {method}; those of differences not widened.",
+            f"- too few to judge: under {FEW_UNITS} {self.unit}, or {_FEWEST} of the class, on one "
+            "side.",
+            f"95 % intervals: {method}; in the table they are not widened.",
         ]
         return "\n".join(lines)
 
 
 def _heads() -> str:
-    return "".join(f"{name:<24}" for name in MEASURES)
+    return "".join(f"{name:<24}" for name in SCORES)
 
 
-def points_of(one: Subgroup, measure: str) -> str:
+def points_of(one: Subgroup, score: str) -> str:
     """Return a difference in points, with its interval, and a star where it is shown."""
-    found = one.differences.get(measure)
+    found = one.differences.get(score)
     if found is None:
         return "-"
     value, low, high = (100 * x for x in (found.value, found.interval.low, found.interval.high))
-    return f"{value:+.1f} ({low:+.1f} to {high:+.1f})" + "*" * (measure in one.differs)
+    return f"{value:+.1f} ({low:+.1f} to {high:+.1f})" + "*" * (score in one.differs)
 
 
 def check_attributes(attributes: Any, n: int, *, rows: str = "images") -> dict[str, np.ndarray]:
@@ -154,7 +197,7 @@ def subgroups(
     pool: Predictions,
     attributes: Mapping[str, np.ndarray],
     target: int | None,
-    whose: str,
+    class_name: Any = None,
     *,
     counted: str = "images",
     unit: str,
@@ -162,42 +205,42 @@ def subgroups(
 ) -> Subgroups:
     """Score subgroups; ``attributes`` have one value for each prediction of the pool.
 
-    ``target`` is the class whose sensitivity and specificity are measured; by default the mean over
-    all classes is.
+    ``target`` is the index of ``class_name``, whose sensitivity and specificity are measured; where
+    both are None, the mean over all classes is.
     """
     rates = _rates(pool, target)
     sides = []
     for attribute, values in attributes.items():
         names = np.unique(values)
         sides += [(attribute, name, values == name, len(names)) for name in names]
-    judged = [_judged(pool, where, target) for _, _, where, _ in sides]
+    to_compare = [_to_compare(pool, where, target) for _, _, where, _ in sides]
     # Of two subgroups, either is all others of the other: one comparison.
     n_compared: dict[str, int] = {}
-    for (attribute, _, _, n_names), measures in zip(sides, judged, strict=True):
+    for (attribute, _, _, n_names), compared in zip(sides, to_compare, strict=True):
         if n_names > 2 or attribute not in n_compared:
-            n_compared[attribute] = n_compared.get(attribute, 0) + len(measures)
+            n_compared[attribute] = n_compared.get(attribute, 0) + len(compared)
     n_comparisons = sum(n_compared.values())
     found = []
-    for (attribute, name, where, _), measures in zip(sides, judged, strict=True):
+    for (attribute, name, where, _), compared in zip(sides, to_compare, strict=True):
         values, drawn, method = draws(
             pool, _of_both(rates, where), unit=unit, random_state=random_state
         )
         mine = {
-            measure: Estimate(value=value, interval=interval_of(row, method))
-            for measure, value, row in zip(MEASURES, values.tolist(), drawn)
+            score: Estimate(value=value, interval=interval_of(row, method))
+            for score, value, row in zip(SCORES, values.tolist(), drawn)
         }
         differences, differs = {}, []
-        for i, measure in enumerate(MEASURES):
-            if measure in measures:
-                row = drawn[i] - drawn[i + len(MEASURES)]
-                differences[measure] = Estimate(
-                    value=float(values[i] - values[i + len(MEASURES)]),
+        for i, score in enumerate(SCORES):
+            if score in compared:
+                row = drawn[i] - drawn[i + len(SCORES)]
+                differences[score] = Estimate(
+                    value=float(values[i] - values[i + len(SCORES)]),
                     interval=interval_of(row, method),
                 )
                 level = 0.05 / n_comparisons
                 wide = interval_of(row, method, level=level)
-                apart = _told_apart(pool, where, measure, target, level)
-                differs += [measure] * (apart and (wide.low > 0 or wide.high < 0))
+                apart = _differs_in_counts(pool, where, score, target, level)
+                differs += [score] * (apart and (wide.low > 0 or wide.high < 0))
         found.append(
             Subgroup(
                 attribute=attribute,
@@ -210,12 +253,16 @@ def subgroups(
             )
         )
     return Subgroups(
-        subgroups=tuple(found), n_comparisons=n_comparisons, whose=whose, unit=unit, counted=counted
+        subgroups=tuple(found),
+        n_comparisons=n_comparisons,
+        class_name=class_name,
+        unit=unit,
+        counted=counted,
     )
 
 
 def _rates(pool: Predictions, target: int | None) -> Callable[[np.ndarray], list[np.ndarray]]:
-    """Return a function of rows of weights that gives the three measures."""
+    """Return a function of rows of weights that gives the three scores."""
     predicted = pool.predicted
     n_classes = pool.probabilities.shape[1]
     chosen = range(n_classes) if target is None else [target]
@@ -240,7 +287,7 @@ def _rates(pool: Predictions, target: int | None) -> Callable[[np.ndarray], list
 def _of_both(
     rates: Callable[[np.ndarray], list[np.ndarray]], where: np.ndarray
 ) -> Callable[[np.ndarray], np.ndarray]:
-    """Return a function that gives the measures of a subgroup, then those of all others."""
+    """Return a function that gives the scores of a subgroup, then those of all others."""
 
     def of_weights(weights: np.ndarray) -> np.ndarray:
         return np.stack([*rates(weights * where), *rates(weights * ~where)], axis=1)
@@ -248,8 +295,8 @@ def _of_both(
     return of_weights
 
 
-def _told_apart(
-    pool: Predictions, where: np.ndarray, measure: str, target: int | None, level: float
+def _differs_in_counts(
+    pool: Predictions, where: np.ndarray, score: str, target: int | None, level: float
 ) -> bool:
     """Whether Agresti and Caffo's interval of the difference leaves out 0.
 
@@ -258,10 +305,10 @@ def _told_apart(
     """
     predicted = pool.predicted
     chosen = range(pool.probabilities.shape[1]) if target is None else [target]
-    if measure == "accuracy":
+    if score == "accuracy":
         parts = [(np.ones(len(where), dtype=bool), predicted == pool.targets)]
     else:
-        is_positive = measure == "sensitivity"
+        is_positive = score == "sensitivity"
         parts = [
             ((pool.targets == k) == is_positive, (predicted == k) == is_positive) for k in chosen
         ]
@@ -276,8 +323,8 @@ def _told_apart(
     return bool(abs(difference) > stats.norm.isf(level / 2) * np.sqrt(variance))
 
 
-def _judged(pool: Predictions, where: np.ndarray, target: int | None) -> tuple[str, ...]:
-    """Return the measures for which there are enough units on both sides."""
+def _to_compare(pool: Predictions, where: np.ndarray, target: int | None) -> tuple[str, ...]:
+    """Return the scores for which there are enough units on both sides."""
     sides = (where, ~where)
     if min(len(np.unique(pool.units[side])) for side in sides) < FEW_UNITS:
         return ()

@@ -1,14 +1,15 @@
-"""Find out whether a classifier looks at what it should, or something else gives the class away.
+"""Find out whether a classifier looks at what it should, or at something else in the images.
 
-Each test takes what :func:`detl.cross_validate` found and asks a question on the same folds, with
-the same seeds: can the classes be told with the object blanked out (:func:`region_test`)? By
-classifiers that know next to nothing (:func:`rivals`)? By where an image comes from
-(:func:`collection_test`)? Where does the network look (:func:`attention`)? :func:`examine` asks
-all of them. ``print`` the report, draw it with :func:`detl.plots.shortcut_report`.
+Each test takes the result of :func:`detl.cross_validate` and asks one question, on the same folds
+and with the same seeds. Can the class be predicted with the object hidden (:func:`region_test`)?
+By simple classifiers that hardly see the object (:func:`baseline_test`)? From the site that an
+image comes from (:func:`site_test`)? Do the heatmaps lie on the object (:func:`heatmap_test`)?
+:func:`examine` asks all of them. ``print`` the report, or draw it with
+``report.plot()``.
 
-What decides is a share: of what the network knows of a class (how far the area under its ROC curve
-is above 1/2), how much is known without the object as well? Its interval is held against a
-threshold that is yours to set.
+Most tests measure a share: how much of the network's skill remains without the object? 0 is none,
+1 is all. Skill is how far the area under the ROC curve of a class lies above 1/2. The 95 % interval
+of the share is compared with a threshold that you can set.
 
 Examples
 --------
@@ -16,32 +17,43 @@ Examples
 >>> from detl import DomainExtensionTransfer, backbones, cross_validate, shortcuts
 >>> images = np.random.default_rng(0).integers(0, 200, (40, 64, 64, 1), dtype="uint8")
 >>> labels = np.array(["healthy", "ill"] * 20)
->>> images[labels == "ill", :6, :6] = 255  # a mark in the corner gives the class away
->>> source = backbones.alexnet((64, 64, 1), width=0.125)  # for real: what pretrain returned
->>> transfer = DomainExtensionTransfer(source, trainable_from="input", epochs=2)
->>> result = cross_validate(transfer, images, labels, n_splits=2, random_state=0)
->>> report = shortcuts.rivals(result, images)
->>> report.results["border"].scores["roc_auc"].mean > 0.95  # of the border alone
+>>> images[labels == "ill", :6, :6] = 255  # a mark in the corner of one class
+>>> source = backbones.alexnet((64, 64, 1), width=0.125)  # in practice: what pretrain returned
+>>> classifier = DomainExtensionTransfer(source, trainable_from="input", epochs=2)
+>>> result = cross_validate(classifier, images, labels, n_splits=2, random_state=0)
+>>> report = shortcuts.baseline_test(result, images)
+>>> report.results["border"].scores["roc_auc"].mean > 0.95  # from the border alone
 True
 """
 
-from detl.shortcuts.collection_tests import collection_test
+from detl.renaming import renamed_names
+from detl.shortcuts.baseline_tests import baseline_test
 from detl.shortcuts.examining import examine
-from detl.shortcuts.heatmap_tests import attention
+from detl.shortcuts.heatmap_tests import heatmap_test
 from detl.shortcuts.region_tests import region_test
-from detl.shortcuts.rival_tests import rivals
-from detl.shortcuts.verdicts import Figure, ShortcutReport, ShortcutTest
+from detl.shortcuts.site_tests import site_test
+from detl.shortcuts.verdicts import Estimate, ShortcutReport, ShortcutTest
 
 __all__ = [
-    "Figure",
+    "Estimate",
     "ShortcutReport",
     "ShortcutTest",
-    "attention",
-    "collection_test",
+    "baseline_test",
     "examine",
+    "heatmap_test",
     "region_test",
-    "rivals",
+    "site_test",
 ]
+
+__getattr__ = renamed_names(
+    __name__,
+    {
+        "Figure": "Estimate",
+        "attention": "heatmap_test",
+        "collection_test": "site_test",
+        "rivals": "baseline_test",
+    },
+)
 
 
 def __dir__() -> list[str]:

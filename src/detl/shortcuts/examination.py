@@ -1,4 +1,4 @@
-"""A classifier under examination, and what was found so far."""
+"""The classifier under examination, and the results so far."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from detl.checks import check_images, check_number
+from detl.shortcuts.baseline_classifiers import LINEAR, Predict, fitted, on_the_folds_of
 from detl.shortcuts.regions import Array
-from detl.shortcuts.rival_classifiers import LINEAR, Predict, fitted, on_the_folds_of
 from detl.shortcuts.shares import shares, units_of, units_per_class
-from detl.shortcuts.verdicts import Figure, ShortcutReport, ShortcutTest, listed, verdict_of
+from detl.shortcuts.verdicts import Estimate, ShortcutReport, ShortcutTest, listed, verdict_of
 from detl.storage.digests import array_digest
 from detl.validation.differences import compare_results
 from detl.validation.results import CrossValidationResult
@@ -45,43 +45,43 @@ class Examination:
         self.results: dict[str, CrossValidationResult] = {"network": network}
 
     def report(self) -> ShortcutReport:
-        """Return all that was found."""
+        """Return the report of all tests so far."""
         return ShortcutReport(tests=self.tests, results=self.results)
 
     def add_test(
-        self, name: str, question: str, measure: str, figures: dict[Any, Figure], note: str
+        self, name: str, question: str, measure: str, estimates: dict[Any, Estimate], note: str
     ) -> None:
-        """Add a test whose figures are suspicious above the threshold."""
+        """Add a test in which an estimate above the threshold suggests a shortcut."""
         self.tests[name] = ShortcutTest(
             question=question,
             measure=measure,
-            figures=figures,
+            estimates=estimates,
             threshold=self.threshold,
-            verdict=verdict_of(figures, threshold=self.threshold, suspicious="above"),
+            verdict=verdict_of(estimates, threshold=self.threshold, suspicious="above"),
             note=note,
         )
 
     def add_blind(self, name: str, question: str, result: CrossValidationResult) -> None:
-        """Add a result of what cannot see the object: what it tells, it tells by a shortcut."""
-        figures, untold = shares(result, self.network)
+        """Add the result of a classifier that cannot see the object: its skill is a shortcut."""
+        estimates, unskilled = shares(result, self.network)
         note = ""
-        if untold:
-            note = f"Not judged, for the network hardly tells them: {listed(untold)}."
-        measure = "share of the network's ROC AUC above 1/2 that is kept"
+        if unskilled:
+            note = f"Not judged, because the network hardly recognizes them: {listed(unskilled)}."
+        measure = "share of the network's ROC AUC above 1/2 that remains"
         self.results[name] = result
-        self.add_test(name, question, measure, figures, note)
+        self.add_test(name, question, measure, estimates, note)
 
     def add_linear(self, name: str, question: str, features: Array) -> None:
-        """Add a logistic regression on what cannot see the object."""
+        """Add a logistic regression on features that do not show the object."""
         predict = fitted(LINEAR, features, self.network)
         self.add_blind(name, question, on_the_folds_of(self.network, name, predict))
 
-    def add_rival(self, name: str, question: str, predict: Predict) -> None:
-        """Add what sees the whole image: it is a rival, and no shortcut."""
+    def add_baseline(self, name: str, question: str, predict: Predict) -> None:
+        """Add a baseline that sees the whole image: a good score does not mean a shortcut."""
         result = on_the_folds_of(self.network, name, predict)
         compared = compare_results({"network": self.network, name: result}, score="roc_auc")
         (difference,) = compared.differences
-        figure = Figure(
+        estimate = Estimate(
             value=difference.mean,
             low=difference.interval.low,
             high=difference.interval.high,
@@ -91,9 +91,9 @@ class Examination:
         self.results[name] = result
         self.tests[name] = ShortcutTest(
             question=question,
-            measure="ROC AUC of the network less that of the rival, mean over classes",
-            figures={"all": figure},
+            measure="ROC AUC of the network minus that of the baseline, mean over classes",
+            estimates={"all": estimate},
             threshold=None,
             suspicious="below",
-            verdict=better.get(figure.lies(0), "no difference shown"),
+            verdict=better.get(estimate.lies(0), "no difference shown"),
         )

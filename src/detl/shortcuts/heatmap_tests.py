@@ -9,57 +9,59 @@ import numpy as np
 from detl import faithfulness
 from detl.gradcam.explanation import GradCAM
 from detl.progress import progress_bar
+from detl.renaming import renamed_arguments
 from detl.shortcuts.examination import Examination
 from detl.shortcuts.regions import Array, Region, region_masks
 from detl.shortcuts.retraining import Trainer
-from detl.shortcuts.verdicts import LIKELY, UNTOLD, Figure, ShortcutReport, ShortcutTest
+from detl.shortcuts.verdicts import INCONCLUSIVE, LIKELY, Estimate, ShortcutReport, ShortcutTest
 from detl.transfer.classifier import DomainExtensionTransfer
 from detl.validation.results import CrossValidationResult
 from detl.validation.workers import train_fold
 
-# Of a heatmap on the region, over the region's share of the area: half of what chance would give.
-# Chance itself is too much to ask, as the maps are coarse and edges of the object count, too.
-ATTENTION_THRESHOLD = 0.5
+# Share of a heatmap on the region over the region's share of the area: half of what a uniform map
+# has. 1 would be too strict, because the maps are coarse and edges of the object matter as well.
+HEATMAP_THRESHOLD = 0.5
 
 
-def attention(
+@renamed_arguments(transfer="classifier")
+def heatmap_test(
     result: CrossValidationResult,
-    transfer: Any,
+    classifier: Any,
     images: Any,
     *,
     region: Region,
-    threshold: float = ATTENTION_THRESHOLD,
+    threshold: float = HEATMAP_THRESHOLD,
     method: str = "gradcam",
     verbose: int = 1,
 ) -> ShortcutReport:
-    """Ask how much of the heatmaps lies on the object, beside its share of the image.
+    """Test whether the heatmaps lie on the object, given its share of the image area.
 
     All folds are trained once more, and each image is explained, for the class predicted, by the
     network that was not trained on it.
 
     Parameters
     ----------
-    result, transfer, images, verbose
+    result, classifier, images, verbose
         As for :func:`examine`.
     region : (top, left, bottom, right), numpy.ndarray of bool, or callable
         Where the object is, see :func:`region_test`. Images without any are left out.
     threshold : float, default=0.5
-        A class is suspicious if its heatmaps have less on the region than so many times what the
-        region's area explains.
+        Least share of the heatmap on the region, divided by the region's share of the image area.
+        1 is what a uniform heatmap has. Less than the threshold suggests a shortcut.
     method : str, default="gradcam"
         Of :class:`detl.GradCAM`.
 
     Returns
     -------
     ShortcutReport
-        With the test ``"attention"``, and a figure for each class that was predicted, see
-        :func:`detl.faithfulness.energy`; blank heatmaps are left out, and counted in the note. A
-        shortcut is likely if those of all classes are below the threshold: a class that is known
-        by what it lacks, such as normal, may look anywhere. The test can accuse, but not acquit:
-        the verdict is never ``"no shortcut found"``.
+        With the test ``"heatmaps"`` and an estimate for each predicted class, see
+        :func:`detl.faithfulness.energy`. Blank heatmaps are left out and counted in the note. A
+        shortcut is likely if all classes are below the threshold: heatmaps of a class without a
+        lesion, such as normal, may lie anywhere. Heatmaps on the object do not rule out a
+        shortcut, so the verdict is never ``"no shortcut found"``.
     """
     examination = Examination(result, images, threshold=threshold)
-    trainer = Trainer(examination, transfer, verbose=verbose)
+    trainer = Trainer(examination, classifier, verbose=verbose)
     masks = region_masks(region, examination.images)
     ask_heatmaps(examination, trainer, masks, threshold, method)
     return examination.report()
@@ -67,7 +69,7 @@ def attention(
 
 def out_of_fold_heatmaps(
     result: CrossValidationResult,
-    transfer: DomainExtensionTransfer,
+    classifier: DomainExtensionTransfer,
     images: Array,
     *,
     method: str,
@@ -78,17 +80,17 @@ def out_of_fold_heatmaps(
     Returns the heatmaps ``(n, height, width)``, NaN where no fold tested the image, and the index
     of the class explained, ``(n,)``, there -1. Of repeats, the first is explained.
     """
-    if not isinstance(transfer, DomainExtensionTransfer):
+    if not isinstance(classifier, DomainExtensionTransfer):
         raise TypeError(
-            f"transfer is {type(transfer).__name__}, which is no network from pixels to classes "
-            "and has no heatmaps; give a DomainExtensionTransfer, or use region_test."
+            f"classifier is {type(classifier).__name__}, which has no heatmaps; give a "
+            "DomainExtensionTransfer, or use region_test."
         )
     n = len(images)
     targets = np.searchsorted(result.classes, result.labels)
-    extension = transfer._extend(result.classes)
+    extension = classifier._extend(result.classes)
     extension.training["groups"] = result.groups
     features = extension.trunk(images, verbose=verbose)
-    cam = GradCAM(extension.network, method=method, batch_size=transfer.batch_size)
+    cam = GradCAM(extension.network, method=method, batch_size=classifier.batch_size)
     heatmaps = np.full(images.shape[:3], np.nan, dtype="float32")
     predicted = np.full(n, -1)
     explained = np.zeros(n, dtype=bool)
@@ -112,7 +114,7 @@ def ask_heatmaps(
     """Explain all images, and judge where the heatmaps lie."""
     network, images, verbose = examination.network, examination.images, trainer.verbose
     heatmaps, predicted = out_of_fold_heatmaps(
-        network, trainer.transfer, images, method=method, verbose=verbose
+        network, trainer.classifier, images, method=method, verbose=verbose
     )
     judge_heatmaps(examination, heatmaps, predicted, masks, threshold)
 
@@ -120,11 +122,11 @@ def ask_heatmaps(
 def judge_heatmaps(
     examination: Examination, heatmaps: Array, predicted: Array, masks: Array, threshold: float
 ) -> None:
-    """Hold the share of the heatmaps on the object against its share of the area."""
+    """Compare the share of the heatmaps on the object with its share of the area."""
     network, units = examination.network, examination.units
-    figures, spoken = {}, []
+    estimates, by_class = {}, []
     asked = masks.any(axis=(1, 2)) & (predicted >= 0)
-    blank = asked & ~heatmaps.any(axis=(1, 2))  # nothing spoke for the class
+    blank = asked & ~heatmaps.any(axis=(1, 2))  # no evidence for the class
     for number, label in enumerate(network.classes.tolist()):
         rows = np.flatnonzero(asked & ~blank & (predicted == number))
         if not len(rows):
@@ -135,25 +137,25 @@ def judge_heatmaps(
             groups=units[rows],
             random_state=network.settings["interval_seed"],
         )
-        figures[label] = Figure(
+        estimates[label] = Estimate(
             value=energy.mean,
             low=energy.interval.low,
             high=energy.interval.high,
             units=len(np.unique(units[rows])),
         )
         share = float(np.mean(energy.values * energy.area))
-        spoken.append(f"{label} {share:.0%} on {energy.area.mean():.0%} of the area")
-    # Heatmaps can accuse, but not acquit: on phantoms with a marker that gave a class away they lay
-    # on the lungs as well. And a class that is known by what it lacks may look anywhere.
-    not_counted = f"{blank.sum()} of {asked.sum()} are blank, and not counted. " * bool(blank.any())
-    elsewhere = [figure.lies(threshold) == "below" for figure in figures.values()]
-    examination.tests["attention"] = ShortcutTest(
+        by_class.append(f"{label} {share:.0%} on {energy.area.mean():.0%} of the area")
+    # Heatmaps on the object do not rule out a shortcut: on phantoms with a marker in one class they
+    # lay on the lungs as well. And heatmaps of a class without a lesion may lie anywhere.
+    not_counted = f"{blank.sum()} of {asked.sum()} are blank and left out. " * bool(blank.any())
+    elsewhere = [estimate.lies(threshold) == "below" for estimate in estimates.values()]
+    examination.tests["heatmaps"] = ShortcutTest(
         question="Do the heatmaps of the predicted class lie on the region?",
-        measure="share of the heatmap on the region, over the region's share of the area",
-        figures=figures,
+        measure="share of the heatmap on the region, divided by the region's share of the area",
+        estimates=estimates,
         threshold=threshold,
         suspicious="below",
-        verdict=LIKELY if elsewhere and all(elsewhere) else UNTOLD,
-        note=f"By predicted class: {'; '.join(spoken) or 'none'}. {not_counted}Heatmaps on the "
-        "region are no proof that there is no shortcut.",
+        verdict=LIKELY if elsewhere and all(elsewhere) else INCONCLUSIVE,
+        note=f"By predicted class: {'; '.join(by_class) or 'none'}. {not_counted}Heatmaps on the "
+        "region do not rule out a shortcut.",
     )

@@ -1,4 +1,4 @@
-"""Whether classes are told with the object blanked out, or by the border alone."""
+"""Whether the class can be predicted with the object hidden, or from the border alone."""
 
 from __future__ import annotations
 
@@ -9,17 +9,19 @@ from typing import Any
 import numpy as np
 
 from detl.recipes.thumbnails import thumbnails
+from detl.renaming import renamed_arguments
+from detl.shortcuts.baseline_classifiers import DETAIL
 from detl.shortcuts.examination import THRESHOLD, Examination
 from detl.shortcuts.regions import BORDER, FILL, Array, Region, blanked, border_mask, region_masks
 from detl.shortcuts.retraining import Trainer
-from detl.shortcuts.rival_classifiers import DETAIL
-from detl.shortcuts.verdicts import LIKELY, UNTOLD, ShortcutReport
+from detl.shortcuts.verdicts import INCONCLUSIVE, LIKELY, ShortcutReport
 from detl.validation.results import CrossValidationResult
 
 
+@renamed_arguments(transfer="classifier")
 def region_test(
     result: CrossValidationResult,
-    transfer: Any,
+    classifier: Any,
     images: Any,
     *,
     region: Region | None = None,
@@ -30,13 +32,13 @@ def region_test(
     n_jobs: int | None = None,
     verbose: int = 1,
 ) -> ShortcutReport:
-    """Train and test with the object blanked out, and with nothing but the border.
+    """Train and test with the object hidden, and with nothing but the border.
 
-    A network that still tells the classes has something else to go by.
+    A network that still predicts the classes uses something other than the object.
 
     Parameters
     ----------
-    result, transfer, images, threshold, fill, checkpoint_dir, n_jobs, verbose
+    result, classifier, images, threshold, fill, checkpoint_dir, n_jobs, verbose
         As for :func:`examine`.
     region : (top, left, bottom, right), numpy.ndarray of bool, or callable, optional
         Where the object is. A box, as a tuple, a list or an array: floats are shares of height and
@@ -49,14 +51,14 @@ def region_test(
     -------
     ShortcutReport
         With the tests ``"region blanked"`` and ``"border kept"``. With a mask per image also
-        ``"region outline"``: if the outlines alone tell the class, then so do the holes that
-        blanking leaves, and nothing is concluded from ``"region blanked"``.
+        ``"region outline"``: if the outlines alone predict the class, so do the holes in the
+        images, and ``"region blanked"`` is inconclusive.
     """
     if region is None and border is None:
         raise ValueError("There is neither region nor border to test; give one of them.")
     examination = Examination(result, images, threshold=threshold)
     trainer = Trainer(
-        examination, transfer, checkpoint_dir=checkpoint_dir, n_jobs=n_jobs, verbose=verbose
+        examination, classifier, checkpoint_dir=checkpoint_dir, n_jobs=n_jobs, verbose=verbose
     )
     hidden = hidden_parts(examination, region, border)
     ask_blanked(examination, trainer, hidden, fill)
@@ -82,23 +84,30 @@ def ask_blanked(
 ) -> None:
     """Train and test on images in which a part is hidden."""
     questions = {
-        "region": ("region blanked", "Are classes told without the region, {:.0%} of the image?"),
-        "all but border": ("border kept", "Are classes told without {:.0%} of the image?"),
+        "region": (
+            "region blanked",
+            "Can the class be predicted without the region ({:.0%} of the image)?",
+        ),
+        "all but border": (
+            "border kept",
+            "Can the class be predicted from the border alone ({:.0%} of the image)?",
+        ),
     }
     for what, masks in hidden.items():
         name, question = questions[what]
         result = trainer.on_images(name, blanked(examination.images, masks, fill))
-        examination.add_blind(name, question.format(masks.mean()), result)
+        share = masks.mean() if what == "region" else 1 - masks.mean()
+        examination.add_blind(name, question.format(share), result)
 
 
 def ask_outlines(examination: Examination, hidden: dict[str, Array]) -> None:
-    """Ask whether the holes themselves tell the class, and then conclude nothing from them."""
+    """Test whether the shape of the holes predicts the class; then they are inconclusive."""
     masks, tests = hidden.get("region"), examination.tests
     if masks is None or not (masks != masks[:1]).any():
-        return  # a hole that is the same in all images tells nothing
+        return  # a hole that is the same in all images predicts nothing
     examination.add_linear(
         "region outline",
-        "Are classes told by the outlines of the regions, by a logistic regression?",
+        "Can the class be predicted from the outline of the region (logistic regression)?",
         thumbnails(masks[..., np.newaxis], DETAIL),
     )
     if tests["region outline"].verdict != LIKELY:
@@ -106,12 +115,12 @@ def ask_outlines(examination: Examination, hidden: dict[str, Array]) -> None:
     for name in {"background", "region blanked"} & tests.keys():
         tests[name] = replace(
             tests[name],
-            verdict=UNTOLD,
-            note=f"{tests[name].note} The outlines of the regions tell classes, and so do the "
-            "holes that blanking leaves; give one region for all images.".strip(),
+            verdict=INCONCLUSIVE,
+            note=f"{tests[name].note} The outline of the region predicts the class, and so "
+            "does the hole in the image; give one region for all images.".strip(),
         )
     tests["region outline"] = replace(
         tests["region outline"],
-        verdict=UNTOLD,
-        note="Outlines are no part of the images: this is about the regions alone.",
+        verdict=INCONCLUSIVE,
+        note="The outlines are not part of the images: this says something of the regions only.",
     )

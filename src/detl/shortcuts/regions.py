@@ -57,7 +57,7 @@ def _box_mask(region: Any, height: int, width: int) -> Array:
         unit, limits = "shares of the sides", (1, 1)
     if not (0 <= top < bottom <= limits[0] and 0 <= left < right <= limits[1]):
         raise ValueError(
-            f"region={box} is no box (top, left, bottom, right) in {unit} of at most "
+            f"region={box} is not a box (top, left, bottom, right) in {unit} of at most "
             f"{limits[0]} and {limits[1]}; with whole numbers it is meant in pixels, with floats "
             "in shares."
         )

@@ -33,23 +33,23 @@ class Trainer:
     def __init__(
         self,
         examination: Examination,
-        transfer: Any,
+        classifier: Any,
         *,
         checkpoint_dir: str | Path | None = None,
         n_jobs: int | None = None,
         verbose: int = 0,
     ) -> None:
         network = examination.network
-        _check_same(transfer, network.settings["transfer"])
-        transfer = clone(transfer)
-        if isinstance(transfer, DomainExtensionTransfer):
-            transfer.set_params(verbose=0, random_state=int(network.settings["views_seed"]))
-            if isinstance(transfer.source, str | Path):
-                transfer.set_params(source=load_source(transfer.source))
-            _check_same_source(transfer, network)
-        self.transfer = transfer
+        _check_same(classifier, network.settings["transfer"])
+        classifier = clone(classifier)
+        if isinstance(classifier, DomainExtensionTransfer):
+            classifier.set_params(verbose=0, random_state=int(network.settings["views_seed"]))
+            if isinstance(classifier.source, str | Path):
+                classifier.set_params(source=load_source(classifier.source))
+            _check_same_source(classifier, network)
+        self.classifier = classifier
         self._subject = Prepared(
-            transfer=transfer,
+            classifier=classifier,
             images=examination.images,
             labels=network.labels,
             groups=network.groups,
@@ -76,19 +76,19 @@ class Trainer:
         self, name: str, labels: Array, *, rows: Array | None = None, cv: Any = None
     ) -> CrossValidationResult:
         """Cross-validate for other labels of these rows, or on other folds."""
-        subject, transfer = self._subject, self.transfer
+        subject, classifier = self._subject, self.classifier
         rows = np.arange(len(subject.labels)) if rows is None else rows
-        weights = getattr(transfer, "class_weight", None)
+        weights = getattr(classifier, "class_weight", None)
         if isinstance(weights, dict) and labels is not subject.labels:
             # Weights of the classes are none of other labels.
-            transfer = clone(transfer).set_params(class_weight="balanced")
+            classifier = clone(classifier).set_params(class_weight="balanced")
         return cross_validate(
-            transfer,
+            classifier,
             subject.images[rows],
             labels[rows],
             groups=None if subject.groups is None else subject.groups[rows],
             cv=cv,
-            on_leak="ignore",  # the audit of the result under examination has said it
+            on_leak="ignore",  # the audit of the result under examination warned already
             checkpoint_dir=self._folder(name),
             n_jobs=self._n_jobs,
             random_state=subject.interval_seed,
@@ -104,30 +104,33 @@ class Trainer:
         return Path(self._checkpoint_dir) / folder
 
 
-def _check_same(transfer: Any, validated: dict[str, Any]) -> None:
+def _check_same(classifier: Any, validated: dict[str, Any]) -> None:
     """Refuse another classifier than was cross-validated, as far as its parameters tell."""
-    check_classifier(transfer, name="transfer")
-    given, expected = (json.loads(json.dumps(words)) for words in (described(transfer), validated))
+    check_classifier(classifier, name="classifier")
+    given, expected = (
+        json.loads(json.dumps(words)) for words in (described(classifier), validated)
+    )
     missing = sorted(expected.keys() - given.keys())
     if missing:
         raise ValueError(
-            f"transfer is {transfer!r}, but the result is an average, or of another kind of "
-            f"classifier: it was made with {', '.join(missing)}. Give the result that "
-            "cross_validate returned for this transfer."
+            f"classifier is {classifier!r}, but the result is an average or belongs to another "
+            f"kind of classifier: its settings have {', '.join(missing)}. Give the result that "
+            "cross_validate returned for this classifier."
         )
     for name, value in expected.items():
         if any(differences(value, given[name])):
             raise ValueError(
-                f"transfer has {name}={given[name]!r}, but {value!r} was cross-validated; give "
+                f"classifier has {name}={given[name]!r}, but {value!r} was cross-validated; give "
                 "the same classifier."
             )
 
 
-def _check_same_source(transfer: DomainExtensionTransfer, network: CrossValidationResult) -> None:
+def _check_same_source(classifier: DomainExtensionTransfer, network: CrossValidationResult) -> None:
     """Refuse a network with other weights than the one that was cross-validated."""
-    copied = clone(transfer).set_params(precision=network.settings["precision"])
+    copied = clone(classifier).set_params(precision=network.settings["precision"])
     extended = copied._extend(network.classes).network
     if weights_digest(extended, but=extended.layers[-1]) != network.settings["source"]:
         raise ValueError(
-            "transfer has a source with other weights than was cross-validated; give that one."
+            "The source of classifier has other weights than the one that was cross-validated; "
+            "give that one."
         )

@@ -1,4 +1,4 @@
-"""Which share of what a network knows of a class something else knows as well."""
+"""How much of a network's skill for a class another classifier has."""
 
 from __future__ import annotations
 
@@ -11,47 +11,47 @@ import numpy as np
 from detl.metrics import OVERALL, PER_CLASS
 from detl.metrics.scoring import redrawn_scores
 from detl.shortcuts.regions import Array
-from detl.shortcuts.verdicts import Figure
+from detl.shortcuts.verdicts import Estimate
 
-# What a network knows of a class is how far its AUC is above 1/2. Shares of less than this are
-# not formed: with a denominator near nothing they have any value, and would accuse by chance.
-LEAST_KNOWN = 0.1
+# Skill for a class is how far the AUC lies above 1/2. Of less skill than this no share is computed:
+# a denominator near 0 would give any share by chance.
+LEAST_SKILL = 0.1
 
 
-def shares(part: Any, whole: Any) -> tuple[dict[Any, Figure], list[Any]]:
+def shares(part: Any, whole: Any) -> tuple[dict[Any, Estimate], list[Any]]:
     """Return ``(AUC of part - 1/2) / (AUC of whole - 1/2)`` of each class against the rest.
 
-    Both have the same bootstrap draws. Then the classes that ``whole`` itself hardly tells from
-    the rest: its interval reaches 0.6.
+    Both have the same bootstrap draws. The second list has the classes that ``whole`` itself hardly
+    recognizes: its interval reaches below 0.6.
     """
     classes = whole.classes.tolist()
     # Of two classes, both have the same curve.
     level = 0.05 / (1 if len(classes) == 2 else len(classes))
     parts, wholes = _class_areas(part), _class_areas_of_network(whole)
     units = units_per_class(whole)
-    figures: dict[Any, Figure] = {}
-    untold: list[Any] = []
+    estimates: dict[Any, Estimate] = {}
+    unskilled: list[Any] = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # no fold has the class and others: NaN
         lowest = np.nanquantile(wholes, level / 2, axis=1)
     for row, label in enumerate(classes):
-        if not lowest[row] > 0.5 + LEAST_KNOWN:
-            untold.append(label)
+        if not lowest[row] > 0.5 + LEAST_SKILL:
+            unskilled.append(label)
             continue
         drawn = _share(parts[row], wholes[row])
         means = [result.class_scores[label]["roc_auc"].mean for result in (part, whole)]
         low, high = np.nanquantile(drawn, (level / 2, 1 - level / 2))
-        figures[label] = Figure(
+        estimates[label] = Estimate(
             value=float(_share(*map(np.array, means))),
             low=float(low),
             high=float(high),
             units=units[label],
         )
-    return figures, untold
+    return estimates, unskilled
 
 
 def _share(part: Array, whole: Array) -> Array:
-    return np.maximum(part - 0.5, 0) / np.maximum(whole - 0.5, LEAST_KNOWN)
+    return np.maximum(part - 0.5, 0) / np.maximum(whole - 0.5, LEAST_SKILL)
 
 
 def _class_areas(result: Any) -> Array:
@@ -63,7 +63,7 @@ def _class_areas(result: Any) -> Array:
     return drawn[first :: len(PER_CLASS)]
 
 
-# The network is held against one classifier after another; its draws are the same every time.
+# The network is compared with one classifier after another; its draws are the same every time.
 _class_areas_of_network = lru_cache(maxsize=1)(_class_areas)
 
 

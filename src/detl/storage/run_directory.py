@@ -105,8 +105,8 @@ class RunDirectory:
             strangers = sorted(p.name for p in self.directory.glob(self.files))
             if strangers:
                 raise ValueError(
-                    f"{self._name} has {strangers[0]} but no {_RUN}, so nobody can tell what it "
-                    "belongs to; choose another folder."
+                    f"{self._name} has {strangers[0]} but no {_RUN}, so it is not known which "
+                    "run it belongs to; choose another folder."
                 )
             try:
                 write_json(path, self._run, indent=2)
@@ -116,7 +116,7 @@ class RunDirectory:
             return
         there = read_json(
             path,
-            remedy="nobody can tell what the files beside it belong to, so choose another folder.",
+            remedy="the files beside it may be of another run, so choose another folder.",
         )
         others = list(differences(there, self._run))
         self._digest = _digest(there)  # rounded numbers may differ from these

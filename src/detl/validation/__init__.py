@@ -1,4 +1,4 @@
-"""What a classifier is worth: cross-validation, comparison, and which recipe to take."""
+"""How good a classifier is: cross-validation, comparison, and which recipe to take."""
 
 from __future__ import annotations
 

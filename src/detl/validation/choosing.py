@@ -85,14 +85,15 @@ def choose(
                 f"{called(name)}: as good as {called(best)} (at most {behind:.1f} points behind), "
                 f"{faster(name)}"
             )
-    untold = [name for name, lead in leads.items() if lead.may_be_none and not lead.is_shown]
-    if untold:
+    undecided = [name for name, lead in leads.items() if lead.may_be_none and not lead.is_shown]
+    if undecided:
         name = max(
-            untold, key=lambda n: (n != floor, comparison.results[n].scores[comparison.score].mean)
+            undecided,
+            key=lambda n: (n != floor, comparison.results[n].scores[comparison.score].mean),
         )
         needed = _needed(leads[name], n_units, margin=margin)
         said = (
-            f"{called(best)} or {called(name)}: cannot be told with {n_units} {unit}, {needed} "
+            f"{called(best)} or {called(name)}: undecided with {n_units} {unit}, {needed} "
             "would be needed; until then "
         )
         if name == floor:
@@ -110,7 +111,7 @@ def choose(
 
 
 def _needed(lead: Lead, n_units: int, *, margin: float) -> str:
-    """Return the number of units at which one of the two would be told from the other.
+    """Return the number of units at which one of the two could be shown to be better.
 
     The interval's ends come closer to the mean as 1/sqrt(n): either until zero is outside, or until
     all of the interval is below the margin, whichever comes first.

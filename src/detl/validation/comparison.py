@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from detl.checks import check_choice, check_path
+from detl.renaming import renamed_arguments
 from detl.validation.differences import COMPARED, Comparison, compare_results
 from detl.validation.fold_training import FoldError, train_folds
 from detl.validation.leaks import react_to_leaks
@@ -16,8 +17,9 @@ from detl.validation.preparation import prepare
 from detl.validation.results import CrossValidationResult
 
 
+@renamed_arguments(transfers="classifiers")
 def compare(
-    transfers: Mapping[str, Any],
+    classifiers: Mapping[str, Any],
     images: Any,
     labels: Any,
     *,
@@ -33,24 +35,25 @@ def compare(
     random_state: Any = None,
     verbose: int = 1,
 ) -> Comparison:
-    """Cross-validate several transfers on the same folds and compare them in pairs.
+    """Cross-validate several classifiers on the same folds and compare them in pairs.
 
     Parameters
     ----------
-    transfers : dict of str to DomainExtensionTransfer, or to another classifier of scikit-learn
+    classifiers : dict of str to DomainExtensionTransfer, or to another classifier of scikit-learn
         At least two. From scratch is an untrained backbone as the source with
         ``trainable_from="input"``.
     images, labels, groups, n_splits, n_repeats, cv, on_leak, n_jobs, verbose
         As for :func:`detl.cross_validate`.
     source_groups : array-like, or dict of str to array-like or None, optional
-        Groups of the images that all sources were trained on, or a dict of the groups of each
-        transfer's source; a transfer that it leaves out, such as one from ImageNet, shares none.
+        Groups of the images that all sources were trained on, or a dict with the groups of each
+        classifier's source. A classifier that is not in the dict, such as one from ImageNet,
+        shares no groups.
     score : {"accuracy", "balanced_accuracy", "macro_f1", "roc_auc"}, default="accuracy"
         What to compare.
     checkpoint_dir : path, optional
-        Each transfer's finished folds go into a folder of its own in there.
+        Each classifier's finished folds go into a folder of its own in there.
     random_state : int, numpy generator or None
-        Seeds folds and training. Every transfer gets the folds and seeds that
+        Seeds folds and training. Every classifier gets the folds and seeds that
         :func:`detl.cross_validate` draws from the same number, and so the same result.
 
     Returns
@@ -61,7 +64,7 @@ def compare(
     Raises
     ------
     TypeError, ValueError, FoldError
-        As for :func:`detl.cross_validate`; a note says of which transfer a fold failed.
+        As for :func:`detl.cross_validate`; a note says of which classifier a fold failed.
 
     Notes
     -----
@@ -81,27 +84,27 @@ def compare(
     >>> images = np.random.default_rng(0).integers(0, 256, (12, 64, 64, 1), dtype="uint8")
     >>> labels, patients = ["normal", "covid"] * 6, np.arange(12) // 2
     >>> source = backbones.alexnet((64, 64, 1), width=0.125)  # for real: what pretrain returned
-    >>> transfers = {
+    >>> classifiers = {
     ...     "last block": DomainExtensionTransfer(source, epochs=1),
     ...     "last layer": DomainExtensionTransfer(source, trainable_from="logits", epochs=1),
     ... }
-    >>> found = compare(transfers, images, labels, groups=patients, n_splits=3, random_state=0)
+    >>> found = compare(classifiers, images, labels, groups=patients, n_splits=3, random_state=0)
     >>> found.differences[0].interval.method
     'paired percentile bootstrap over 6 groups, 2000 draws, too narrow under 20 groups'
     """
     check_choice("score", score, COMPARED)
-    check_named("transfers", transfers)
+    check_named("classifiers", classifiers)
     check_choice("on_leak", on_leak, ("warn", "raise", "ignore"))
-    folders = folders_of(transfers, checkpoint_dir)
+    folders = folders_of(classifiers, checkpoint_dir)
     found = prepare(
-        {f"transfers[{name!r}]": transfer for name, transfer in transfers.items()},
+        {f"classifiers[{name!r}]": classifier for name, classifier in classifiers.items()},
         images,
         labels,
         groups=groups,
         n_splits=n_splits,
         n_repeats=n_repeats,
         cv=cv,
-        source_groups=_by_transfer(source_groups, transfers),
+        source_groups=_by_classifier(source_groups, classifiers),
         checkpoint_dir=checkpoint_dir,
         n_jobs=n_jobs,
         random_state=random_state,
@@ -119,7 +122,7 @@ def compare(
                 description=name,
             )
         except FoldError as error:
-            error.add_note(f"The transfer that failed: {name!r}; finished: {list(results)}.")
+            error.add_note(f"The classifier that failed: {name!r}; finished: {list(results)}.")
             raise
     return compare_results(results, score=score)
 
@@ -137,13 +140,13 @@ def folders_of(names: Iterable[Any], checkpoint_dir: str | Path | None) -> dict[
     }
 
 
-def _by_transfer(source_groups: Any, transfers: Mapping[str, Any]) -> list[Any]:
+def _by_classifier(source_groups: Any, classifiers: Mapping[str, Any]) -> list[Any]:
     if not isinstance(source_groups, Mapping):
-        return [source_groups] * len(transfers)
-    unknown = [name for name in source_groups if name not in transfers]
+        return [source_groups] * len(classifiers)
+    unknown = [name for name in source_groups if name not in classifiers]
     if unknown:
         raise ValueError(
-            f"source_groups has {', '.join(map(repr, unknown))}; expected names of transfers: "
-            f"{', '.join(map(repr, transfers))}."
+            f"source_groups has {', '.join(map(repr, unknown))}; expected names of classifiers: "
+            f"{', '.join(map(repr, classifiers))}."
         )
-    return [source_groups.get(name) for name in transfers]
+    return [source_groups.get(name) for name in classifiers]

@@ -1,4 +1,4 @@
-"""Judge a transfer by k-fold cross-validation: every prediction is of an image not trained on."""
+"""Judge a classifier by k-fold cross-validation: every prediction is of an image not trained on."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 from detl.checks import check_choice
+from detl.renaming import renamed_arguments
 from detl.validation.fold_training import train_folds
 from detl.validation.leaks import react_to_leaks
 from detl.validation.preparation import prepare
 from detl.validation.results import CrossValidationResult
 
 
+@renamed_arguments(transfer="classifier")
 def cross_validate(
-    transfer: Any,
+    classifier: Any,
     images: Any,
     labels: Any,
     *,
@@ -28,13 +30,13 @@ def cross_validate(
     random_state: Any = None,
     verbose: int = 1,
 ) -> CrossValidationResult:
-    """Cross-validate a transfer, by default with stratified folds that keep groups together.
+    """Cross-validate a classifier, by default with stratified folds that keep groups together.
 
     The frozen trunk runs once for all folds, and one compiled tail is reset before each.
 
     Parameters
     ----------
-    transfer : DomainExtensionTransfer, or another classifier of scikit-learn
+    classifier : DomainExtensionTransfer, or another classifier of scikit-learn
         Left unfitted; its ``random_state`` and ``verbose`` play no part. Another classifier, such
         as ``make_pipeline(FeatureExtractor(source), LogisticRegression())``, is fitted in each
         fold. Its own ``predict`` decides. Where it gives no probabilities, the softmax of its
@@ -54,7 +56,7 @@ def cross_validate(
     cv : scikit-learn splitter or iterable of (train, test), optional
         Folds of your own in place of ``n_splits`` and ``n_repeats``, such as
         ``StratifiedKFold(5, shuffle=True)`` or what
-        :func:`detl.folds.leave_one_collection_out` returns. A splitter without a seed of its own
+        :func:`detl.folds.leave_one_site_out` returns. A splitter without a seed of its own
         draws from ``random_state``.
     source_groups : array-like of shape (n_source,), optional
         Groups (patients) of the images that the source was trained on, for the audit.
@@ -64,8 +66,8 @@ def cross_validate(
         Where each finished fold is written as one file. A run that breaks off goes on from there,
         to the same result. Needs a ``random_state``; a directory of another run is refused.
     n_jobs : int, optional
-        Folds of a transfer that are trained at a time, each in a process of its own with its share
-        of the processor's threads; -1 takes all cores. By default 1, or what
+        Number of folds of a DomainExtensionTransfer to train at the same time, each in its own
+        process with its share of the processor's threads; -1 takes all cores. By default 1, or what
         ``joblib.parallel_config`` says. More than 1 does not pay on a single GPU. Runs with another
         number of threads agree to rounding, since it decides the order of sums.
     random_state : int, numpy generator or None
@@ -98,9 +100,9 @@ def cross_validate(
     >>> images = np.random.default_rng(0).integers(0, 256, (12, 64, 64, 1), dtype="uint8")
     >>> labels, patients = ["normal", "covid"] * 6, np.arange(12) // 2
     >>> source = backbones.alexnet((64, 64, 1), width=0.125)  # untrained: only to show the call
-    >>> transfer = DomainExtensionTransfer(source, epochs=1)
+    >>> classifier = DomainExtensionTransfer(source, epochs=1)
     >>> result = cross_validate(
-    ...     transfer, images, labels, groups=patients, n_splits=3, random_state=0
+    ...     classifier, images, labels, groups=patients, n_splits=3, random_state=0
     ... )
     >>> result.interval.method
     'percentile bootstrap over 6 groups, 2000 draws, too narrow under 20 groups'
@@ -109,7 +111,7 @@ def cross_validate(
     """
     check_choice("on_leak", on_leak, ("warn", "raise", "ignore"))
     (prepared,) = prepare(
-        {"transfer": transfer},
+        {"classifier": classifier},
         images,
         labels,
         groups=groups,

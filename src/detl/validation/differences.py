@@ -1,14 +1,15 @@
-"""Differences between results on the same folds, told from noise."""
+"""Differences between results on the same folds, with tests and intervals."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from detl import plots
 from detl.checks import check_choice
 from detl.metrics import OVERALL, Interval
 from detl.metrics.fold_scores import weighted_scores
@@ -21,23 +22,27 @@ from detl.validation.records import or_none
 from detl.validation.results import CrossValidationResult
 from detl.validation.significance import corrected_t_test, holm, smallest_shown
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
 COMPARED = ("accuracy", "balanced_accuracy", "macro_f1", "roc_auc")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """How much one transfer's score exceeds another's, over the same folds.
+    """How much one classifier's score exceeds another's, over the same folds.
 
     Attributes
     ----------
     first, second : str
-        Names of the transfers.
+        Names of the classifiers.
     folds : tuple of float
         Score of the first less that of the second in each fold.
     mean : float
         Mean of ``folds``.
     interval : Interval
-        95 % interval of the mean by paired bootstrap: both transfers are scored on the same
+        95 % interval of the mean by paired bootstrap: both classifiers are scored on the same
         redrawn groups, or images.
     p_value : float
         Two-sided, of the corrected resampled t-test, see :func:`detl.validation.corrected_t_test`;
@@ -71,7 +76,7 @@ class Difference:
     def better(self) -> str | None:
         """Name of the better one, None if no difference is shown.
 
-        Test and interval must both tell the two apart. Where the test has no power, the interval
+        Test and interval must both exclude zero. Where the test has no power, the interval
         decides alone.
         """
         apart = self.interval.low > 0 or self.interval.high < 0
@@ -103,7 +108,7 @@ class Comparison(ShowsItself):
     score : str
         What was compared.
     results : dict of str to CrossValidationResult
-        Of each transfer, all on the same folds.
+        Of each classifier, all on the same folds.
     differences : tuple of Difference
         Of each pair.
     """
@@ -111,6 +116,33 @@ class Comparison(ShowsItself):
     score: str
     results: dict[str, CrossValidationResult] = field(repr=False)
     differences: tuple[Difference, ...]
+
+    def plot(self, *, ax: Axes | None = None, figsize: tuple[float, float] | None = None) -> Figure:
+        """Draw the differences as a forest plot with :func:`detl.plots.comparison`.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, optional
+            Axes to draw on. By default, those of a new figure.
+        figsize : tuple of (float, float), optional
+            Width and height of a new figure in inches.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from detl import compare, recipes
+        >>> images = np.random.default_rng(0).integers(0, 256, (24, 16, 16, 1), dtype="uint8")
+        >>> labels = ["covid", "normal"] * 12
+        >>> classifiers = {"a": recipes.thumbnail(), "b": recipes.thumbnail()}
+        >>> figure = compare(classifiers, images, labels, n_splits=3, random_state=0).plot()
+        >>> figure.axes[0].get_xlabel()
+        'difference in accuracy (points)'
+        """
+        return plots.comparison(self, ax=ax, figsize=figsize)
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything in lists, strings and numbers that JSON can hold; None for NaN."""
@@ -136,7 +168,7 @@ class Comparison(ShowsItself):
         }
 
     def __str__(self) -> str:
-        """Return the table worth pasting."""
+        """Return the table as text."""
         any_result = next(iter(self.results.values()))
         names = [*self.results]
         width = max(map(len, names))
@@ -170,7 +202,7 @@ class Comparison(ShowsItself):
             "",
             "p: corrected resampled t-test over the folds (Nadeau & Bengio 2003), after Holm for "
             f"{of_pairs};",
-            "interval: paired bootstrap. One is called better if both tell the two apart.",
+            "interval: paired bootstrap. One is called better if both exclude zero.",
             "shown from: the smallest difference that the test could have shown. Where the far end "
             "of the interval is smaller,",
             f"the test has no power, and the interval, widened for {of_pairs}, decides alone: it "

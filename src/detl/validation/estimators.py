@@ -194,12 +194,7 @@ def fit_fold(
     if not _gives_shares(fitted):
         raise _mute(fitted, name)
     check_decisions(fitted, len(classes), name=name)  # a search may have chosen other ones
-    probabilities = probabilities_by_class(fitted, images, classes, train=train, test=test)
-    try:
-        check_predictions(probabilities, None, len(test), len(classes))
-    except ValueError as error:
-        raise ValueError(f"{type(classifier).__name__} gives {error}.") from None
-    probabilities = probabilities.astype("float32")
+    probabilities = probabilities_of(fitted, images, classes, train=train, test=test)
     return FoldResult(
         train=train,
         test=test,
@@ -217,6 +212,22 @@ def _chosen(fitted: Any) -> dict[str, Any]:
     """Return the settings that a search chose, also the last step of a pipeline."""
     search = fitted.steps[-1][1] if isinstance(fitted, Pipeline) else fitted
     return dict(getattr(search, "best_params_", {}))
+
+
+def probabilities_of(
+    fitted: Any, images: np.ndarray, classes: np.ndarray, *, train: Any, test: Any
+) -> np.ndarray:
+    """Return the probabilities of the test images, float32, refusing what are none.
+
+    ``train`` and ``test`` are rows of ``images``, or slices.
+    """
+    found = probabilities_by_class(fitted, images, classes, train=train, test=test)
+    n_test = len(np.arange(len(images))[test])
+    try:
+        check_predictions(found, None, n_test, len(classes))
+    except ValueError as error:
+        raise ValueError(f"{type(fitted).__name__} gives {error}.") from None
+    return found.astype("float32")
 
 
 def decisions_of(

@@ -11,10 +11,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from detl.checks import check_choice, check_images, check_labels
 from detl.folds.copies import copies_between, pixel_digests, sketch
-from detl.metrics.fold_scores import check_predictions
-from detl.networks.classifiers import probabilities_by_class
 from detl.seeds import integer_seed, seed_sequence
-from detl.validation.estimators import check_classifier, decisions_of
+from detl.validation.estimators import check_classifier, decisions_of, probabilities_of
 from detl.validation.evaluation import Evaluation
 from detl.validation.results import CrossValidationResult
 
@@ -107,12 +105,7 @@ def evaluate(
     if leaks and on_leak == "warn":
         warnings.warn(" ".join(leaks), UserWarning, stacklevel=2)
     every = slice(None)
-    probabilities = probabilities_by_class(classifier, images, classes, train=every, test=every)
-    try:
-        check_predictions(probabilities, None, len(images), len(classes))
-    except ValueError as error:
-        raise ValueError(f"{type(classifier).__name__} gives {error}.") from None
-    probabilities = probabilities.astype("float32")
+    probabilities = probabilities_of(classifier, images, classes, train=every, test=every)
     return Evaluation(
         classes=classes,
         labels=labels,

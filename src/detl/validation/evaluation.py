@@ -1,4 +1,4 @@
-"""What a fitted classifier is worth on images from elsewhere."""
+"""How well a fitted classifier does on images from elsewhere."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from detl.metrics.fold_scores import weighted_scores
 from detl.metrics.intervals import mean_over_folds, quantiles, units_of
 from detl.metrics.scoring import redrawn_scores
 from detl.screening.pooling import Estimate, pooled
+from detl.validation.analyses import PredictionAnalyses
 from detl.validation.evaluation_table import table_of
-from detl.validation.judged import Judged
 from detl.validation.patients import Join, joined, name_of, rows_of_groups
 from detl.validation.results import CrossValidationResult
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Evaluation(Judged):
+class Evaluation(PredictionAnalyses):
     """What :func:`evaluate` found; ``print`` it for a table.
 
     Attributes
@@ -95,30 +95,6 @@ class Evaluation(Judged):
     def unknown(self) -> list[Any]:
         """Labels that the classifier does not know."""
         return [name for name in np.unique(self.labels).tolist() if name not in self.classes]
-
-    @cached_property
-    def scores(self) -> dict[str, metrics.Score]:
-        """Scores over the classes of which there are images, see :func:`detl.metrics.scores`."""
-        return self._all_scores[0]
-
-    @cached_property
-    def class_scores(self) -> dict[Any, dict[str, metrics.Score]]:
-        """Scores of each class against the rest, see :func:`detl.metrics.scores`."""
-        return dict(zip(self.classes.tolist(), self._all_scores[1], strict=True))
-
-    @cached_property
-    def _all_scores(self) -> tuple[dict[str, metrics.Score], list[dict[str, metrics.Score]]]:
-        return metrics.scores(self.fold_predictions, unit=self.unit, random_state=self._draw_seed)
-
-    @property
-    def accuracy(self) -> float:
-        """Share of right predictions, in [0, 1]."""
-        return self.scores["accuracy"].mean
-
-    @property
-    def interval(self) -> metrics.Interval:
-        """95 % interval of the accuracy, and how it was found."""
-        return self.scores["accuracy"].interval
 
     @cached_property
     def confusion_matrix(self) -> np.ndarray:
@@ -253,7 +229,7 @@ class Evaluation(Judged):
         )
 
     def __str__(self) -> str:
-        """Return the table worth pasting."""
+        """Return the table as text."""
         return table_of(self)
 
 

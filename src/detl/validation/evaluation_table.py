@@ -9,11 +9,10 @@ import numpy as np
 
 from detl.metrics import PER_CLASS
 from detl.metrics.intervals import FEW_UNITS, no_width_notes, units_of
-from detl.screening.pooling import Estimate
-from detl.validation.tables import LABELS, SPLIT, number
+from detl.screening.pooling import Estimate, estimate_of
+from detl.validation.tables import LABELS, SPLIT, matrix_lines, number
 
 if TYPE_CHECKING:
-    from detl import metrics
     from detl.validation.evaluation import Evaluation
 
 _WIDTH = 110
@@ -29,13 +28,18 @@ def table_of(found: Evaluation) -> str:
         "",
         *_class_lines(found),
         "",
-        *_matrix_lines(found),
+        *matrix_lines(
+            "confusion matrix",
+            found.confusion_matrix,
+            [*found.classes.tolist(), *found.unknown],
+            found.classes.tolist(),
+        ),
     ]
     notes = notes_of(found)
     if notes:
         lines += ["", *(line for note in notes for line in textwrap.wrap(note, _WIDTH))]
     if found.leaks:
-        lines += ["", "LEAKS: the scores above flatter"]
+        lines += ["", "LEAKS: the scores above are too optimistic"]
         for leak in found.leaks:
             lines += textwrap.wrap(f"- {leak}", _WIDTH, subsequent_indent="  ")
     return "\n".join(lines)
@@ -64,7 +68,7 @@ def _overall_lines(found: Evaluation) -> list[str]:
         lines[0] += "internal  change (95 % interval)"
     for name, score in found.scores.items():
         if name != "accuracy":
-            line = f"{LABELS[name]:<18}  {_estimate(score)!s:<24}"
+            line = f"{LABELS[name]:<18}  {estimate_of(score)!s:<24}"
             if found.changes:
                 internal = number(found.internal_scores[name])
                 line += f"{internal:<8}  {_signed(found.changes[name])}"
@@ -80,29 +84,14 @@ def _class_lines(found: Evaluation) -> list[str]:
     head = f"{'class':<{width}} {found.row_unit:>6}  " + "  ".join(f"{h:<22}" for h in heads)
     lines = [head.rstrip()]
     for name, count, scores in zip(names, counts, found.class_scores.values(), strict=False):
-        cells = [str(_estimate(score)) for score in scores.values()]
+        cells = [str(estimate_of(score)) for score in scores.values()]
         lines.append(f"{name:<{width}} {count:>6}  " + "  ".join(f"{c:<22}" for c in cells))
     if found.class_changes:
-        lines.append("points above the internal result")
+        lines.append("change from the internal result, in points")
         for label, changes in found.class_changes.items():
             cells = [points(change) for change in changes.values()]
             lines.append(f"{label!s:<{width}} {'':>6}  " + "  ".join(f"{c:<22}" for c in cells))
     return [line.rstrip() for line in lines]
-
-
-def _matrix_lines(found: Evaluation) -> list[str]:
-    columns = [str(name) for name in found.classes]
-    rows = [*columns, *map(str, found.unknown)]
-    width = max(len("class"), *map(len, rows))
-    cell = max(7, *(len(name) + 2 for name in columns))
-    return [
-        "confusion matrix (rows: true, columns: predicted)",
-        " " * width + "".join(f"{name:>{cell}}" for name in columns),
-        *(
-            f"{name:<{width}}" + "".join(f"{count:>{cell}d}" for count in counts)
-            for name, counts in zip(rows, found.confusion_matrix, strict=True)
-        ),
-    ]
 
 
 def notes_of(found: Evaluation) -> list[str]:
@@ -144,10 +133,6 @@ def _mixes_differ(found: Evaluation) -> bool:
         for labels in (found.labels, found.internal.labels)
     ]
     return bool(np.abs(counts[0] / counts[0].sum() - counts[1] / counts[1].sum()).max() > _MIX)
-
-
-def _estimate(score: metrics.Score) -> Estimate:
-    return Estimate(value=score.mean, interval=score.interval)
 
 
 def _signed(change: Estimate) -> str:

@@ -13,6 +13,7 @@ import keras
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
+from detl.caller import stacklevel_of_caller
 from detl.checks import check_classes
 from detl.metrics.learning import advice
 from detl.networks.digests import graph_digest, weights_digest
@@ -71,7 +72,7 @@ def train_folds(
     classes, targets = check_classes(prepared.labels)
     training = (
         _NetworkTraining(prepared, n_jobs, checkpoint_dir)
-        if isinstance(prepared.transfer, DomainExtensionTransfer)
+        if isinstance(prepared.classifier, DomainExtensionTransfer)
         else _ClassifierTraining(prepared)
     )
     settings = {
@@ -116,7 +117,11 @@ def train_folds(
     )
     reason = unlearned(result)
     if reason is not None and plan:
-        warnings.warn(f"{reason}. {advice(prepared.transfer)}", ConvergenceWarning, stacklevel=3)
+        warnings.warn(
+            f"{reason}. {advice(prepared.classifier)}",
+            ConvergenceWarning,
+            stacklevel=stacklevel_of_caller(),
+        )
     return result
 
 
@@ -145,30 +150,30 @@ def _train_open_folds(
 
 
 class _NetworkTraining:
-    """The folds of a transfer: one trunk, one compiled tail, or several processes."""
+    """The folds of a classifier: one trunk, one compiled tail, or several processes."""
 
     unit = "epoch"
 
     def __init__(self, prepared: Prepared, n_jobs: int | None, folder: str | Path | None) -> None:
-        self.transfer, self.images = prepared.transfer, prepared.images
+        self.classifier, self.images = prepared.classifier, prepared.images
         self.classes, self.targets = check_classes(prepared.labels)
         self.n_jobs, self.folder = n_jobs, folder
-        self.steps = self.transfer.epochs
-        parameters = described(self.transfer)
+        self.steps = self.classifier.epochs
+        parameters = described(self.classifier)
         # Not by each worker: machines may differ in what "auto" is.
-        self.transfer.set_params(precision=dtype_policy(self.transfer.precision))
-        self.extension = self.transfer._extend(self.classes)
+        self.classifier.set_params(precision=dtype_policy(self.classifier.precision))
+        self.extension = self.classifier._extend(self.classes)
         self.extension.training["groups"] = prepared.groups
         network = self.extension.network
         below_head = keras.Model(network.input, network.layers[-1].input)
         self.settings = {
             "transfer": parameters,
-            "precision": self.transfer.precision,
+            "precision": self.classifier.precision,
             "device": _device(),
             "source": weights_digest(network, but=network.layers[-1]),
             "architecture": graph_digest(network),
             "outputs on noise": output_on_noise(below_head),
-            "views_seed": self.transfer.random_state,
+            "views_seed": self.classifier.random_state,
         }
 
     def run_trunk(self, *, verbose: int) -> None:
@@ -187,7 +192,7 @@ class _NetworkTraining:
                 ),
             )
             return
-        extended = self.transfer, self.classes, self.extension.training["groups"]
+        extended = self.classifier, self.classes, self.extension.training["groups"]
         work = extended, self.features, self.targets
         for outcome in train_in_workers(work, plan, self.n_jobs, n_workers, self.folder):
             bar.update(self.steps)
@@ -203,8 +208,8 @@ class _ClassifierTraining:
     def __init__(self, prepared: Prepared) -> None:
         classes, _ = check_classes(prepared.labels)
         data = prepared.images, prepared.labels, prepared.groups, classes
-        self.fit = lambda *fold: fit_fold(prepared.transfer, *data, *fold)
-        self.settings = {"transfer": described(prepared.transfer), "device": _device()}
+        self.fit = lambda *fold: fit_fold(prepared.classifier, *data, *fold)
+        self.settings = {"transfer": described(prepared.classifier), "device": _device()}
 
     def run_trunk(self, *, verbose: int) -> None:
         """Nothing is shared; a feature extractor finds again what it has seen."""

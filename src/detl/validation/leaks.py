@@ -5,11 +5,12 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 
+from detl.caller import stacklevel_of_caller
 from detl.folds.audit_report import Audit
 
 
 def leaks_of(audits: Mapping[str, Audit]) -> list[str]:
-    """Return each leak once; those that not all have, with the transfers that have them."""
+    """Return each leak once; those that not all have, with the classifiers that have them."""
     having: dict[str, list[str]] = {}
     for name, audit in audits.items():
         for leak in audit.leaks:
@@ -37,4 +38,4 @@ def react_to_leaks(audits: Mapping[str, Audit], on_leak: str, *, remark: str = "
                 "the target."
             )
         raise ValueError(" ".join([message, *advice]))
-    warnings.warn(message, UserWarning, stacklevel=3)
+    warnings.warn(message, UserWarning, stacklevel=stacklevel_of_caller())

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from detl import plots
 from detl.metrics import OVERALL, Interval
 from detl.metrics.intervals import quantiles
 from detl.metrics.power_law import gains
 from detl.metrics.scoring import redrawn_scores
 from detl.notebook import ShowsItself
-from detl.screening.pooling import Estimate
+from detl.screening.pooling import Estimate, estimate_of
 from detl.validation.results import CrossValidationResult
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _FACTOR = 2.0
 
@@ -65,13 +71,39 @@ class LearningCurve(ShowsItself):
             )
         return f"About {value:+.1f} points ({low:.1f} to {high:.1f}) from twice as many {what}."
 
+    def plot(self, *, ax: Axes | None = None, figsize: tuple[float, float] | None = None) -> Figure:
+        """Draw the scores and the forecast with :func:`detl.plots.training_sizes`.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, optional
+            Axes to draw on. By default, those of a new figure.
+        figsize : tuple of (float, float), optional
+            Width and height of a new figure in inches.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from detl import learning_curve, recipes
+        >>> images = np.random.default_rng(0).integers(0, 256, (60, 16, 16, 1), dtype="uint8")
+        >>> labels = ["covid", "normal"] * 30
+        >>> curve = learning_curve(recipes.thumbnail(), images, labels, n_splits=3, random_state=0)
+        >>> figure = curve.plot()
+        >>> figure.axes[0].get_xlabel()
+        'training images (mean over folds)'
+        """
+        return plots.training_sizes(self, ax=ax, figsize=figsize)
+
     def __str__(self) -> str:
         """Return a row for each number of training images, and the forecast."""
         name = self.score.replace("_", " ")
         lines = [f"{self.unit:>6}  {'images':>6}  {name} (95 % interval)"]
         for images, units, result in zip(self.n_images, self.n_units, self.results, strict=True):
-            found = result.scores[self.score]
-            estimate = Estimate(value=found.mean, interval=found.interval)
+            estimate = estimate_of(result.scores[self.score])
             lines.append(f"{units:>6.0f}  {images:>6.0f}  {estimate}")
         return "\n".join(
             [

@@ -11,6 +11,7 @@ from typing import Any
 import joblib
 import numpy as np
 
+from detl.caller import stacklevel_of_caller
 from detl.checks import check_count
 from detl.storage.shared_folders import shared_folder
 from detl.validation.checkpoints import WORK, Plan
@@ -72,7 +73,7 @@ def _say_again(said: Said, number: int, outcome: FoldResult | Exception) -> Fold
     """Warn of what a worker warned of; return the warning if it is to be an error here."""
     try:
         for category, text in said:
-            warnings.warn(f"Fold {number}: {text}", category, stacklevel=4)
+            warnings.warn(f"Fold {number}: {text}", category, stacklevel=stacklevel_of_caller())
     except Warning as error:
         return error
     return outcome

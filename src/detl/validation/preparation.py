@@ -32,7 +32,7 @@ from detl.validation.parallel import n_workers_of
 class Prepared:
     """A cross-validation whose arguments are checked and whose folds are drawn and audited."""
 
-    transfer: Any
+    classifier: Any
     images: np.ndarray
     labels: np.ndarray
     groups: np.ndarray | None
@@ -44,7 +44,7 @@ class Prepared:
 
 
 def prepare(
-    transfers: Mapping[str, Any],
+    classifiers: Mapping[str, Any],
     images: Any,
     labels: Any,
     *,
@@ -57,39 +57,39 @@ def prepare(
     n_jobs: int | None,
     random_state: Any,
 ) -> list[Prepared]:
-    """Do all that comes before the training, on the same folds and seeds for all transfers.
+    """Do all that comes before the training, on the same folds and seeds for all classifiers.
 
-    ``transfers`` are named as messages call them; each has its ``source_groups``.
+    ``classifiers`` are named as messages call them; each has its ``source_groups``.
     """
     started = time.perf_counter()
-    for name, transfer in transfers.items():
-        check_classifier(transfer, name=name)
+    for name, classifier in classifiers.items():
+        check_classifier(classifier, name=name)
     check_repeatable(checkpoint_dir, random_state)
     n_workers_of(n_jobs)
-    cloned = {name: _cloned(transfer) for name, transfer in transfers.items()}
-    for name, transfer in cloned.items():
-        if isinstance(transfer, DomainExtensionTransfer):
-            images, labels = transfer._check_data(images, labels, names=("images", "labels"))
+    cloned = {name: _cloned(classifier) for name, classifier in classifiers.items()}
+    for name, classifier in cloned.items():
+        if isinstance(classifier, DomainExtensionTransfer):
+            images, labels = classifier._check_data(images, labels, names=("images", "labels"))
         else:
             images = check_images(images, any_scale=True)
             labels = check_labels(labels, len(images))
-            check_decisions(transfer, len(check_classes(labels)[0]), name=name)
+            check_decisions(classifier, len(check_classes(labels)[0]), name=name)
             if checkpoint_dir is not None:
-                check_picklable(transfer, name=name)
+                check_picklable(classifier, name=name)
     check_classes(labels)
     labels = labels.copy()  # the result is read long after the caller may have changed his
     if groups is not None:
         groups = check_labels(groups, len(images), name="groups").copy()
-    for name, transfer in cloned.items():
-        check_groups(transfer, groups, name=name)
+    for name, classifier in cloned.items():
+        check_groups(classifier, groups, name=name)
     split_seed, interval_seed, fold_seed = seed_sequence(random_state).spawn(3)
     indices = _indices(labels, groups, n_splits, n_repeats, cv, integer_seed(split_seed))
     *seeds, views_seed = (integer_seed(seed) for seed in fold_seed.spawn(len(indices) + 1))
     audits: dict[str | None, folds.Audit] = {}  # copies of images take a while to find
     prepared = []
-    for transfer, of_source in zip(cloned.values(), source_groups, strict=True):
-        if isinstance(transfer, DomainExtensionTransfer):
-            transfer.set_params(random_state=views_seed)
+    for classifier, of_source in zip(cloned.values(), source_groups, strict=True):
+        if isinstance(classifier, DomainExtensionTransfer):
+            classifier.set_params(random_state=views_seed)
         source = None
         if of_source is not None:
             of_source = check_labels(of_source, name="source_groups", of="images of the source")
@@ -100,7 +100,7 @@ def prepare(
             )
         prepared.append(
             Prepared(
-                transfer=transfer,
+                classifier=classifier,
                 images=images,
                 labels=labels,
                 groups=groups,
@@ -114,14 +114,14 @@ def prepare(
     return prepared
 
 
-def _cloned(transfer: Any) -> Any:
-    transfer = clone(transfer)
-    if isinstance(transfer, DomainExtensionTransfer):
-        transfer.set_params(verbose=0)
-        if isinstance(transfer.source, (str, Path)):
+def _cloned(classifier: Any) -> Any:
+    classifier = clone(classifier)
+    if isinstance(classifier, DomainExtensionTransfer):
+        classifier.set_params(verbose=0)
+        if isinstance(classifier.source, (str, Path)):
             # Read once: workers may not see the file, or see another one by then.
-            transfer.set_params(source=load_source(transfer.source))
-    return transfer
+            classifier.set_params(source=load_source(classifier.source))
+    return classifier
 
 
 def _indices(

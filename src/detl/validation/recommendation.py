@@ -108,7 +108,7 @@ class Recommendation(ShowsItself):
         }
 
     def __str__(self) -> str:
-        """Return the table and the verdict worth pasting."""
+        """Return the table and the verdict as text."""
         result = next(iter(self.results.values()))
         of_groups = ""
         if result.groups is not None:

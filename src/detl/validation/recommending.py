@@ -27,7 +27,7 @@ from detl.validation.results import CrossValidationResult
 _UNGROUPED = (
     "No groups are given. If a patient has several images, they are on both sides of a split, and "
     "every recipe looks better than it is: give groups, the patient of each image. If all images "
-    "are independent, groups=range(len(images)) says so."
+    "are independent, pass groups=range(len(images))."
 )
 
 
@@ -107,8 +107,8 @@ def recommend(
 
     1. If *high* is at most ``margin``, over at least 20 groups or images, the faster one is *as
        good*. Of several, the fastest is recommended.
-    2. If zero is inside the interval and the comparison does not call the best one better, it
-       *cannot be told*, and the faster one is recommended for the time being (but never the
+    2. If zero is inside the interval and the comparison does not call the best one better, the
+       choice is *undecided*, and the faster one is recommended for the time being (but never the
        thumbnail: it has to be as good). The ends of an interval come closer to its mean as
        :math:`1 / \sqrt{n}`. So :math:`n` groups (or images) have to become
        :math:`n ((lead - low) / lead)^2` for zero to be outside, or

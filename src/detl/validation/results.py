@@ -15,8 +15,8 @@ from detl import metrics
 from detl.checks import check_path
 from detl.storage.reading import read_json
 from detl.storage.writing import write_json
+from detl.validation.analyses import PredictionAnalyses
 from detl.validation.frames import predictions_frame, scores_frame
-from detl.validation.judged import Judged
 from detl.validation.patients import Join, joined, name_of, rows_of_groups
 from detl.validation.records import fields_of, record_of
 from detl.validation.tables import table_of
@@ -74,7 +74,7 @@ class FoldResult:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class CrossValidationResult(Judged):
+class CrossValidationResult(PredictionAnalyses):
     """What cross-validation found; ``print`` it for a table.
 
     Attributes
@@ -171,20 +171,6 @@ class CrossValidationResult(Judged):
     # ------------------------------------------------------------------------------ scores
 
     @cached_property
-    def scores(self) -> dict[str, metrics.Score]:
-        """Scores over all classes, see :func:`detl.metrics.scores`."""
-        return self._all_scores[0]
-
-    @cached_property
-    def class_scores(self) -> dict[Any, dict[str, metrics.Score]]:
-        """Scores of each class against the rest, see :func:`detl.metrics.scores`."""
-        return dict(zip(self.classes.tolist(), self._all_scores[1], strict=True))
-
-    @cached_property
-    def _all_scores(self) -> tuple[dict[str, metrics.Score], list[dict[str, metrics.Score]]]:
-        return metrics.scores(self.fold_predictions, unit=self.unit, random_state=self._draw_seed)
-
-    @cached_property
     def fold_predictions(self) -> list[metrics.Predictions]:
         """Predictions of each fold, for :mod:`detl.metrics`."""
         targets = np.searchsorted(self.classes, self.labels)
@@ -212,19 +198,9 @@ class CrossValidationResult(Judged):
         return np.array(self.scores["accuracy"].folds)
 
     @property
-    def accuracy(self) -> float:
-        """Mean of the folds' accuracies, in [0, 1]."""
-        return self.scores["accuracy"].mean
-
-    @property
     def accuracy_std(self) -> float:
         """Sample standard deviation (n - 1) of the folds' accuracies, in [0, 1]."""
         return self.scores["accuracy"].std
-
-    @property
-    def interval(self) -> metrics.Interval:
-        """95 % interval of the accuracy, and how it was found."""
-        return self.scores["accuracy"].interval
 
     @cached_property
     def confusion_matrix(self) -> np.ndarray:
@@ -263,7 +239,7 @@ class CrossValidationResult(Judged):
         several_labels : {"raise", "split"}, default="raise"
             What to do with groups that have images of several classes: refuse them by name, or keep
             each of their classes as a row of its own. Nobody knows these rows beforehand, so that
-            scores flatter; the table says so.
+            scores are too optimistic; the table says so.
 
         Returns
         -------
@@ -342,5 +318,5 @@ class CrossValidationResult(Judged):
         return cls.from_dict(record)
 
     def __str__(self) -> str:
-        """Return the table worth pasting."""
+        """Return the table as text."""
         return table_of(self)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import textwrap
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
     from detl.validation.results import CrossValidationResult
 
 SPLIT = (
-    "Groups of several classes were split by the label of their images, which nobody knows "
-    "beforehand: the scores flatter."
+    "Groups of several classes were split by the label of their images, which is not known "
+    "for new images: the scores are too high."
 )
 _WIDTH = 110  # of the table, where class names are short
 LABELS = {
@@ -43,13 +44,18 @@ def table_of(result: CrossValidationResult) -> str:
         "",
         *_class_lines(result),
         "",
-        *_matrix_lines(result),
+        *matrix_lines(
+            "confusion matrix, summed over folds",
+            result.confusion_matrix,
+            result.classes.tolist(),
+            result.classes.tolist(),
+        ),
     ]
     notes = _notes(result)
     if notes:
         lines += ["", *notes]
     if result.audit.leaks:
-        lines += ["", "LEAKS: the scores above flatter"]
+        lines += ["", "LEAKS: the scores above are too optimistic"]
         for sentence in result.audit.leaks:
             lines += textwrap.wrap(f"- {sentence}", _WIDTH, subsequent_indent="  ")
     return "\n".join(lines)
@@ -103,16 +109,19 @@ def _class_lines(result: CrossValidationResult) -> list[str]:
     return [line.rstrip() for line in lines]
 
 
-def _matrix_lines(result: CrossValidationResult) -> list[str]:
-    names = [str(name) for name in result.classes]
-    width = max(len("class"), *map(len, names))
-    cell = max(7, *(len(name) + 2 for name in names))
+def matrix_lines(
+    title: str, matrix: np.ndarray, rows: Sequence[Any], columns: Sequence[Any]
+) -> list[str]:
+    """Return a confusion matrix under its title: rows are true classes, columns predicted ones."""
+    of_rows, of_columns = ([str(name) for name in names] for names in (rows, columns))
+    width = max(len("class"), *map(len, of_rows))
+    cell = max(7, *(len(name) + 2 for name in of_columns))
     return [
-        "confusion matrix, summed over folds (rows: true, columns: predicted)",
-        " " * width + "".join(f"{name:>{cell}}" for name in names),
+        f"{title} (rows: true, columns: predicted)",
+        " " * width + "".join(f"{name:>{cell}}" for name in of_columns),
         *(
             f"{name:<{width}}" + "".join(f"{count:>{cell}d}" for count in counts)
-            for name, counts in zip(names, result.confusion_matrix, strict=True)
+            for name, counts in zip(of_rows, matrix, strict=True)
         ),
     ]
 

@@ -58,7 +58,7 @@ class Work:
             pickled = pickle.dumps(whole)
         except Exception as error:
             raise TypeError(
-                f"The transfer cannot be sent to a worker process ({error}); use n_jobs=1."
+                f"The classifier cannot be sent to a worker process ({error}); use n_jobs=1."
             ) from error
         try:
             self._write("transfer.pickle", pickled)
@@ -153,8 +153,8 @@ def _trained(work: Work, train: np.ndarray, test: np.ndarray, seed: int) -> Fold
         key = hashlib.sha256(pickled).hexdigest()
         if key not in _built:
             _built.clear()
-            transfer, classes, groups = pickle.loads(pickled)
-            _built[key] = transfer._extend(classes)
+            classifier, classes, groups = pickle.loads(pickled)
+            _built[key] = classifier._extend(classes)
             _built[key].training["groups"] = groups
         features = np.load(work.folder / "features.npy", mmap_mode="r")
         targets = np.load(work.folder / "targets.npy")
@@ -209,7 +209,7 @@ def train_fold(
     if np.isnan(probabilities).any():
         raise FloatingPointError(
             f"the training diverged (its loss was {history['loss'][-1]} in the end), so that the "
-            "predictions are NaN; try a tenth of the transfer's learning_rate and, where it is "
+            "predictions are NaN; try a tenth of the classifier's learning_rate and, where it is "
             "given, head_learning_rate."
         )
     return FoldResult(

@@ -1,4 +1,4 @@
-"""Rivals are fitted on the network's folds, and those that see the object are no shortcuts."""
+"""Baselines are fitted on the network's folds, and those that see the object are no shortcuts."""
 
 from dataclasses import replace
 
@@ -16,14 +16,17 @@ from detl import shortcuts
 def test_a_planted_mark_is_found_at_the_callers_threshold(planted):
     images, result = planted
     region = (4, 4, 12, 12)
-    assert shortcuts.rivals(result, images, region=region).findings == ["background", "border"]
-    assert shortcuts.rivals(result, images, threshold=1).passed
+    assert shortcuts.baseline_test(result, images, region=region).findings == [
+        "background",
+        "border",
+    ]
+    assert shortcuts.baseline_test(result, images, threshold=1).passed
 
 
-def test_rivals_that_see_the_object_are_no_shortcuts(clean_report):
+def test_baselines_that_see_the_object_are_no_shortcuts(clean_report):
     tests = clean_report.tests
     assert tests["class prior"].verdict == "network is better"
-    assert tests["class prior"].figures["all"].value == pytest.approx(
+    assert tests["class prior"].estimates["all"].value == pytest.approx(
         clean_report.results["network"].scores["roc_auc"].mean - 0.5
     )
     assert {tests[name].threshold for name in ("class prior", "thumbnail", "histogram")} == {None}
@@ -34,7 +37,7 @@ def test_classifiers_of_your_own_have_the_folds_the_seeds_and_the_groups_of_the_
     labels, groups = result.labels, result.groups
     search = GridSearchCV(GaussianNB(), {"var_smoothing": [1e-9, 1.0]}, cv=StratifiedGroupKFold(2))
     forest = RandomForestClassifier(5)
-    report = shortcuts.rivals(
+    report = shortcuts.baseline_test(
         result,
         images,
         border=None,
@@ -56,11 +59,11 @@ def test_classifiers_of_your_own_have_the_folds_the_seeds_and_the_groups_of_the_
     assert {report.tests[name].threshold for name in found} == {None}
 
 
-def test_a_rival_that_wants_groups_is_refused_where_there_are_none(clean):
+def test_a_baseline_that_wants_groups_is_refused_where_there_are_none(clean):
     images, result = clean
     search = GridSearchCV(GaussianNB(), {"var_smoothing": [1e-9]}, cv=StratifiedGroupKFold(2))
     with pytest.raises(ValueError, match=r"classifiers\['mine'\] is GridSearchCV with inner folds"):
-        shortcuts.rivals(replace(result, groups=None), images, classifiers={"mine": search})
+        shortcuts.baseline_test(replace(result, groups=None), images, classifiers={"mine": search})
 
 
 @pytest.mark.parametrize(
@@ -74,17 +77,17 @@ def test_a_rival_that_wants_groups_is_refused_where_there_are_none(clean):
 def test_wrong_classifiers_are_refused(clean, classifiers, message):
     images, result = clean
     with pytest.raises((TypeError, ValueError), match=message):
-        shortcuts.rivals(result, images, classifiers=classifiers)
+        shortcuts.baseline_test(result, images, classifiers=classifiers)
 
 
 def test_sizes_that_give_the_class_away_are_found(clean):
     images, result = clean
     sizes = np.random.default_rng(0).integers(500, 1000, (120, 2))
     sizes[result.labels == "bright"] += 600
-    assert shortcuts.rivals(result, images, border=None, sizes=sizes).findings == ["sizes"]
+    assert shortcuts.baseline_test(result, images, border=None, sizes=sizes).findings == ["sizes"]
 
 
 def test_sizes_are_two_numbers_an_image(clean):
     images, result = clean
     with pytest.raises(ValueError, match=r"expected \(120, 2\), height and width"):
-        shortcuts.rivals(result, images, sizes=[1024] * 120)
+        shortcuts.baseline_test(result, images, sizes=[1024] * 120)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from detl.metrics import Predictions
 from detl.screening.decision_curves import decision_curve
@@ -42,7 +43,7 @@ def test_attributes_go_with_the_images_not_with_the_order_of_the_folds(result):
         pooled(result.fold_predictions),
         {"view": views[rows]},
         1,
-        "'normal'",
+        "normal",
         unit="groups",
         random_state=0,
     )
@@ -72,7 +73,9 @@ def test_a_class_that_is_not_there_is_refused(result, method):
 
 def test_groups_become_rows_with_all_scores_again(result):
     found = result.by_group(several_labels="split")
-    assert "which nobody knows beforehand: the scores flatter" in " ".join(str(found).split())
+    assert "which is not known for new images: the scores are too high" in " ".join(
+        str(found).split()
+    )
     # Two images of a group follow each other, and have different labels: each is a row.
     assert len(found.labels) == 60
     assert found.accuracy == pytest.approx(result.accuracy)
@@ -116,3 +119,14 @@ def test_pooled_predictions_keep_decisions(result):
         decisions=np.zeros(len(fold.targets), int),
     )
     assert (pooled([decided]).predicted == 0).all()
+
+
+def test_a_result_draws_its_confusion_matrix(result):
+    axes = Figure().subplots()
+    assert result.plot(ax=axes) is axes.figure
+    np.testing.assert_array_equal(axes.images[0].get_array(), result.confusion_matrix)
+    shares = result.plot(normalize=True, figsize=(5, 4))
+    assert shares.get_size_inches().tolist() == [5, 4]
+    totals = result.confusion_matrix.sum(axis=1, keepdims=True)
+    shown = shares.axes[0].images[0].get_array()
+    np.testing.assert_allclose(shown, result.confusion_matrix / totals)

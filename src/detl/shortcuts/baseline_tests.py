@@ -1,4 +1,4 @@
-"""Hold a network against classifiers that know next to nothing."""
+"""Compare a network with simple classifiers that hardly see the object."""
 
 from __future__ import annotations
 
@@ -9,10 +9,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, is_classifier
 
 from detl.recipes.thumbnails import thumbnails
-from detl.shortcuts.examination import THRESHOLD, Examination
-from detl.shortcuts.region_tests import ask_outlines, hidden_parts
-from detl.shortcuts.regions import BORDER, FILL, Array, Region, blanked
-from detl.shortcuts.rival_classifiers import (
+from detl.shortcuts.baseline_classifiers import (
     DETAIL,
     LINEAR,
     class_shares,
@@ -20,14 +17,17 @@ from detl.shortcuts.rival_classifiers import (
     histograms,
     shapes,
 )
+from detl.shortcuts.examination import THRESHOLD, Examination
+from detl.shortcuts.region_tests import ask_outlines, hidden_parts
+from detl.shortcuts.regions import BORDER, FILL, Array, Region, blanked
 from detl.shortcuts.verdicts import ShortcutReport
 from detl.validation.estimators import check_groups
 from detl.validation.results import CrossValidationResult
 
-_RIVALS = ("class prior", "thumbnail", "histogram", "background", "border", "sizes")
+_BASELINES = ("class prior", "thumbnail", "histogram", "background", "border", "sizes")
 
 
-def rivals(
+def baseline_test(
     result: CrossValidationResult,
     images: Any,
     *,
@@ -38,67 +38,69 @@ def rivals(
     threshold: float = THRESHOLD,
     fill: float = FILL,
 ) -> ShortcutReport:
-    """Hold the network against classifiers that know next to nothing, on the same folds.
+    """Compare the network with simple classifiers that hardly see the object, on the same folds.
 
     Parameters
     ----------
     result, images, region, border, sizes, threshold, fill
         As for :func:`examine`.
     classifiers : dict of str to scikit-learn classifier, optional
-        Rivals of your own, such as ``{"SVM": make_pipeline(StandardScaler(), SVC())}``. Each is
+        Baselines of your own, such as ``{"SVM": make_pipeline(StandardScaler(), SVC())}``. Each is
         fitted anew in every fold, on the grey levels of 32 × 32 cells of the images, with seeds and
         groups as in :func:`detl.cross_validate`.
 
     Returns
     -------
     ShortcutReport
-        Two kinds of rivals. Those that do not see the object get a verdict: ``"border"`` and
-        ``"background"`` (all but the region), logistic regressions on 32 × 32 cells, and
-        ``"sizes"``, on height, width and their ratio. Those that see all of the image are no
-        shortcuts, and it is said who is better: ``"class prior"``, ``"thumbnail"``, a logistic
-        regression on 16 × 16 cells, ``"histogram"``, on the shares of 32 grey levels, and those of
-        your own.
+        There are two kinds of baselines. The first kind does not see the object; a good score
+        means a shortcut: ``"border"`` and ``"background"`` (all but the region), logistic
+        regressions on 32 × 32 cells, and ``"sizes"``, a logistic regression on height, width and
+        their ratio. The second kind sees the whole image; the verdict says whether the network
+        is better: ``"class prior"``, ``"thumbnail"``, a logistic regression on 16 × 16 cells,
+        ``"histogram"``, on the shares of 32 grey levels, and your own ``classifiers``.
     """
     examination = Examination(result, images, threshold=threshold)
     hidden = hidden_parts(examination, region, border)
     classifiers = _check_classifiers(classifiers)
     for name, classifier in classifiers.items():
         check_groups(classifier, result.groups, name=f"classifiers[{name!r}]")
-    ask_rivals(examination, hidden, sizes, fill)
+    ask_baselines(examination, hidden, sizes, fill)
     for name, classifier in classifiers.items():
-        question = f"Is it better than {name} on {DETAIL} × {DETAIL} cells?"
+        question = f"Is the network better than {name} on {DETAIL} × {DETAIL} cells?"
         cells = thumbnails(examination.images, DETAIL)
-        examination.add_rival(name, question, fitted(classifier, cells, result))
+        examination.add_baseline(name, question, fitted(classifier, cells, result))
     ask_outlines(examination, hidden)
     return examination.report()
 
 
-def ask_rivals(examination: Examination, hidden: dict[str, Array], sizes: Any, fill: float) -> None:
-    """Ask those that see the whole image, then those that see what is left of it."""
+def ask_baselines(
+    examination: Examination, hidden: dict[str, Array], sizes: Any, fill: float
+) -> None:
+    """Run the baselines that see the whole image, then those that see a part of it."""
     images, network = examination.images, examination.network
     if sizes is not None:
         sizes = _check_sizes(sizes, len(images))
     prior = class_shares(examination.targets, len(network.classes))
-    question = "Is the network better than the shares of the classes?"
-    examination.add_rival("class prior", question, prior)
+    question = "Is the network better than predicting the shares of the classes?"
+    examination.add_baseline("class prior", question, prior)
     for name, what, features in (
         ("thumbnail", "16 × 16 cells", thumbnails(images, 16)),
         ("histogram", "the histogram of intensities", histograms(images)),
     ):
-        question = f"Is it better than a logistic regression on {what}?"
-        examination.add_rival(name, question, fitted(LINEAR, features, network))
+        question = f"Is the network better than a logistic regression on {what}?"
+        examination.add_baseline(name, question, fitted(LINEAR, features, network))
     for what, masks in hidden.items():
         name = {"region": "background", "all but border": "border"}[what]
         examination.add_linear(
             name,
-            f"Are classes told by the {name}, by a logistic regression on {DETAIL} × {DETAIL} "
-            "cells?",
+            f"Can the class be predicted from the {name} alone (logistic regression on {DETAIL} × "
+            f"{DETAIL} cells)?",
             thumbnails(blanked(images, masks, fill), DETAIL),
         )
     if sizes is not None:
         examination.add_linear(
             "sizes",
-            "Are classes told by the images' original sizes, by a logistic regression?",
+            "Can the class be predicted from the original size of the image (logistic regression)?",
             shapes(sizes),
         )
 
@@ -113,7 +115,7 @@ def _check_classifiers(classifiers: Any) -> dict[str, Any]:
             f"classifiers is {classifiers!r}; expected a dict of names and scikit-learn "
             'classifiers, such as {"SVM": SVC()}.'
         )
-    taken = {"network", *_RIVALS} & {str(name) for name in classifiers}
+    taken = {"network", *_BASELINES} & {str(name) for name in classifiers}
     if taken:
         raise ValueError(
             f"classifiers has {', '.join(map(repr, sorted(taken)))}, a name that is taken; rename."

@@ -1,4 +1,4 @@
-"""Rivals know what they are meant to know, and nothing of the test images."""
+"""Baselines know what they are meant to know, and nothing of the test images."""
 
 from types import SimpleNamespace
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from detl import compare_results
-from detl.shortcuts.rival_classifiers import (
+from detl.shortcuts.baseline_classifiers import (
     LINEAR,
     class_shares,
     fitted,
@@ -26,7 +26,7 @@ def test_class_shares_are_those_of_the_training_images():
     assert found.tolist() == [[0.75, 0.25]] * 2
 
 
-def test_a_collection_tells_its_classes_and_an_unknown_one_what_all_say():
+def test_a_site_has_the_shares_of_its_classes_and_an_unknown_one_those_of_all():
     targets = np.array([0, 0, 0, 1, 1, 1])
     places = np.array(["Turin", "Turin", "Turin", "Rome", "Oslo", "Turin"])
     predict = class_shares(targets, 2, places)
@@ -35,7 +35,7 @@ def test_a_collection_tells_its_classes_and_an_unknown_one_what_all_say():
     assert found == pytest.approx(np.array([[0.75, 0.25], [3.75 / 4, 0.25 / 4]]))
 
 
-def test_a_linear_rival_learns_from_the_training_rows_alone():
+def test_a_linear_baseline_learns_from_the_training_rows_alone():
     labels = np.array(["a", "b"] * 20)
     features = (labels == "b")[:, None] + np.random.default_rng(0).normal(0, 0.1, (40, 1))
     train, test = np.arange(20), np.arange(20, 40)
@@ -61,16 +61,16 @@ def test_shapes_tell_size_and_ratio():
     assert shapes(np.array([[np.e**2, np.e]])) == pytest.approx(np.array([[2, 1, 1]]))
 
 
-def test_a_rival_can_be_paired_with_the_network(make_result):
+def test_a_baseline_can_be_paired_with_the_network(make_result):
     labels = np.array(["a", "b"] * 20)
     network = make_result(labels)
     network.settings.update(
         images="", labels="", groups=None, folds="", fold_seeds=[], interval_seed=0
     )
-    rival = on_the_folds_of(network, "prior", class_shares((labels == "b").astype(int), 2))
-    assert rival.scores["roc_auc"].mean == 0.5
-    assert [its.test.tolist() for its in rival.folds] == [
+    baseline = on_the_folds_of(network, "prior", class_shares((labels == "b").astype(int), 2))
+    assert baseline.scores["roc_auc"].mean == 0.5
+    assert [its.test.tolist() for its in baseline.folds] == [
         its.test.tolist() for its in network.folds
     ]
-    (difference,) = compare_results({"network": network, "prior": rival}).differences
+    (difference,) = compare_results({"network": network, "prior": baseline}).differences
     assert difference.mean == pytest.approx(network.accuracy - 0.5)

@@ -1,13 +1,15 @@
-"""What follows from predictions of images that a classifier was not trained on."""
+"""Scores and analyses that follow from predictions, for results and evaluations alike."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from detl import metrics, plots
 from detl.notebook import details, with_matrix
 from detl.screening import (
     DecisionCurve,
@@ -23,14 +25,16 @@ from detl.screening.pooling import pooled
 from detl.validation import suspects as suspect_images
 
 if TYPE_CHECKING:
-    from detl import metrics
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
     from detl.validation.suspects import Suspects
 
 
-class Judged(ABC):
-    """Predictions of images, by fold or in one piece, and what a reviewer asks of them.
+class PredictionAnalyses(ABC):
+    """What a cross-validation result and an evaluation inherit: scores, analyses, a picture.
 
-    Each method works on the predictions that are there; nothing is trained or predicted anew.
+    Each method works on predictions that are there; nothing is trained or predicted anew.
     """
 
     classes: np.ndarray
@@ -77,6 +81,30 @@ class Judged(ABC):
     def _chosen_on(self) -> metrics.Predictions | None:
         """Predictions to choose thresholds and temperatures on, where these are not the folds."""
         return None
+
+    @cached_property
+    def scores(self) -> dict[str, metrics.Score]:
+        """Scores over all classes of which there are images, see :func:`detl.metrics.scores`."""
+        return self._all_scores[0]
+
+    @cached_property
+    def class_scores(self) -> dict[Any, dict[str, metrics.Score]]:
+        """Scores of each class against the rest, see :func:`detl.metrics.scores`."""
+        return dict(zip(self.classes.tolist(), self._all_scores[1], strict=True))
+
+    @cached_property
+    def _all_scores(self) -> tuple[dict[str, metrics.Score], list[dict[str, metrics.Score]]]:
+        return metrics.scores(self.fold_predictions, unit=self.unit, random_state=self._draw_seed)
+
+    @property
+    def accuracy(self) -> float:
+        """Share of right predictions, in [0, 1]; of several folds, the mean of their accuracies."""
+        return self.scores["accuracy"].mean
+
+    @property
+    def interval(self) -> metrics.Interval:
+        """95 % interval of the accuracy, and how it was found."""
+        return self.scores["accuracy"].interval
 
     def operating_point(
         self,
@@ -196,7 +224,7 @@ class Judged(ABC):
             pooled(self.fold_predictions),
             {name: values[rows] for name, values in known.items()},
             target,
-            "all classes, their mean" if target is None else repr(self.classes.tolist()[target]),
+            None if target is None else self.classes.tolist()[target],
             counted=self._counted,
             unit=self.unit,
             random_state=self._draw_seed,
@@ -216,6 +244,43 @@ class Judged(ABC):
             File name of each image, such as ``loaded.paths`` of :func:`detl.images.load`.
         """
         return suspect_images.suspects(self, n=n, names=names)
+
+    def plot(
+        self,
+        *,
+        normalize: bool = False,
+        ax: Axes | None = None,
+        figsize: tuple[float, float] | None = None,
+    ) -> Figure:
+        """Draw the confusion matrix with :func:`detl.plots.confusion_matrix`.
+
+        ROC curves, calibration, mistakes and more are in :mod:`detl.plots`.
+
+        Parameters
+        ----------
+        normalize : bool, default=False
+            Whether colours show shares of the true class instead of counts.
+        ax : matplotlib.axes.Axes, optional
+            Axes to draw on. By default, those of a new figure.
+        figsize : tuple of (float, float), optional
+            Width and height of a new figure in inches.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sklearn.dummy import DummyClassifier
+        >>> from detl import evaluate
+        >>> images, labels = np.zeros((4, 8, 8, 1), dtype="uint8"), ["covid"] * 3 + ["normal"]
+        >>> found = evaluate(DummyClassifier().fit(images, labels), images, labels, random_state=0)
+        >>> figure = found.plot()
+        >>> figure.axes[0].get_xlabel()
+        'predicted class'
+        """
+        return plots.confusion_matrix(self, normalize=normalize, ax=ax, figsize=figsize)
 
     def _repr_html_(self) -> str:
         """Show the headline, the confusion matrix, and the table behind a line to open it."""

@@ -1,4 +1,4 @@
-"""Classifiers that know next to nothing, on the folds of a cross-validation."""
+"""Simple classifiers that hardly see the object, on the folds of a cross-validation."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from detl.validation.results import CrossValidationResult, FoldResult
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
 LINEAR = make_pipeline(StandardScaler(), LogisticRegression(C=PENALTY, max_iter=2000))
-DETAIL = 32  # cells along a side of what a linear rival sees of what is left of an image
+DETAIL = 32  # cells along a side of what a linear baseline sees of an image
 _BINS = 32
 
 # From a fold of the network's to the probabilities of its test rows.
@@ -29,7 +29,7 @@ Predict: TypeAlias = Callable[[FoldResult], Array]
 def on_the_folds_of(
     result: CrossValidationResult, name: str, predict: Predict
 ) -> CrossValidationResult:
-    """Return what a rival says on the same folds, for :func:`detl.compare_results`."""
+    """Return the result of a baseline on the same folds, for :func:`detl.compare_results`."""
     folds = []
     started = time.perf_counter()
     for fold in result.folds:
@@ -49,7 +49,7 @@ def on_the_folds_of(
     return replace(
         result,
         folds=tuple(folds),
-        settings={key: result.settings[key] for key in shared} | {"transfer": {"rival": name}},
+        settings={key: result.settings[key] for key in shared} | {"transfer": {"baseline": name}},
         seconds={"features": 0.0, "total": time.perf_counter() - started},
     )
 
@@ -67,8 +67,8 @@ def fitted(classifier: Any, features: Array, network: CrossValidationResult) -> 
 def class_shares(targets: Array, n_classes: int, kinds: Array | None = None) -> Predict:
     """Return the shares of the classes among the training images, of each kind where given.
 
-    A kind counts with one image's weight of what all kinds have: one that was never seen says
-    what all together say.
+    The shares among all training images are added to each kind with the weight of one image. A
+    kind without training images has the shares of all.
     """
     kinds = np.zeros(len(targets), dtype=int) if kinds is None else kinds
     numbers = np.unique(kinds, return_inverse=True)[1]
@@ -94,6 +94,6 @@ def histograms(images: Array) -> Array:
 
 
 def shapes(sizes: Array) -> Array:
-    """Return what sizes ``(n, 2)`` tell: the logarithms of the sides and of their ratio."""
+    """Return features of sizes ``(n, 2)``: the logarithms of the sides and of their ratio."""
     height, width = np.log(sizes.astype(np.float64)).T
     return np.stack([height, width, height - width], axis=1)
