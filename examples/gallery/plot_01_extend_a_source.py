@@ -16,7 +16,7 @@ from detl import DomainExtensionTransfer, backbones, datasets, pretrain, recipes
 
 source_set, target_set = datasets.load_digits(size=32)
 source = pretrain(
-    backbones.alexnet((32, 32, 1), width=0.0625),
+    backbones.vgg16((32, 32, 1), width=0.0625),
     source_set.images,
     source_set.labels,
     epochs=6,
