@@ -215,5 +215,5 @@ def test_a_shortcut_test_that_would_train_an_average_anew_is_refused(one):
     images = np.zeros((60, 64, 64, 1), "uint8")
     average = average_results([one(seed, images=array_digest(images)) for seed in range(2)])
     transfer = DomainExtensionTransfer(backbones.alexnet((64, 64, 1), width=0.125))
-    with pytest.raises(ValueError, match="the result is an average, or of another kind"):
+    with pytest.raises(ValueError, match="the result is an average or belongs to another kind"):
         shortcuts.region_test(average, transfer, images, region=(0.2, 0.2, 0.6, 0.6))

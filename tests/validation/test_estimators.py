@@ -559,7 +559,7 @@ def test_the_result_of_a_classifier_is_read_back(images, remembers, tmp_path):
 def test_what_is_no_classifier_is_refused(images, classifier, message):
     with pytest.raises(TypeError, match=message):
         cross_validate(classifier, images, LABELS, n_splits=3)
-    with pytest.raises(TypeError, match=message.replace("classifier", r"classifiers\['b'\]")):
+    with pytest.raises(TypeError, match=message.replace("classifier is", r"classifiers\['b'\] is")):
         compare({"a": Remembers(), "b": classifier}, images, LABELS, n_splits=3)
 
 
@@ -650,7 +650,7 @@ def test_another_classifier_than_was_cross_validated_is_refused(examined):
 
 def test_there_are_no_heatmaps_of_what_is_no_network(examined):
     classifier, images, result = examined
-    with pytest.raises(TypeError, match=r"Pipeline, which is no network .* or use region_test"):
+    with pytest.raises(TypeError, match=r"Pipeline, which has no heatmaps; .* or use region_test"):
         shortcuts.heatmap_test(result, classifier, images, region=(4, 4, 12, 12))
 
 
