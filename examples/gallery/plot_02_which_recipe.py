@@ -7,16 +7,27 @@ recipe to take.
 """
 
 # %%
-from detl import datasets, load_source, recommend
+# Leave out what takes long, and add a recipe of your own.
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from detl import FeatureExtractor, datasets, load_source, recommend
 
 _, target = datasets.load_phantoms()
 source = load_source("source.keras")
+features = make_pipeline(
+    FeatureExtractor(source, layers="block3", grid=2, verbose=0),
+    StandardScaler(),
+    LogisticRegression(C=0.01),
+)
 found = recommend(
     source,
     target.images,
     target.labels,
     groups=target.groups,
-    without=["from scratch"],  # it takes longest
+    without=["from scratch", "linear probe"],
+    also={"features of block 3": features},
     n_splits=3,
     random_state=0,
     verbose=0,

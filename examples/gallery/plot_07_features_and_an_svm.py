@@ -7,6 +7,7 @@ block of the source sees.
 """
 
 # %%
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
@@ -18,9 +19,9 @@ source = load_source("source.keras")
 machine = make_pipeline(
     FeatureExtractor(source, layers="block3", grid=2, verbose=0),
     StandardScaler(),
-    SVC(probability=True),
+    CalibratedClassifierCV(SVC(), ensemble=False),
 )
-transfer = DomainExtensionTransfer(source)
+transfer = DomainExtensionTransfer(source, epochs=50)
 comparison = compare(
     {"support vector machine": machine, "domain extension": transfer},
     target.images,

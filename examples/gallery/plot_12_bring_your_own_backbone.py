@@ -15,8 +15,8 @@ from detl import DomainExtensionTransfer, cross_validate, datasets, plots, pretr
 pixels = keras.Input((32, 32, 1))
 x = layers.Rescaling(1 / 255)(pixels)
 for block, channels in enumerate((16, 32, 64), start=1):
-    x = layers.SeparableConv2D(channels, 3, padding="same", name=f"block{block}_conv")(x)
-    x = layers.BatchNormalization(name=f"block{block}_norm")(x)
+    x = layers.Conv2D(channels, 3, padding="same", name=f"block{block}_conv")(x)
+    x = layers.BatchNormalization(momentum=0.9, name=f"block{block}_norm")(x)
     x = layers.ReLU(name=f"block{block}_relu")(x)
     x = layers.MaxPooling2D(name=f"block{block}_pool")(x)
 backbone = keras.Model(pixels, layers.GlobalMaxPooling2D()(x), name="mine")
@@ -27,7 +27,7 @@ source_set, target_set = datasets.load_digits(size=32)
 source = pretrain(
     backbone, source_set.images, source_set.labels, epochs=8, random_state=0, verbose=0
 )
-transfer = DomainExtensionTransfer(source)
+transfer = DomainExtensionTransfer(source, epochs=40)
 result = cross_validate(
     transfer, target_set.images, target_set.labels, n_splits=3, random_state=0, verbose=0
 )
