@@ -86,6 +86,8 @@ sphinx_gallery_conf = {
 }
 
 STUDIES = Path(__file__).parents[1] / "studies"
+ROW = re.compile(r"^\|.*\|$", re.MULTILINE)
+INTERVAL = re.compile(r"(?:[+-]?[\d.]+ )?\(?[+-]?[\d.]+ to [+-]?[\d.]+\)?|[\d.]+(?: %)? ± [\d.]+")
 LINK = re.compile(r"\]\(([^)#:\s]+)(#[^)\s]*)?\)")
 
 
@@ -102,7 +104,13 @@ def bring_studies(app: Sphinx) -> None:
                 return f"]({target.parent.name}.md{link[2] or ''})"
             return f"]({os.path.relpath(target, pages)}{link[2] or ''})"
 
-        (pages / f"{readme.parent.name}.md").write_text(LINK.sub(moved, readme.read_text()))
+        text = ROW.sub(on_one_line, LINK.sub(moved, readme.read_text()))
+        (pages / f"{readme.parent.name}.md").write_text(text)
+
+
+def on_one_line(row: re.Match[str]) -> str:
+    """Keep the numbers of a table's row on one line with their interval."""
+    return INTERVAL.sub(lambda found: found[0].replace(" ", "\N{NO-BREAK SPACE}"), row[0])
 
 
 def link_to_studies(app: Sphinx, page: str, source: list[str]) -> None:

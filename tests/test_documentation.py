@@ -30,6 +30,7 @@ SMALLER = {
     "[1e-3, 1e-2]": "[1e-2]",
     '["block2", "block3", "block4"]': '["block3"]',
     "epochs=2": "epochs=1",
+    "epochs=10": "epochs=1",
     "n_workers=2": "n_workers=1",
 }
 RUNNABLE = [page for page in PAGES if PYTHON_BLOCK.search(page.read_text(encoding="utf-8"))]
