@@ -29,7 +29,7 @@ extensions = [
     "sphinx_design",
     "sphinx_gallery.gen_gallery",
 ]
-exclude_patterns = ["_build", "sg_execution_times.rst"]
+exclude_patterns = ["_build", "gallery/*.ipynb", "gallery/*.py", "sg_execution_times.rst"]
 source_suffix = {".rst": "restructuredtext", ".md": "myst-nb"}
 
 # Reference pages come from the docstrings, which give every parameter its type and shape in words:

@@ -169,7 +169,7 @@ class ShortcutReport(ShowsItself):
         Parameters
         ----------
         ax : matplotlib.axes.Axes, optional
-            Axes to draw on: the ROC AUC of the network and its rivals, with the verdicts. By
+            Axes to draw on: the ROC AUC of the network and the baselines, with the verdicts. By
             default, a new figure shows what each test measured too.
         figsize : tuple of (float, float), optional
             Width and height of a new figure in inches.
@@ -185,7 +185,7 @@ class ShortcutReport(ShowsItself):
         >>> images = np.random.default_rng(0).integers(0, 256, (40, 16, 16, 1), dtype="uint8")
         >>> labels = ["covid", "normal"] * 20
         >>> result = cross_validate(recipes.thumbnail(), images, labels, n_splits=2, random_state=0)
-        >>> figure = shortcuts.rivals(result, images).plot()
+        >>> figure = shortcuts.baseline_test(result, images).plot()
         >>> figure.axes[0].get_xlabel()
         'ROC AUC, mean over classes'
         """
