@@ -38,7 +38,7 @@ lint: $(VENV)/.installed-dev
 
 docs: $(VENV)/.installed-dev
 	rm -rf docs/api/generated docs/gallery  # pages of names that are gone would fail the build
-	$(BIN)/sphinx-build -W --keep-going -q -j 2 docs docs/_build/html
+	$(BIN)/sphinx-build -W --keep-going -q docs docs/_build/html
 	@echo "Open docs/_build/html/index.html"
 
 # Far from the checkout, so that the wheel is imported, and run on what the README shows.
