@@ -469,7 +469,11 @@ def test_a_transfer_that_is_not_fitted_is_refused():
 @pytest.mark.parametrize(
     ("target_class", "error", "message"),
     [
-        (3, ValueError, "target_class=3, but the model has the classes 0 to 2"),
+        (
+            3,
+            ValueError,
+            "but the model has the classes 0 to 2: a number is a column of the model's",
+        ),
         ([0, -1, 2], ValueError, "target_class=-1, but the model has the classes 0 to 2"),
         ([0, 1], ValueError, r"target_class has shape \(2,\) for 3 images"),
         ([[0, 1, 2]], ValueError, r"target_class has shape \(1, 3\) for 3 images"),

@@ -1,5 +1,6 @@
 """Pictures need matplotlib, but neither a screen nor its global state."""
 
+import io
 import os
 import subprocess
 import sys
@@ -7,6 +8,7 @@ import sys
 import matplotlib
 import numpy as np
 import pytest
+from PIL import Image
 
 from detl import plots
 from detl.shortcuts import Estimate, ShortcutReport, ShortcutTest
@@ -206,3 +208,12 @@ def test_names_are_drawn_as_they_are_written(draw, make_result):
         found = [text for text in texts if name in text.get_text()]
         assert found, name
         assert not any(text.get_parse_math() for text in found)
+
+
+def test_a_notebook_shows_a_figure_that_pyplot_does_not_know(make_result):
+    figure = plots.confusion_matrix(make_result(np.arange(60) % 3))
+    shown = Image.open(io.BytesIO(figure._repr_png_()))
+    assert shown.format == "PNG"
+    expected = figure.get_size_inches() * 110
+    np.testing.assert_allclose(shown.size, expected, atol=1)
+    assert np.asarray(shown.convert("L")).std() > 10  # something is drawn
