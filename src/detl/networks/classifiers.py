@@ -114,8 +114,8 @@ def check_target_class(
     if wanted.min() < 0 or wanted.max() >= n_classes:
         wrong = wanted.min() if wanted.min() < 0 else wanted.max()
         raise ValueError(
-            f"target_class={wrong}, but the model has the classes 0 to {n_classes - 1}: a number is a "
-            "column of the model's output, also where classes are named by numbers."
+            f"target_class={wrong}, but the model has the classes 0 to {n_classes - 1}: a number "
+            "is a column of the model's output, also where classes are named by numbers."
         )
     return np.broadcast_to(wanted, n).astype(int)
 
