@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import keras
@@ -43,12 +43,15 @@ def graph_digest(model: keras.Model) -> str:
 
 def weights_digest(model: keras.Model, *, but: keras.layers.Layer | None = None) -> str:
     """Return a SHA-256 digest of all weights and statistics of a model but those of one layer."""
-    digest = hashlib.sha256()
     left_out = [] if but is None else [id(weight) for weight in but.weights]
-    for weight in model.weights:
-        if id(weight) in left_out:
-            continue
-        value = np.ascontiguousarray(keras.ops.convert_to_numpy(weight))
+    kept = (weight for weight in model.weights if id(weight) not in left_out)
+    return values_digest(keras.ops.convert_to_numpy(weight) for weight in kept)
+
+
+def values_digest(values: Iterable[np.ndarray]) -> str:
+    """Return the digest of weights that have these values."""
+    digest = hashlib.sha256()
+    for value in map(np.ascontiguousarray, values):
         digest.update(f"{value.dtype}{value.shape}".encode())
         digest.update(value.tobytes())
     return digest.hexdigest()
