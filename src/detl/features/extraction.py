@@ -18,14 +18,11 @@ from detl.backbones.blocks import exit_of
 from detl.checks import check_count, check_path
 from detl.features.identity import trunk_name
 from detl.features.trunk import features_of
-from detl.features.views import Views
+from detl.features.views import UNCHANGED
 from detl.networks import copying, graphs
 from detl.networks.normalization import fused_layers
 from detl.networks.precision import Precision, dtype_policy
-from detl.pretraining.augmentation import Augmentation
 from detl.pretraining.source import SharesSource, Source, source_network
-
-_PLAIN = Views(n_augmented=0, augmentation=Augmentation(), seed=0)
 
 
 class FeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SharesSource):
@@ -136,7 +133,7 @@ class FeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Shares
             _Averaged(lower, self.grid, policy),
             X,
             key=trunk_name(lower, settings=f"{policy}{self.grid}", cache_dir=cache_dir),
-            views=_PLAIN,
+            views=UNCHANGED,
             cache_dir=cache_dir,
             verbose=self.verbose,
         )
