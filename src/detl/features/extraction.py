@@ -19,14 +19,11 @@ from detl.checks import check_choice, check_count, check_path
 from detl.features.identity import trunk_name
 from detl.features.pooling import Pooling, n_features, pooled
 from detl.features.trunk import features_of
-from detl.features.views import Views
+from detl.features.views import UNCHANGED
 from detl.networks import copying, graphs
 from detl.networks.normalization import fused_layers
 from detl.networks.precision import Precision, dtype_policy
-from detl.pretraining.augmentation import Augmentation
 from detl.pretraining.source import SharesSource, Source, source_network
-
-_PLAIN = Views(n_augmented=0, augmentation=Augmentation(), seed=0)
 
 
 class FeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SharesSource):
@@ -147,7 +144,7 @@ class FeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Shares
             _Pooled(lower, self._pooling, policy),
             X,
             key=trunk_name(lower, settings=f"{policy}{self._pooling}", cache_dir=cache_dir),
-            views=_PLAIN,
+            views=UNCHANGED,
             cache_dir=cache_dir,
             verbose=self.verbose,
         )
