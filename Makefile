@@ -1,5 +1,6 @@
 # make example   the whole method on drawn phantoms, in a few minutes
 # make test      the whole test suite, with coverage
+# make slow      the slow tests: the worked example, the pages, reports in a browser
 # make lint      style, types and the layers of the imports
 # make docs      the documentation, in docs/_build/html
 # make package   wheel and sdist, checked, and the wheel tried in an environment of its own
@@ -12,7 +13,7 @@ BIN := $(VENV)/bin
 # Errors only: TensorFlow greets with a page of notices about the machine.
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: help example test lint docs package benchmark clean
+.PHONY: help example test slow lint docs package benchmark clean
 .DELETE_ON_ERROR:
 # Pattern-made stamps would otherwise be taken for intermediate files and removed.
 .SECONDARY:
@@ -25,10 +26,13 @@ example: $(VENV)/.installed-report
 
 # Two processes side by side, of one thread each: the networks are too small to share out. Worksteal leaves
 # the tests of a file together, which share what they train.
-test: export TF_NUM_INTRAOP_THREADS ?= 1
-test: export OMP_NUM_THREADS ?= 1
+test slow: export TF_NUM_INTRAOP_THREADS ?= 1
+test slow: export OMP_NUM_THREADS ?= 1
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report=term
+
+slow: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -n 2 -m slow
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -54,7 +58,8 @@ package: $(VENV)/.installed-dev
 
 # What needs radiographs, or the other libraries of Grad-CAM, says in its first lines how to run it.
 TIMINGS := import_time operations decoding normalization_speed precision frozen_trunk tail_floor tail_trials \
-  input_pipeline onednn feature_classifiers target_stage default_stage source_speed many_folds audit_time scale strategies
+  input_pipeline onednn feature_classifiers target_stage default_stage source_speed many_folds audit_time scale strategies \
+  kept_heatmaps
 
 benchmark: $(VENV)/.installed-benchmark
 	for name in $(TIMINGS); do echo "== $$name"; $(BIN)/python -m benchmarks.$$name || exit 1; done

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import math
 import os
 from functools import partial
 from pathlib import Path
@@ -105,55 +104,20 @@ def torch_recipe(on_epoch: OnEpoch, *, size: str, bfloat16: bool) -> None:
     import torch
     from torch import nn
 
+    from benchmarks import by_hand
+
     torch.set_num_threads(os.cpu_count() or 1)
     pixels, width, n, batch_size = SIZES[size]
-    parts: list[nn.Module] = []
-    channels = 1
-    for wide, depth in ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)):
-        for _ in range(depth):
-            scaled = round(wide * width)
-            parts += [
-                nn.Conv2d(channels, scaled, 3, padding=1, bias=False),
-                nn.BatchNorm2d(scaled),
-                nn.ReLU(True),
-            ]
-            channels = scaled
-        parts.append(nn.MaxPool2d(2))
-    parts.append(nn.Flatten())
-    features = channels * (pixels // 32) ** 2
-    for _ in range(2):
-        hidden = round(4096 * width)
-        parts += [nn.Linear(features, hidden, bias=False), nn.BatchNorm1d(hidden)]
-        parts += [nn.ReLU(True), nn.Dropout()]
-        features = hidden
-    network = nn.Sequential(*parts, nn.Linear(features, N_CLASSES))
-    network = network.to(memory_format=torch.channels_last)
+    network = by_hand.vgg16(pixels, width, N_CLASSES)
     optimizer = torch.optim.Adam(network.parameters(), RATE)
     images, targets = images_and_targets(pixels, n)
     pictures = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
     wanted = torch.from_numpy(targets)
     autocast = torch.autocast("cpu", torch.bfloat16, enabled=bfloat16)
-
-    def augmented(batch: Any) -> Any:
-        angle = (2 * torch.rand(len(batch)) - 1) * math.radians(ROTATION)
-        scale = 1 + (2 * torch.rand(len(batch)) - 1) * SCALING
-        mirror = torch.where(torch.rand(len(batch)) < 0.5, -1.0, 1.0)
-        zero = torch.zeros(len(batch))
-        maps = torch.stack(
-            [
-                torch.stack([mirror * scale * angle.cos(), -scale * angle.sin(), zero], 1),
-                torch.stack([mirror * scale * angle.sin(), scale * angle.cos(), zero], 1),
-            ],
-            1,
-        )
-        grid = nn.functional.affine_grid(maps, list(batch.shape), align_corners=False)
-        return nn.functional.grid_sample(
-            batch.float(), grid, padding_mode="reflection", align_corners=False
-        )
-
     for _ in range(FOREVER):
         for rows in torch.randperm(n).split(batch_size):
-            batch = augmented(pictures[rows]).to(memory_format=torch.channels_last)
+            batch = by_hand.augmented(pictures[rows], ROTATION, SCALING)
+            batch = batch.to(memory_format=torch.channels_last)
             with autocast:
                 outputs = network(batch / 127.5 - 1)
             loss = nn.functional.cross_entropy(outputs.float(), wanted[rows])

@@ -4,8 +4,10 @@ import os
 import re
 import shutil
 import sys
+import warnings
 from importlib.metadata import version as installed_version
 from pathlib import Path
+from typing import Any
 
 from docutils import nodes
 from latex2mathml.converter import convert as latex2mathml
@@ -85,6 +87,9 @@ sphinx_gallery_conf = {
     "within_subsection_order": "FileNameSortKey",
 }
 
+# A warning in the gallery says what it says, without the path of the machine.
+warnings.formatwarning = lambda message, category, *rest: f"{category.__name__}: {message}\n"
+
 STUDIES = Path(__file__).parents[1] / "studies"
 ROW = re.compile(r"^\|.*\|$", re.MULTILINE)
 INTERVAL = re.compile(r"(?:[+-]?[\d.]+ )?\(?[+-]?[\d.]+ to [+-]?[\d.]+\)?|[\d.]+(?: %)? ± [\d.]+")
@@ -113,6 +118,24 @@ def on_one_line(row: re.Match[str]) -> str:
     return INTERVAL.sub(lambda found: found[0].replace(" ", "\N{NO-BREAK SPACE}"), row[0])
 
 
+def show_picture(app: Sphinx, what: str, name: str, *rest: Any) -> None:
+    """Add its picture to the page of a plot."""
+    lines: list[str] = rest[-1]
+    picture = Path("_static", "plots", f"{name.removeprefix('detl.plots.')}.png")
+    if (Path(app.srcdir) / picture).exists():
+        lines += ["", f".. image:: /{picture}", f"   :alt: What {name} draws, from phantoms", ""]
+
+
+def describe_outputs(app: Sphinx, document: nodes.document) -> None:
+    """Let the text in place of a cell's picture be the call that draws it, not a file's name."""
+    for cell in document.findall(nodes.container):
+        if "cell" in cell["classes"]:
+            code = cell[0].astext().splitlines()
+            calls = [line.split("(")[0] for line in code if line and line[0] not in " )]}#"]
+            for image in cell.findall(nodes.image):
+                image["alt"] = f"What {calls[-1]} draws"
+
+
 def link_to_studies(app: Sphinx, page: str, source: list[str]) -> None:
     """Let links to a study's README, which work in the repository, lead to its page here."""
     depth = "../" * page.count("/")
@@ -139,3 +162,5 @@ def setup(app: Sphinx) -> None:
     app.connect("config-inited", running.prepare)
     app.connect("builder-inited", bring_studies)
     app.connect("source-read", link_to_studies)
+    app.connect("doctree-read", describe_outputs)
+    app.connect("autodoc-process-docstring", show_picture, priority=900)  # after numpydoc

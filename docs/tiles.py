@@ -131,12 +131,16 @@ def picture(axes, image: np.ndarray, title: str) -> None:
 
 
 def write(figure: Figure, name: str) -> None:
-    """Write one picture in 256 colours, which makes it small."""
-    pixels = BytesIO()
-    figure.savefig(pixels, dpi=100)
+    """Write one picture."""
+    small(figure, dpi=100).save(TILES / f"{name}.png", optimize=True)
     plt.close(figure)
-    small = Image.open(pixels).convert("RGB").quantize(256, kmeans=3)
-    small.save(TILES / f"{name}.png", optimize=True)
+
+
+def small(figure: Figure, *, dpi: int) -> Image.Image:
+    """Return a figure in 256 colours, which makes its file small."""
+    pixels = BytesIO()
+    figure.savefig(pixels, dpi=dpi)
+    return Image.open(pixels).convert("RGB").quantize(256, kmeans=3)
 
 
 if __name__ == "__main__":

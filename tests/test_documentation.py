@@ -43,6 +43,11 @@ def test_the_python_blocks_of_a_page_run_in_order(page, tmp_path, monkeypatch):
         exec(compile("\n" * lines_before + block[1], str(page), "exec"), namespace)
 
 
+def test_every_plot_has_a_picture_on_its_page():
+    pictures = {path.stem for path in (DOCS / "_static" / "plots").glob("*.png")}
+    assert pictures == set(detl.plots.__all__)
+
+
 def test_readme_and_quickstart_run():
     """The one from the built package, the other when the site is built."""
     package = (ROOT / "Makefile").read_text(encoding="utf-8").split("\npackage:")[1]

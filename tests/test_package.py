@@ -27,7 +27,13 @@ ROOMS = {
         "randomization",
         "road",
     ],
-    "features": ["FeatureExtractor", "clear_cache", "extract"],
+    "features": [
+        "FeatureExtractor",
+        "PrecomputedFeatures",
+        "clear_cache",
+        "extract",
+        "precomputed",
+    ],
     "folds": [
         "Audit",
         "Indices",

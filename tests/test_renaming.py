@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from detl import GradCAM, compare, cross_validate, faithfulness, folds, shortcuts
+from detl.metrics import Interval
 from detl.renaming import renamed_arguments
 from detl.shortcuts.verdicts import ShortcutTest
+from detl.validation import Difference
 
 
 @renamed_arguments(colour="color", size="shape")
@@ -104,6 +106,22 @@ def test_a_shortcut_test_has_its_estimates_under_the_old_name():
     test = ShortcutTest(question="", measure="", estimates={}, threshold=0.3, verdict="")
     with pytest.warns(FutureWarning, match=r"ShortcutTest\.figures is now ShortcutTest\.estimates"):
         assert test.figures is test.estimates
+
+
+def test_a_difference_has_what_is_detectable_under_the_old_name():
+    interval = Interval(low=0.0, high=0.1, method="")
+    found = Difference(
+        first="a",
+        second="b",
+        folds=(0.1,),
+        mean=0.1,
+        interval=interval,
+        p_value=0.5,
+        p_adjusted=0.5,
+        detectable=0.3,
+    )
+    with pytest.warns(FutureWarning, match=r"Difference\.shown_from is now Difference\.detectable"):
+        assert found.shown_from == 0.3
 
 
 def test_a_warning_of_a_fold_points_at_the_callers_line():

@@ -62,3 +62,7 @@ cut.clear()
 resumed = run(cut_once)
 whole = run(cut_once, folder="whole")
 print(np.array_equal(resumed.probabilities, whole.probabilities))
+
+# %%
+figure = resumed.plot()
+figure

@@ -219,6 +219,33 @@ def test_without_known_names_the_last_convolution_is_the_last_block():
     assert entrance_of(model, "eyes") is model.inputs[0]
 
 
+def residual(name):
+    """Return blocks whose convolutions are named, and whose sums are not."""
+    x = inputs = keras.Input((8, 8, 2))
+    for block in (1, 2, 3):
+        x = x + layers.Conv2D(2, 3, padding="same", name=name.format(block))(x)
+    return keras.Model(inputs, layers.Flatten()(x))
+
+
+@pytest.mark.parametrize("block", ["encoder_block_{}", "vit_transformer_layer_{}", "block{}"])
+def test_a_block_ends_with_its_sum_and_a_layer_with_itself(block):
+    model = residual(block + "_conv")
+    names = [block.format(k) for k in (1, 2, 3)]
+    assert backbones.block_names(model) == names
+    operations = [node.operation for node in graphs.model_nodes(model)]
+    sums = [each.name for each in operations if type(each).__name__ == "Add"]
+    assert [producer(exit_of(model, name)) for name in names] == sums
+    assert producer(exit_of(model, names[1] + "_conv")) == names[1] + "_conv"
+
+
+def test_a_sum_further_up_is_no_part_of_a_block():
+    inputs = keras.Input((8, 8, 2))
+    one = layers.Conv2D(2, 3, padding="same", name="block1_conv")(inputs)
+    two = layers.Conv2D(2, 3, padding="same", name="block2_conv")(one)
+    model = keras.Model(inputs, layers.Conv2D(2, 3, name="block3_conv")(one + two))
+    assert producer(exit_of(model, "block1")) == "block1_conv"
+
+
 class Block(layers.Layer):
     """A block as people write it: a convolution, and code."""
 

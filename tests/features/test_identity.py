@@ -6,6 +6,8 @@ from keras import layers
 
 from detl.features import identity
 from detl.features.identity import trunk_name
+from detl.networks.copying import copy_model
+from detl.networks.normalization import FusedBatchNormalization
 
 SHAPE = (8, 8, 1)
 
@@ -33,6 +35,14 @@ def test_an_edited_layer_makes_another_trunk_and_rounding_does_not(scaled):
     assert trunk_name(scaled(1.0)) == trunk_name(scaled(1.00001)) == name
     assert trunk_name(scaled(1.1)) != name
     assert trunk_name(scaled(1.0), settings="float32") != name
+
+
+def test_frozen_normalisation_is_the_same_whatever_it_trains_with():
+    images = keras.Input(SHAPE)
+    plain = keras.Model(images, layers.BatchNormalization()(layers.Conv2D(2, 3)(images)))
+    fused = copy_model(plain, replacing={layers.BatchNormalization: FusedBatchNormalization})
+    assert type(fused.layers[2]) is FusedBatchNormalization
+    assert trunk_name(fused) == trunk_name(plain) != trunk_name(keras.Model(images, images))
 
 
 def test_another_process_finds_the_name_in_the_folder(scaled, tmp_path, monkeypatch):

@@ -5,6 +5,7 @@ from pathlib import Path
 import keras
 import pytest
 
+from detl.networks import devices
 from detl.networks.precision import dtype_policy
 
 
@@ -54,6 +55,39 @@ def test_auto_is_bfloat16_where_the_processor_has_units_for_it_and_says_so(
     with caplog.at_level("INFO", logger="detl"):
         assert dtype_policy("auto") == expected
     assert caplog.messages == [f"precision='auto' chose {expected} for this machine."]
+
+
+@pytest.mark.parametrize(
+    ("capability", "expected"),
+    [
+        ((7, 5), "float32"),
+        ((8, 0), "mixed_bfloat16"),
+        ((9, 0), "mixed_bfloat16"),
+        (None, "float32"),
+    ],
+    ids=["Turing", "Ampere", "Hopper", "does not say"],
+)
+def test_auto_asks_the_gpu_where_there_is_one_and_not_the_processor(
+    processor, monkeypatch, capability, expected
+):
+    tf = pytest.importorskip("tensorflow")
+    monkeypatch.setattr(keras.backend, "backend", lambda: "tensorflow")
+    processor("amx_bf16" if expected == "float32" else "avx2")
+    monkeypatch.setattr(devices, "device_kind", lambda: "gpu")
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [kind])
+    details = {} if capability is None else {"compute_capability": capability}
+    monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda gpu: details)
+    assert dtype_policy("auto") == expected
+
+
+def test_a_tpu_multiplies_bfloat16(processor, monkeypatch):
+    processor("avx2")
+    monkeypatch.setattr(devices, "device_kind", lambda: "tpu")
+    assert dtype_policy("auto") == "mixed_bfloat16"
+
+
+def test_the_device_of_this_process_is_named():
+    assert devices.device_kind() in ("cpu", "gpu", "tpu")
 
 
 @pytest.mark.parametrize("precision", ["float16", "bfloat16", None])

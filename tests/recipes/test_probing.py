@@ -13,7 +13,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from detl import FeatureExtractor, cross_validate, folds
+from detl import FeatureExtractor, cross_validate, features, folds, recipes
 from detl.networks.digests import weights_digest
 from detl.recipes import LinearProbe, probing
 from detl.seeds import integer_seed, seed_sequence
@@ -153,3 +153,25 @@ def test_of_regressions_that_do_not_converge_it_is_said_once(source, images, mon
 def test_what_does_not_fit_is_named(source, images, settings, error, message):
     with pytest.raises(error, match=message):
         LinearProbe(source, **settings).fit(images, LABELS)
+
+
+def test_of_precomputed_features_the_penalty_alone_is_chosen(source, images):
+    rows = FeatureExtractor(source, layers="block2").fit_transform(images)
+    known = features.precomputed(images, rows)
+    probe = clone(recipes.linear_probe(known, Cs=(0.01, 1.0), random_state=3))
+    probe.fit(images, LABELS, groups=PATIENTS)
+    of_network = LinearProbe(source, blocks=["block2"], Cs=(0.01, 1.0), random_state=3)
+    of_network.fit(images, LABELS, groups=PATIENTS)
+    assert probe.best_params_ == {"C": of_network.best_params_["C"]}
+    np.testing.assert_array_equal(probe.predict_proba(images), of_network.predict_proba(images))
+    assert probe.n_features_in_ == 16
+    settings = {"groups": PATIENTS, "n_splits": 3, "random_state": 0, "verbose": 0}
+    chosen = [fold.chosen for fold in cross_validate(probe, images, LABELS, **settings).folds]
+    assert {name for of_fold in chosen for name in of_fold} == {"C"}
+
+
+@pytest.mark.parametrize("option", [{"blocks": ["block1"]}, {"grid": 2}])
+def test_precomputed_features_have_neither_blocks_nor_grid(images, option):
+    probe = LinearProbe(features.precomputed(images, np.eye(N)), **option)
+    with pytest.raises(ValueError, match="the features are precomputed; leave both out"):
+        probe.fit(images, LABELS)

@@ -22,7 +22,7 @@ def difference(first, second, mean, low, high, *, p=0.5):
         interval=Interval(low=low, high=high, method="made up"),
         p_value=p,
         p_adjusted=p,
-        shown_from=0.001,
+        detectable=0.001,
     )
 
 

@@ -123,7 +123,7 @@ def test_without_a_spread_the_interval_decides_if_its_groups_are_many(n_groups, 
     comparison = compare_results(results)
     (found,) = comparison.differences
     assert found.folds == (1,) * 5
-    assert np.isnan([found.p_value, found.p_adjusted, found.shown_from]).all()
+    assert np.isnan([found.p_value, found.p_adjusted, found.detectable]).all()
     assert (found.has_power, found.verdict) == (False, verdict)
     assert str(comparison).splitlines()[5].endswith(f"     -         -    {verdict}")
 
@@ -134,13 +134,13 @@ def test_where_the_test_has_no_power_the_interval_decides():
     with_weak, rest = comparison.differences[:5], comparison.differences[5:]
     for found in with_weak:  # 7 to 13 points, of which five folds and fifteen pairs show nothing
         assert found.p_adjusted > 0.2
-        assert found.shown_from > -found.interval.low > 0
+        assert found.detectable > -found.interval.low > 0
         assert not found.has_power
         assert (found.better, found.verdict) == (
             found.second,
             f"{found.second} is better, by the interval",
         )
-        assert f"{100 * found.shown_from:8.1f}    {found.verdict}" in str(comparison)
+        assert f"{100 * found.detectable:8.1f}    {found.verdict}" in str(comparison)
     assert {found.verdict for found in rest} == {"no difference shown"}
     # One of them excludes zero, but not when it is widened for fifteen pairs.
     assert sum(found.interval.low > 0 for found in rest) == 1
@@ -149,7 +149,7 @@ def test_where_the_test_has_no_power_the_interval_decides():
 
 def test_where_the_test_has_power_the_interval_does_not_decide_alone():
     (found,) = compare_results({"a": result(0.8, seed=1), "b": result(0.75, seed=2)}).differences
-    settled = dataclasses.replace(found, interval_excludes_zero=True, shown_from=0.01)
+    settled = dataclasses.replace(found, interval_excludes_zero=True, detectable=0.01)
     assert settled.has_power
     assert found.p_adjusted > 0.05
     assert settled.verdict == "no difference shown"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from detl.validation.significance import corrected_t_test, holm, smallest_shown
+from detl.validation.significance import corrected_t_test, holm, smallest_detectable
 
 
 def test_the_corrected_test_is_the_paired_one_with_a_larger_variance():
@@ -30,13 +30,13 @@ def test_equal_differences_have_no_spread_to_test_against():
     rounded = [0.9 - 0.8, 0.8 - 0.7, 0.3 - 0.2]
     assert len(set(rounded)) == 2
     assert np.isnan(corrected_t_test(rounded, test_share=0.5))
-    assert np.isnan(smallest_shown(np.array(rounded), test_share=0.5, n_pairs=1))
+    assert np.isnan(smallest_detectable(np.array(rounded), test_share=0.5, n_pairs=1))
 
 
 @pytest.mark.parametrize("n_pairs", [1, 15])
-def test_from_the_smallest_shown_difference_on_p_is_below_its_level(n_pairs):
+def test_from_the_smallest_detectable_difference_on_p_is_below_its_level(n_pairs):
     spread = np.array([0.04, 0.02, 0.05, 0.01, 0.03]) - 0.03
-    smallest = smallest_shown(spread, test_share=0.25, n_pairs=n_pairs)
+    smallest = smallest_detectable(spread, test_share=0.25, n_pairs=n_pairs)
     p_value = corrected_t_test(spread + smallest, test_share=0.25)
     assert n_pairs * p_value == pytest.approx(0.05)
 

@@ -22,6 +22,7 @@ _BLOCK_NAMES = tuple(
         r"(conv_dw_\d+)",  # MobileNet
         r"(mixed\d+)$",  # Inception
         r"(.*stage_\d+)_block_\d+_",  # ConvNeXt
+        r"((?:.*_)?(?:encoder|transformer)_?(?:block|layer)_?\d+)(?:_|$)",  # vision transformers
     )
 )
 
@@ -85,8 +86,27 @@ def entrance_of(model: keras.Model, trainable_from: str) -> Any:
 
 
 def exit_of(model: keras.Model, name: str) -> Any:
-    """Return the tensor in which a block, a unit or a layer ends; also of ``"last_block"``."""
-    return _named_nodes(model, name, "layers")[-1].outputs[0]
+    """Return the tensor in which a block, a unit or a layer ends; also of ``"last_block"``.
+
+    Where tokens are pooled, as in a vision transformer, the last block ends with the last tokens:
+    its only convolution may be the one that cuts the image into patches.
+    """
+    if name == "last_block":
+        features = [n.outputs[0] for n in graphs.model_nodes(model) if _gives_maps_or_tokens(n)]
+        if features and len(features[-1].shape) == 3:
+            return features[-1]
+    last = _named_nodes(model, name, "layers")[-1]
+    if last.operation.name == name:
+        return last.outputs[0]
+    # A residual sum that is written with "+" belongs to the block, but does not have its name.
+    end = id(last.outputs[0])
+    readers = [n for n in graphs.model_nodes(model) if end in map(id, n.input_tensors)]
+    is_summed = len(readers) == 1 and type(readers[0].operation).__name__ == "Add"
+    return (readers[0] if is_summed else last).outputs[0]
+
+
+def _gives_maps_or_tokens(node: Any) -> bool:
+    return not node.is_input and len(node.outputs[0].shape) in (3, 4)
 
 
 def _named_nodes(model: keras.Model, name: str, argument: str = "trainable_from") -> Sequence[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from textwrap import fill
 
 import numpy as np
 
@@ -49,6 +50,6 @@ class ImageSet:
             f"labels={dict(zip(names.tolist(), counts.tolist(), strict=True))}",
             f"groups={self.groups if self.groups is None else len(np.unique(self.groups))}",
             f"masks={self.masks if self.masks is None else f'bool {self.masks.shape}'}",
-            f"description={self.description!r}",
+            fill(f"description={self.description!r}", 84, subsequent_indent=" " * 8),
         ]
         return "ImageSet(\n    " + ",\n    ".join(lines) + ",\n)"

@@ -124,7 +124,7 @@ def randomization(
         model, images, target_class=target_class, groups=groups, batch_size=batch_size
     )
     network, images = asked.network, asked.images
-    explain = GradCAM(network, batch_size=asked.batch_size) if explain is None else explain
+    explain = GradCAM(model, batch_size=asked.batch_size) if explain is None else explain
     of_weights, of_maps, of_interval = seed_sequence(random_state).spawn(3)
 
     def heatmaps() -> Array:

@@ -1,12 +1,15 @@
-"""What a network sees in an image: the frozen trunk, run once and kept; ``FeatureExtractor``."""
+"""What a network sees in an image: ``FeatureExtractor``, ``precomputed``, and what they keep."""
 
 from detl.features.extraction import FeatureExtractor
+from detl.features.lookup import PrecomputedFeatures, precomputed
 from detl.features.trunk import clear_cache, extract
 
 __all__ = [
     "FeatureExtractor",
+    "PrecomputedFeatures",
     "clear_cache",
     "extract",
+    "precomputed",
 ]
 
 

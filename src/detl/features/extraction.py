@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -15,25 +15,25 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from detl.backbones.blocks import exit_of
-from detl.checks import check_count, check_path
+from detl.checks import check_choice, check_count, check_path
 from detl.features.identity import trunk_name
+from detl.features.pooling import Pooling, n_features, pooled
 from detl.features.trunk import features_of
-from detl.features.views import Views
+from detl.features.views import UNCHANGED
 from detl.networks import copying, graphs
 from detl.networks.normalization import fused_layers
 from detl.networks.precision import Precision, dtype_policy
-from detl.pretraining.augmentation import Augmentation
 from detl.pretraining.source import SharesSource, Source, source_network
-
-_PLAIN = Views(n_augmented=0, augmentation=Augmentation(), seed=0)
 
 
 class FeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SharesSource):
     """Turn images into features of a trained network: a scikit-learn transformer.
 
-    What the layers give is averaged over the cells of a grid, so that a classifier of scikit-learn
-    can learn from it, in seconds. Layers in the middle often serve another task better than the
-    last ones, which know most about the classes of the source (Yosinski et al. 2014).
+    Feature maps are averaged over the cells of a grid, and the tokens of a vision transformer over
+    the image, so that a classifier of scikit-learn can learn from them, in seconds. Layers in the
+    middle often serve another task better than the last ones, which know most about the classes of
+    the source (Yosinski et al. 2014). For a network outside Keras see
+    :func:`detl.features.precomputed`.
 
     Parameters
     ----------
@@ -41,10 +41,15 @@ class FeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Shares
         As for :class:`detl.DomainExtensionTransfer`. It is never changed, and clones share it.
     layers : str or sequence of str, default="last_block"
         Name of a block, a unit or a layer (see :func:`detl.backbones.block_names`): what it gives
-        is taken where it ends. Of several names the features stand side by side.
+        is taken where it ends. Of several names the features stand side by side. ``"last_block"``
+        of a vision transformer is the last layer that gives tokens, its last normalisation
+        included.
     grid : int, default=1
         Feature maps are averaged in ``grid`` × ``grid`` cells: 1 forgets where something was, 2
         keeps the quarter, and so on. Maps with fewer pixels are taken as they are.
+    tokens : {"mean", "class"}, default="mean"
+        What is taken of tokens, ``(n, tokens, features)``: the mean of all, the class token
+        included, or the class token alone, which has to come first.
     precision : {"float32", "mixed_bfloat16", "auto"}, default="float32"
         Number format of the computation; features are float32.
     cache_dir : path, optional
@@ -91,6 +96,7 @@ class FeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Shares
         *,
         layers: str | Sequence[str] = "last_block",
         grid: int = 1,
+        tokens: Literal["mean", "class"] = "mean",
         precision: Precision = "float32",
         cache_dir: str | Path | None = None,
         verbose: int = 1,
@@ -98,6 +104,7 @@ class FeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Shares
         self.source = source
         self.layers = layers
         self.grid = grid
+        self.tokens = tokens
         self.precision = precision
         self.cache_dir = cache_dir
         self.verbose = verbose
@@ -115,8 +122,9 @@ class FeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Shares
         network = _flat(source_network(self.source))
         self._check_images(X, network, reset=True)
         check_count("grid", self.grid)
+        check_choice("tokens", self.tokens, ("mean", "class"))
         self.layer_sizes_ = tuple(
-            _n_features(tensor, self.grid, network) for tensor in self._exits(network)
+            n_features(tensor, self._pooling, network) for tensor in self._exits(network)
         )
         self._n_features_out = sum(self.layer_sizes_)
         return self
@@ -133,14 +141,18 @@ class FeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Shares
         policy = dtype_policy(self.precision)
         cache_dir = None if self.cache_dir is None else check_path("cache_dir", self.cache_dir)
         found = features_of(
-            _Averaged(lower, self.grid, policy),
+            _Pooled(lower, self._pooling, policy),
             X,
-            key=trunk_name(lower, settings=f"{policy}{self.grid}", cache_dir=cache_dir),
-            views=_PLAIN,
+            key=trunk_name(lower, settings=f"{policy}{self._pooling}", cache_dir=cache_dir),
+            views=UNCHANGED,
             cache_dir=cache_dir,
             verbose=self.verbose,
         )
         return np.array(found)  # theirs to write to; what is kept is shared
+
+    @property
+    def _pooling(self) -> Pooling:
+        return Pooling(grid=self.grid, tokens=self.tokens)
 
     def _exits(self, network: keras.Model) -> list[Any]:
         """Return the tensors in which the named layers end."""
@@ -161,11 +173,11 @@ def _flat(network: keras.Model) -> keras.Model:
     return copying.copy_model(network) if nested else network
 
 
-class _Averaged:
+class _Pooled:
     """Layers and their averages, put together when an image comes that is not known yet."""
 
-    def __init__(self, lower: keras.Model, grid: int, policy: str) -> None:
-        self.lower, self.grid, self.policy = lower, grid, policy
+    def __init__(self, lower: keras.Model, pooling: Pooling, policy: str) -> None:
+        self.lower, self.pooling, self.policy = lower, pooling, policy
 
     def predict_on_batch(self, images: np.ndarray) -> np.ndarray:
         return np.asarray(self._model.predict_on_batch(images))
@@ -174,65 +186,6 @@ class _Averaged:
     def _model(self) -> keras.Model:
         # A copy: whatever reads a tensor of the source would stay tied to it.
         lower = copying.copy_model(self.lower, dtype_policy=self.policy, replacing=fused_layers())
-        averages = [_averaged(tensor, self.grid, lower) for tensor in lower.outputs]
-        joined = ops.concatenate(averages, axis=1) if len(averages) > 1 else averages[0]
+        rows = [pooled(tensor, self.pooling, lower) for tensor in lower.outputs]
+        joined = ops.concatenate(rows, axis=1) if len(rows) > 1 else rows[0]
         return keras.Model(lower.input, joined)
-
-
-def _n_features(tensor: Any, grid: int, network: keras.Model) -> int:
-    """Return the number of features of a layer, refusing one that has none."""
-    if len(tensor.shape) == 2:  # a fully connected layer
-        return int(tensor.shape[1])
-    name = graphs.layer_of(tensor).name
-    if len(tensor.shape) != 4:
-        raise ValueError(
-            f"{name!r} gives features of shape {tensor.shape}; expected feature maps, (n, height, "
-            "width, channels), or (n, features)."
-        )
-    _, *sides, channels = tensor.shape
-    if _is_channels_first(tensor, network):
-        _, channels, *sides = tensor.shape
-    if None in sides and grid > 1:
-        raise ValueError(
-            f"{network.name!r} takes images of any size, so that the cells of grid={grid} have "
-            "none; use grid=1, or build the network for one input_shape."
-        )
-    return int(np.prod([1 if grid == 1 else min(grid, side) for side in sides]) * channels)
-
-
-def _averaged(maps: Any, grid: int, network: keras.Model) -> Any:
-    """Return the averages over the cells of a grid, ``(n, cells x channels)``, in float32."""
-    n_features = _n_features(maps, grid, network)
-    first = _is_channels_first(maps, network)
-    maps = ops.cast(maps, "float32")
-    if len(maps.shape) == 2:
-        return maps
-    if first:
-        maps = ops.transpose(maps, (0, 2, 3, 1))
-    if grid == 1:
-        return ops.mean(maps, axis=(1, 2))
-    rows, columns = (_shares(length, grid) for length in maps.shape[1:3])
-    cells = ops.einsum("nhwc,rh->nrwc", maps, rows)
-    cells = ops.einsum("nrwc,sw->nrsc", cells, columns)
-    return ops.reshape(cells, (-1, n_features))
-
-
-def _shares(length: int, grid: int) -> np.ndarray:
-    """Return each pixel's share in the mean of each cell, ``(cells, length)``.
-
-    Cells differ by a pixel where the length is no multiple of their number.
-    """
-    cells = min(grid, length)
-    starts = np.linspace(0, length, cells + 1).astype(int)
-    within = np.arange(length)
-    shares = (starts[:-1, None] <= within) & (within < starts[1:, None])
-    return (shares / shares.sum(axis=1, keepdims=True)).astype("float32")
-
-
-def _is_channels_first(tensor: Any, network: keras.Model) -> bool:
-    """Whether the last convolution or pooling under a tensor works on ``(n, channels, ...)``."""
-    for node in reversed(graphs.nodes([tensor], list(network.inputs))):
-        data_format = getattr(node.operation, "data_format", None)
-        if data_format is not None:
-            return bool(data_format == "channels_first")
-    return False

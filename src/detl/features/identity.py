@@ -12,6 +12,7 @@ from typing import Any
 import keras
 
 from detl.networks.digests import graph_digest, weights_digest
+from detl.networks.normalization import fused_layers
 from detl.networks.probe import output_on_noise
 from detl.storage.reading import read_json
 from detl.storage.rounding import agree
@@ -29,8 +30,9 @@ def trunk_name(trunk: keras.Model, *, settings: str = "", cache_dir: Path | None
     rounding: on another machine the last digits differ. What they compute is looked up in
     ``cache_dir``, and written down there for later processes.
     """
-    layers = hashlib.sha256((weights_digest(trunk) + graph_digest(trunk) + settings).encode())
-    digest = layers.hexdigest()[:_DIGITS]
+    # Frozen, a fused layer computes the same as Keras's own, with which networks are handed out.
+    layers = weights_digest(trunk) + graph_digest(trunk, replacing=fused_layers())
+    digest = hashlib.sha256((layers + settings).encode()).hexdigest()[:_DIGITS]
     computed = output_on_noise(trunk)
     for name, earlier in [*_in_folder(cache_dir, digest), *_known.items()]:
         if name.startswith(digest) and agree(earlier, computed):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -59,6 +60,15 @@ def features_of(
         found = _store.gather(key, names)
         _store.forget()
     return found
+
+
+def n_to_run(images: np.ndarray, *, key: str, cache_dir: Path | None = None) -> int:
+    """Return on how many images :func:`features_of` would run the trunk, in batches filled up."""
+    names = image_digests(images)
+    with _lock:
+        if cache_dir is not None:
+            _store.read(cache_dir, key, names)
+        return math.ceil(len(_store.missing(key, names)) / BATCH) * BATCH
 
 
 def clear_cache() -> None:

@@ -58,6 +58,9 @@ class Views:
         ]
 
 
+UNCHANGED = Views(n_augmented=0, augmentation=Augmentation(), seed=0)  # the images as they are
+
+
 def pixels_of_views(images: np.ndarray, views: Views, *, verbose: int = 0) -> np.ndarray:
     """Return the pixels of all views: the images, then the first view of each, and so on."""
     if not views.n_augmented:

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 
 from detl.checks import check_choice, check_count
+from detl.gradcam.frozen import FrozenTrunk, frozen_trunk
 from detl.gradcam.layers import check_layer_names
 from detl.gradcam.methods import METHODS, heatmaps_and_raw, map_of, masks_of
 from detl.gradcam.taps import PREDICTED, Score, TappedNetwork, scores_of
@@ -83,7 +84,8 @@ class GradCAM:
         A classifier with a convolution, of one output ``(n, classes)``: functional or Sequential,
         with models nested in it, or subclassed and called once. Signals, images and volumes,
         channels first or last, with or without other inputs. It is left as it is; where its weights
-        change later, the heatmaps follow.
+        change later, the heatmaps follow. Of a transfer, what its frozen layers gave for an image
+        is found again where ``layer`` lies above them.
     layer : str or list of str, optional
         Name of the layer whose output is weighted, or its path: of names in a nested model, such
         as ``"vgg16/block5_conv3"``, of attributes in a subclassed one, such as ``"blocks/2/conv"``.
@@ -157,6 +159,7 @@ class GradCAM:
         check_choice("method", method, tuple(METHODS))
         names = check_layer_names(layer)
         self._network = TappedNetwork(network_of(model), names)
+        self._trunk = frozen_trunk(model, self._network)
         paths = self._network.paths
         self.layer = paths[0] if layer is None or isinstance(layer, str) else tuple(paths)
         self.method = method
@@ -223,12 +226,17 @@ class GradCAM:
                 target_class, n=len(pixels), n_classes=self._n_classes, names=self._class_names
             )
         sign = -1 if counterfactual else 1
+        features = None if self._trunk is None else self._trunk.features(pixels)
         steps = []
         for start in range(0, len(pixels), self.batch_size):
             rows = slice(start, start + self.batch_size)
             batch = [np.asarray(array[rows]) for array in inputs]
-            run = self._function(score, batch)
-            maps, gradients, scores, classes = run(*batch, wanted[rows])
+            if self._trunk is None or features is None:
+                run, read = self._function(self._network, score, batch), batch
+            else:
+                read = [features[rows]]
+                run = self._function(self._trunk, score, read)
+            maps, gradients, scores, classes = run(*read, wanted[rows])
             _check_scores(scores, classes)
             _check_finite([*maps, *gradients, scores], start, self.layer)
             masked_scores = partial(self._masked_scores, score, batch, classes, sign)
@@ -261,11 +269,17 @@ class GradCAM:
             )
 
     def _function(
-        self, score: Score | None, batch: Sequence[Array], *, differentiates: bool = True
+        self,
+        network: TappedNetwork | FrozenTrunk,
+        score: Score | None,
+        batch: Sequence[Array],
+        *,
+        differentiates: bool = True,
     ) -> Callable[..., tuple[Any, ...]]:
         """Return the compiled function from a batch and its classes to maps, gradients, scores."""
-        tensors = self._network.tensors_for(batch)
-        key = (score, differentiates, *((tensor.shape, tensor.dtype) for tensor in tensors))
+        tensors = network.tensors_for(batch)
+        kinds = ((tensor.shape, tensor.dtype) for tensor in tensors)
+        key = (score, network, differentiates, *kinds)
         if key not in self._compiled:
             # One callable at a time: a loop over lambdas would fill the memory.
             known = self._compiled.items()
@@ -274,15 +288,15 @@ class GradCAM:
             def forward(tap: Any, *tensors: Any) -> tuple[Any, ...]:
                 *inputs, classes = tensors
                 if differentiates:
-                    return scores_of(self._network.logits(tap, *inputs), classes, score)
-                logits = self._network.logits(lambda maps: maps, *inputs)
+                    return scores_of(network.logits(tap, *inputs), classes, score)
+                logits = network.logits(lambda maps: maps, *inputs)
                 scores, classes = scores_of(logits, classes, score)
                 return tap(scores), classes  # nothing is left to differentiate
 
             self._compiled[key] = with_gradient(
                 forward,
                 inputs=[*tensors, keras.KerasTensor((None,), dtype="int32")],
-                variables=self._network.variables,
+                variables=network.variables,
             )
         return self._compiled[key]
 
@@ -297,7 +311,7 @@ class GradCAM:
         """Return the score of each image seen through each of its maps, ``(n, channels)``."""
         inputs = self._network.inputs
         size = inputs.size_of(batch[inputs.images])
-        run = self._function(score, batch, differentiates=False)
+        run = self._function(self._network, score, batch, differentiates=False)
         n, channels = len(maps), maps.shape[-1]
         scores = np.empty(n * channels, dtype="float32")
         for start in range(0, n * channels, self.batch_size):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, TypeAlias
 
 import keras
@@ -95,6 +97,26 @@ class TappedNetwork:
 
     def logits(self, tap: Tap, *tensors: Tensor) -> Tensor:
         """Run to the logits ``(n, n_outputs)``, in inference mode."""
+        with self._followed(tap):
+            structure = keras.tree.pack_sequence_as(self.inputs.structure, list(tensors))
+            (logits,) = keras.tree.flatten(self._network(structure, training=False))
+        return logits
+
+    def all_above(self, entrance: Any) -> bool:
+        """Whether the layers to tap, each called once, come after a tensor of the graph."""
+        nodes = graphs.nodes(list(self._network.outputs), [entrance])
+        above = {id(node.operation) for node in nodes}
+        calls = Counter(id(node.operation) for node in graphs.model_nodes(self._network))
+        changed = [operation for operation, *_ in (*self._taps, *self._passed_over)]
+        return all(operation in above and calls[operation] == 1 for operation in changed)
+
+    def logits_from(self, entrance: Any, tap: Tap, values: Tensor) -> Tensor:
+        """Do the same where :meth:`all_above` is true of a tensor, given its values."""
+        with self._followed(tap):
+            return graphs.run_above(entrance, self._network.outputs[0], values)
+
+    def _followed(self, tap: Tap) -> AbstractContextManager[None]:
+        """Tap the layers, and pass over what squashes the logits."""
 
         def follow(operation: Any, ordinal: int, compute: Compute, args: Any, kwargs: Any) -> Any:
             key = id(operation), ordinal
@@ -106,10 +128,7 @@ class TappedNetwork:
             outputs = compute(operation, *args, **in_inference_mode(operation, kwargs))
             return tap(outputs) if (*key, False) in self._taps else outputs
 
-        with following(follow):
-            structure = keras.tree.pack_sequence_as(self.inputs.structure, list(tensors))
-            (logits,) = keras.tree.flatten(self._network(structure, training=False))
-        return logits
+        return following(follow)
 
 
 def scores_of(logits: Any, classes: Any, score: Score | None) -> tuple[Any, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from types import MappingProxyType
 from typing import Any
 
@@ -121,7 +121,9 @@ def _rebuilt(
                 outputs = rebuild(operation, tensors, f"{prefix}{operation.name}_")
             else:
                 args, kwargs = node.arguments.fill_in(known)
-                outputs = keras.tree.flatten(copy_of(operation, prefix)(*args, **kwargs))
+                copy = copy_of(operation, prefix)
+                with nullcontext() if seeds is not None else _built_of_zeros(copy):
+                    outputs = keras.tree.flatten(copy(*args, **kwargs))
             known.update({id(old): new for old, new in zip(node.outputs, outputs, strict=True)})
         return [known[id(tensor)] for tensor in part.outputs]
 
@@ -138,6 +140,21 @@ def _rebuilt(
             copy.set_weights(original.get_weights())
     finalize_statistics(copied)
     return copied, {key: copy for key, (_, copy) in copies.items()}
+
+
+@contextmanager
+def _built_of_zeros(layer: Any) -> Iterator[None]:
+    """Let a layer begin with zeros while it is built: weights to be replaced need not be drawn."""
+    drawing = {
+        name: value
+        for name, value in vars(layer).items()
+        if isinstance(value, keras.initializers.Initializer) and hasattr(value, "seed")
+    }
+    vars(layer).update(dict.fromkeys(drawing, keras.initializers.Zeros()))
+    try:
+        yield
+    finally:
+        vars(layer).update(drawing)
 
 
 def finalize_statistics(model: keras.Model) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import keras
@@ -13,11 +14,14 @@ import numpy as np
 from detl.networks.graphs import model_nodes
 
 
-def graph_digest(model: keras.Model) -> str:
+def graph_digest(
+    model: keras.Model, *, replacing: Mapping[type, type] = MappingProxyType({})
+) -> str:
     """Return a SHA-256 digest of what the layers are and how they are joined, without weights.
 
     Names play no part, for Keras numbers them through a process, nor do initializers and seeds.
     What code that is not Keras's computes, :func:`detl.networks.probe.output_on_noise` tells.
+    Layers of exactly a class that is to be replaced count as layers of the other.
     """
     order = model_nodes(model)
     tensors = [*model.inputs, *(tensor for node in order for tensor in node.outputs)]
@@ -28,7 +32,7 @@ def graph_digest(model: keras.Model) -> str:
         arguments = keras.tree.flatten([node.arguments.args, node.arguments.kwargs])
         constants = [argument for argument in arguments if id(argument) not in number]
         record = [
-            type(node.operation).__name__,
+            replacing.get(type(node.operation), type(node.operation)).__name__,
             layers[id(node.operation)],
             _described(_config_of(node.operation)),
             _described(constants),
@@ -43,12 +47,15 @@ def graph_digest(model: keras.Model) -> str:
 
 def weights_digest(model: keras.Model, *, but: keras.layers.Layer | None = None) -> str:
     """Return a SHA-256 digest of all weights and statistics of a model but those of one layer."""
-    digest = hashlib.sha256()
     left_out = [] if but is None else [id(weight) for weight in but.weights]
-    for weight in model.weights:
-        if id(weight) in left_out:
-            continue
-        value = np.ascontiguousarray(keras.ops.convert_to_numpy(weight))
+    kept = (weight for weight in model.weights if id(weight) not in left_out)
+    return values_digest(keras.ops.convert_to_numpy(weight) for weight in kept)
+
+
+def values_digest(values: Iterable[np.ndarray]) -> str:
+    """Return the digest of weights that have these values."""
+    digest = hashlib.sha256()
+    for value in map(np.ascontiguousarray, values):
         digest.update(f"{value.dtype}{value.shape}".encode())
         digest.update(value.tobytes())
     return digest.hexdigest()

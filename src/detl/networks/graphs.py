@@ -96,9 +96,14 @@ def above(entrance: Tensor, output: Tensor) -> keras.Model:
     ``entrance`` (a ReLU, say) is called again further up (Keras 3.15).
     """
     start = keras.Input(batch_shape=entrance.shape, dtype=entrance.dtype)
-    known = {id(entrance): start}
+    return keras.Model(start, run_above(entrance, output, start))
+
+
+def run_above(entrance: Tensor, output: Tensor, value: Any) -> Any:
+    """Return the value of a tensor, given that of one that everything before it passes through."""
+    known = {id(entrance): value}
     for node in nodes([output], [entrance]):
         args, kwargs = node.arguments.fill_in(known)
         outputs = keras.tree.flatten(node.operation(*args, **kwargs))
         known.update({id(old): new for old, new in zip(node.outputs, outputs, strict=True)})
-    return keras.Model(start, known[id(output)])
+    return known[id(output)]

@@ -31,7 +31,9 @@ def confusion_matrix(
     ax: Axes | None = None,
     figsize: tuple[float, float] | None = None,
 ) -> Figure:
-    r"""Draw a confusion matrix, as in Fig. 3 of Basu et al. 2020.
+    r"""Draw a confusion matrix.
+
+    As in Fig. 3 of Basu et al. 2020.
 
     Every cell has its count of images and its share of the true class's. More than 20 classes, and
     cells that are too small to read, have colours alone.

@@ -83,7 +83,9 @@ def heatmap_grid(
     colormap: str = "inferno",
     figsize: tuple[float, float] | None = None,
 ) -> Figure:
-    """Draw every image beside its overlay, as in Fig. 4 of Basu et al. 2020.
+    """Draw every image beside its overlay.
+
+    As in Fig. 4 of Basu et al. 2020.
 
     A heatmap of few cells, such as 2 × 2, is resized to the image and looks finer than it is: look
     at the shape of ``GradCAM(...).explain(images).raw``, or choose a lower layer.

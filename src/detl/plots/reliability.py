@@ -29,7 +29,9 @@ def reliability_diagram(
     ax: Axes | None = None,
     figsize: tuple[float, float] | None = None,
 ) -> Figure:
-    """Draw how often the classifier is right over how sure it is, as Guo et al. 2017, Fig. 1.
+    """Draw how often the classifier is right over how sure it is.
+
+    As in Fig. 1 of Guo et al. 2017.
 
     Parameters
     ----------

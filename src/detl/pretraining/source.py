@@ -162,7 +162,7 @@ class SharesSource(BaseEstimator):
     scikit-learn would copy the source's weights for every fold and grid point.
     """
 
-    source: Source
+    source: Any
 
     def __sklearn_clone__(self) -> Self:
         """Return an unfitted estimator of equal parameters."""

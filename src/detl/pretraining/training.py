@@ -109,7 +109,8 @@ def pretrain(
         was trained to prefer one class does badly in it.
     precision : {"float32", "mixed_bfloat16", "auto"}, default="float32"
         Number format of the computation while training; weights are float32, and so is the model
-        that comes back.
+        that comes back. ``"auto"`` takes bfloat16 where the device has units for it; the progress
+        bar says so.
     ema_epochs : float, optional
         Validate and keep not the weights of a moment but their exponential moving average (EMA)
         over about so many epochs; try 2. Training itself goes on from the weights. Statistics of
@@ -302,6 +303,7 @@ def pretrain(
                 validation_data=in_order(held_out),
                 callbacks=followers,
                 verbose=verbose,
+                description="training" if policy == "float32" else "training in bfloat16",
             )
             history = {
                 name: [*history.get(name, []), *map(float, fitted.history.get(name, []))]

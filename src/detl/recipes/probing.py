@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.base import ClassifierMixin
+from sklearn.base import ClassifierMixin, clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
@@ -21,6 +21,7 @@ from detl import folds
 from detl.backbones import block_names
 from detl.checks import check_classes, check_count, check_labels, check_positive
 from detl.features.extraction import FeatureExtractor
+from detl.features.lookup import PrecomputedFeatures
 from detl.pretraining.batches import ClassWeight
 from detl.pretraining.source import SharesSource, Source, source_network
 from detl.seeds import integer_seed, seed_sequence
@@ -37,8 +38,9 @@ class LinearProbe(ClassifierMixin, SharesSource):
 
     Parameters
     ----------
-    source : SourceModel, keras.Model or path
-        As for :class:`detl.FeatureExtractor`.
+    source : SourceModel, keras.Model, path or PrecomputedFeatures
+        As for :class:`detl.FeatureExtractor`. Where :func:`detl.features.precomputed` returned it,
+        only the penalty is chosen.
     blocks : sequence of str, optional
         Blocks, units or layers to choose from; by default all that
         :func:`detl.backbones.block_names` finds, or the last convolution where it finds none.
@@ -62,10 +64,10 @@ class LinearProbe(ClassifierMixin, SharesSource):
     Attributes
     ----------
     best_params_ : dict
-        ``block`` and ``C`` that were chosen.
+        ``block`` and ``C`` that were chosen; of precomputed features ``C`` alone.
     scores_ : dict of str to numpy.ndarray
         Mean inner score of each block, ``(n_Cs,)``. The best of them is too good to be reported.
-    extractor_ : FeatureExtractor
+    extractor_ : FeatureExtractor or PrecomputedFeatures
         What gives the features of all blocks, side by side.
     regression_ : sklearn.pipeline.Pipeline
         Standardisation and logistic regression on the columns of the chosen block.
@@ -100,7 +102,7 @@ class LinearProbe(ClassifierMixin, SharesSource):
 
     def __init__(
         self,
-        source: Source,
+        source: Source | PrecomputedFeatures,
         *,
         blocks: Sequence[str] | None = None,
         grid: int = 1,
@@ -147,13 +149,7 @@ class LinearProbe(ClassifierMixin, SharesSource):
             Once, if regressions did not converge.
         """
         blocks, penalties = self._checked_choices()
-        self.extractor_ = FeatureExtractor(
-            self.source,
-            layers=blocks,
-            grid=self.grid,
-            cache_dir=self.cache_dir,
-            verbose=self.verbose,
-        ).fit(X)
+        self.extractor_ = self._extractor(blocks).fit(X)
         labels = check_labels(y, len(X), name="y", of="rows of X")
         check_classification_targets(labels)
         self.classes_, _ = check_classes(labels)
@@ -179,6 +175,8 @@ class LinearProbe(ClassifierMixin, SharesSource):
                 "block": block,
                 "C": penalties[int(self.scores_[block].argmax())],
             }
+            if self._is_precomputed:
+                del self.best_params_["block"]
             self._chosen = self._columns(blocks, block)
             regression.set_params(C=self.best_params_["C"])
             self.regression_ = make_pipeline(StandardScaler(), regression)
@@ -197,12 +195,34 @@ class LinearProbe(ClassifierMixin, SharesSource):
         """Return the most probable class of each image, ``(n,)``."""
         return np.asarray(self.classes_[self.predict_proba(X).argmax(axis=1)])
 
+    @property
+    def _is_precomputed(self) -> bool:
+        return isinstance(self.source, PrecomputedFeatures)
+
+    def _extractor(self, blocks: list[str]) -> FeatureExtractor | PrecomputedFeatures:
+        if isinstance(self.source, PrecomputedFeatures):
+            return clone(self.source)
+        return FeatureExtractor(
+            self.source,
+            layers=blocks,
+            grid=self.grid,
+            cache_dir=self.cache_dir,
+            verbose=self.verbose,
+        )
+
     def _checked_choices(self) -> tuple[list[str], list[float]]:
         """Return the blocks and penalties to choose from."""
+        if self._is_precomputed and (self.blocks is not None or self.grid != 1):
+            raise ValueError(
+                f"blocks={self.blocks!r} and grid={self.grid!r} choose what is taken of a network, "
+                "but the features are precomputed; leave both out."
+            )
         if isinstance(self.blocks, str):
             raise TypeError(f"blocks is the text {self.blocks!r}; expected [{self.blocks!r}].")
         names = self.blocks
-        if names is None:
+        if self._is_precomputed:
+            names = ["precomputed"]
+        elif names is None:
             names = block_names(source_network(self.source)) or ["last_block"]
         if isinstance(self.Cs, str) or not isinstance(self.Cs, Sequence | np.ndarray):
             raise TypeError(f"Cs is {self.Cs!r}; expected numbers above 0, such as [0.01, 1].")
@@ -227,6 +247,8 @@ class LinearProbe(ClassifierMixin, SharesSource):
 
     def _columns(self, blocks: list[str], block: str) -> slice:
         """Return where the features of a block are among those of all."""
+        if isinstance(self.extractor_, PrecomputedFeatures):
+            return slice(None)
         place = blocks.index(block)
         ends = np.cumsum([0, *self.extractor_.layer_sizes_])
         return slice(int(ends[place]), int(ends[place + 1]))

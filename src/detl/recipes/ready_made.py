@@ -11,6 +11,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from detl.checks import check_count, check_positive
+from detl.features.lookup import PrecomputedFeatures
 from detl.pretraining.batches import ClassWeight
 from detl.pretraining.source import Source, load_source, source_network
 from detl.recipes.probing import LinearProbe
@@ -20,7 +21,7 @@ from detl.transfer.classifier import DomainExtensionTransfer
 
 
 def linear_probe(
-    source: Source,
+    source: Source | PrecomputedFeatures,
     *,
     blocks: Sequence[str] | None = None,
     grid: int = 1,
@@ -36,9 +37,9 @@ def linear_probe(
 
     Parameters
     ----------
-    source : SourceModel, keras.Model or path
-        What :func:`detl.pretrain` returned, or a network of photographs, see
-        :func:`detl.backbones.from_application`.
+    source : SourceModel, keras.Model, path or PrecomputedFeatures
+        What :func:`detl.pretrain` returned, a network of photographs, see
+        :func:`detl.backbones.from_application`, or what :func:`detl.features.precomputed` returned.
     blocks, grid, Cs, class_weight, scoring, random_state
         As for :class:`LinearProbe`.
 
@@ -48,7 +49,7 @@ def linear_probe(
         Not fitted.
     """
     return LinearProbe(
-        _read(source),
+        source if isinstance(source, PrecomputedFeatures) else _read(source),
         blocks=blocks,
         grid=grid,
         Cs=Cs,

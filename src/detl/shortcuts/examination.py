@@ -17,6 +17,7 @@ from detl.validation.results import CrossValidationResult
 
 # Finds a marker in half of the images of a class, see studies/are_planted_shortcuts_found.
 THRESHOLD = 0.33
+REMAINS = "share of the network's ROC AUC above 1/2 that remains"
 
 
 class Examination:
@@ -67,9 +68,8 @@ class Examination:
         note = ""
         if unskilled:
             note = f"Not judged, because the network hardly recognizes them: {listed(unskilled)}."
-        measure = "share of the network's ROC AUC above 1/2 that remains"
         self.results[name] = result
-        self.add_test(name, question, measure, estimates, note)
+        self.add_test(name, question, REMAINS, estimates, note)
 
     def add_linear(self, name: str, question: str, features: Array) -> None:
         """Add a logistic regression on features that do not show the object."""

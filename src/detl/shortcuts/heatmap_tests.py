@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from sklearn.base import clone
 
 from detl import faithfulness
 from detl.gradcam.explanation import GradCAM
@@ -90,7 +91,9 @@ def out_of_fold_heatmaps(
     extension = classifier._extend(result.classes)
     extension.training["groups"] = result.groups
     features = extension.trunk(images, verbose=verbose)
-    cam = GradCAM(extension.network, method=method, batch_size=classifier.batch_size)
+    fitted = clone(classifier)
+    fitted.model_ = extension.network  # whose tail each fold trains: the features stay the same
+    cam = GradCAM(fitted, method=method, batch_size=classifier.batch_size)
     heatmaps = np.full(images.shape[:3], np.nan, dtype="float32")
     predicted = np.full(n, -1)
     explained = np.zeros(n, dtype=bool)

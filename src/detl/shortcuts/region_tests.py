@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from detl.features.lookup import PrecomputedFeatures
 from detl.recipes.thumbnails import thumbnails
 from detl.renaming import renamed_arguments
 from detl.shortcuts.baseline_classifiers import DETAIL
-from detl.shortcuts.examination import THRESHOLD, Examination
+from detl.shortcuts.examination import REMAINS, THRESHOLD, Examination
 from detl.shortcuts.regions import BORDER, FILL, Array, Region, blanked, border_mask, region_masks
 from detl.shortcuts.retraining import Trainer
 from detl.shortcuts.verdicts import INCONCLUSIVE, LIKELY, ShortcutReport
@@ -52,7 +53,8 @@ def region_test(
     ShortcutReport
         With the tests ``"region blanked"`` and ``"border kept"``. With a mask per image also
         ``"region outline"``: if the outlines alone predict the class, so do the holes in the
-        images, and ``"region blanked"`` is inconclusive.
+        images, and ``"region blanked"`` is inconclusive. So are both, without training, where a
+        classifier of :func:`detl.features.precomputed` has no features of the changed images.
     """
     if region is None and border is None:
         raise ValueError("There is neither region nor border to test; give one of them.")
@@ -95,9 +97,25 @@ def ask_blanked(
     }
     for what, masks in hidden.items():
         name, question = questions[what]
-        result = trainer.on_images(name, blanked(examination.images, masks, fill))
         share = masks.mean() if what == "region" else 1 - masks.mean()
-        examination.add_blind(name, question.format(share), result)
+        question = question.format(share)
+        changed = blanked(examination.images, masks, fill)
+        if reason := _without_features(trainer.classifier, changed):
+            note = f"Not judged, because the changed images cannot be looked up: {reason}"
+            examination.add_test(name, question, REMAINS, {}, note)
+        else:
+            examination.add_blind(name, question, trainer.on_images(name, changed))
+
+
+def _without_features(classifier: Any, images: Array) -> str:
+    """Return why a classifier cannot see these images; empty if it can."""
+    for part in classifier.get_params().values():
+        if isinstance(part, PrecomputedFeatures):
+            try:
+                part.fit(images)
+            except ValueError as error:
+                return str(error)
+    return ""
 
 
 def ask_outlines(examination: Examination, hidden: dict[str, Array]) -> None:

@@ -6,6 +6,7 @@ import copy
 import math
 import warnings
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any, TypeAlias
 
 import keras
@@ -15,7 +16,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from detl import folds
 from detl.networks import copying, graphs
-from detl.networks.digests import weights_digest
+from detl.networks.digests import values_digest
 from detl.networks.optimizers import SGD
 from detl.networks.prediction import predict_on_batch
 from detl.pretraining.batches import (
@@ -44,8 +45,6 @@ class Tail:
     ``model`` goes from the trunk's features to ``(n, n_classes)`` logits; its last layer is new,
     and learns at ``head_learning_rate`` where that is given.
     """
-
-    start_digest: str  # of the weights that a fit begins with, but for the new layer
 
     def __init__(
         self,
@@ -94,7 +93,18 @@ class Tail:
         # Otherwise Keras makes the metrics while it traces the first step, and then traces again.
         model.compute_metrics(None, np.zeros(1), np.zeros((1, self._head.units)))
         model.reset_metrics()
-        self._optimizer_start = [keras.ops.convert_to_numpy(v) for v in optimizer.variables]
+        # Counters and the rate; momenta begin at zero.
+        self._optimizer_start = [
+            None if v.shape else keras.ops.convert_to_numpy(v) for v in optimizer.variables
+        ]
+        self._is_fresh = True
+
+    @cached_property
+    def start_digest(self) -> str:
+        """Digest of the weights that a fit begins with, but for the new layer."""
+        new = [id(weight) for weight in self._head.weights]
+        pairs = zip(self.model.weights, self._start, strict=True)
+        return values_digest(value for weight, value in pairs if id(weight) not in new)
 
     def fit(
         self,
@@ -184,17 +194,18 @@ class Tail:
         }
 
     def _reset(self, head_seed: int, noise_seed: int) -> None:
-        self.model.set_weights(self._start)
+        if not self._is_fresh:  # copying the weights of a large network takes seconds
+            self.model.set_weights(self._start)
+            optimizer = self.model.optimizer
+            for variable, value in zip(optimizer.variables, self._optimizer_start, strict=True):
+                variable.assign(keras.ops.zeros_like(variable) if value is None else value)
+        self._is_fresh = False
         draw = keras.initializers.GlorotUniform(seed=head_seed)
         # Not in the global type: the same seed is to give the same layer under each.
         kernel = draw(self._head.kernel.shape, dtype="float32")
         self._head.kernel.assign(kernel)
         self._head.bias.assign(np.zeros(self._head.bias.shape))
-        optimizer = self.model.optimizer
-        for variable, value in zip(optimizer.variables, self._optimizer_start, strict=True):
-            variable.assign(value)
         copying.seed_noise(self.model, noise_seed)
-        self.start_digest = weights_digest(self.model, but=self._head)
 
     def probabilities(
         self, features: np.ndarray, *, rows: np.ndarray, batch_size: int

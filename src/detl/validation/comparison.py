@@ -69,7 +69,7 @@ def compare(
     Notes
     -----
     With five folds the test has four degrees of freedom and shows large differences only, the less
-    the more pairs there are: ``shown_from`` says which. Where it has no power, the interval
+    the more pairs there are: ``detectable`` says which. Where it has no power, the interval
     decides. Repeats (``n_repeats=10``) make the test sharper.
 
     References

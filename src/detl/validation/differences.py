@@ -16,11 +16,12 @@ from detl.metrics.fold_scores import weighted_scores
 from detl.metrics.intervals import FEW_UNITS, quantiles, units_of
 from detl.metrics.scoring import redrawn_scores
 from detl.notebook import ShowsItself
+from detl.renaming import warn_renamed
 from detl.validation.leaks import leaks_of
 from detl.validation.pairing import check_named, check_paired
 from detl.validation.records import or_none
 from detl.validation.results import CrossValidationResult
-from detl.validation.significance import corrected_t_test, holm, smallest_shown
+from detl.validation.significance import corrected_t_test, holm, smallest_detectable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -49,7 +50,7 @@ class Difference:
         NaN where the folds have no spread to test against.
     p_adjusted : float
         The same after Holm's correction for the number of pairs compared.
-    shown_from : float
+    detectable : float
         Smallest mean that the test could have shown, with this spread over the folds and this
         number of pairs; NaN where there is no spread.
     interval_excludes_zero : bool
@@ -64,13 +65,19 @@ class Difference:
     interval: Interval
     p_value: float
     p_adjusted: float
-    shown_from: float = np.nan
+    detectable: float = np.nan
     interval_excludes_zero: bool = False
+
+    @property
+    def shown_from(self) -> float:
+        """Old name of ``detectable``."""
+        warn_renamed("Difference.shown_from", "Difference.detectable")
+        return self.detectable
 
     @property
     def has_power(self) -> bool:
         """Whether the test could have shown the largest difference inside the interval."""
-        return self.shown_from <= max(abs(self.interval.low), abs(self.interval.high))
+        return self.detectable <= max(abs(self.interval.low), abs(self.interval.high))
 
     @property
     def better(self) -> str | None:
@@ -159,7 +166,7 @@ class Comparison(ShowsItself):
                     "method": d.interval.method,
                     "p_value": or_none(d.p_value),
                     "p_adjusted": or_none(d.p_adjusted),
-                    "shown_from": or_none(d.shown_from),
+                    "detectable": or_none(d.detectable),
                     "folds": list(map(or_none, d.folds)),
                     "verdict": d.verdict,
                 }
@@ -187,15 +194,15 @@ class Comparison(ShowsItself):
         width = max(len("difference in points"), *map(len, pairs))
         lines += [
             "",
-            f"{'difference in points':<{width}}   mean  95 % interval      p   shown from  verdict",
+            f"{'difference in points':<{width}}   mean  95 % interval      p   detectable  verdict",
         ]
         for pair, d in zip(pairs, self.differences, strict=True):
             low, high = 100 * d.interval.low, 100 * d.interval.high
             p = "<0.001" if d.p_adjusted < 0.001 else f"{d.p_adjusted:6.3f}".replace("nan", "  -")
-            shown_from = f"{100 * d.shown_from:8.1f}".replace("nan", "  -")
+            detectable = f"{100 * d.detectable:8.1f}".replace("nan", "  -")
             lines.append(
                 f"{pair:<{width}}  {100 * d.mean:+5.1f}  {low:+5.1f} to {high:+5.1f}  {p}  "
-                f"{shown_from}    {d.verdict}"
+                f"{detectable}    {d.verdict}"
             )
         of_pairs = "1 pair" if len(pairs) == 1 else f"{len(pairs)} pairs"
         lines += [
@@ -203,7 +210,7 @@ class Comparison(ShowsItself):
             "p: corrected resampled t-test over the folds (Nadeau & Bengio 2003), after Holm for "
             f"{of_pairs};",
             "interval: paired bootstrap. One is called better if both exclude zero.",
-            "shown from: the smallest difference that the test could have shown. Where the far end "
+            "detectable: the smallest difference that the test could have shown. Where the far end "
             "of the interval is smaller,",
             f"the test has no power, and the interval, widened for {of_pairs}, decides alone: it "
             f"covers new {any_result.unit}, not new training.",
@@ -266,7 +273,7 @@ def compare_results(
                 interval=Interval(low=float(low), high=float(high), method=f"paired {method}"),
                 p_value=p_value,
                 p_adjusted=p_value,
-                shown_from=smallest_shown(known, test_share=test_share, n_pairs=len(pairs)),
+                detectable=smallest_detectable(known, test_share=test_share, n_pairs=len(pairs)),
                 interval_excludes_zero=bool(many_units and (lowest > 0 or highest < 0)),
             )
         )

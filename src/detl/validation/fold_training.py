@@ -16,6 +16,7 @@ from sklearn.exceptions import ConvergenceWarning
 from detl.caller import stacklevel_of_caller
 from detl.checks import check_classes
 from detl.metrics.learning import advice
+from detl.networks.devices import device_kind
 from detl.networks.digests import graph_digest, weights_digest
 from detl.networks.precision import dtype_policy
 from detl.networks.probe import output_on_noise
@@ -169,7 +170,7 @@ class _NetworkTraining:
         self.settings = {
             "transfer": parameters,
             "precision": self.classifier.precision,
-            "device": _device(),
+            "device": device_kind(),
             "source": weights_digest(network, but=network.layers[-1]),
             "architecture": graph_digest(network),
             "outputs on noise": output_on_noise(below_head),
@@ -209,7 +210,7 @@ class _ClassifierTraining:
         classes, _ = check_classes(prepared.labels)
         data = prepared.images, prepared.labels, prepared.groups, classes
         self.fit = lambda *fold: fit_fold(prepared.classifier, *data, *fold)
-        self.settings = {"transfer": described(prepared.classifier), "device": _device()}
+        self.settings = {"transfer": described(prepared.classifier), "device": device_kind()}
 
     def run_trunk(self, *, verbose: int) -> None:
         """Nothing is shared; a feature extractor finds again what it has seen."""
@@ -229,10 +230,3 @@ def _one_by_one(plan: Plan, train: Callable[..., FoldResult]) -> Iterator[Outcom
         except Exception as error:
             outcome = error
         yield number, outcome
-
-
-def _device() -> str:
-    """Return the kind of device that Keras computes on: ``"cpu"``, ``"gpu"`` or ``"tpu"``."""
-    name = str(keras.ops.zeros(1).device).lower()
-    kinds = {"gpu": "gpu", "cuda": "gpu", "rocm": "gpu", "mps": "gpu", "metal": "gpu", "tpu": "tpu"}
-    return next((kind for part, kind in kinds.items() if part in name), "cpu")

@@ -182,7 +182,7 @@ class Recommendation(ShowsItself):
             f"{few}"
         )
         if any(lead is not None and lead.is_shown for lead in map(self.lead, self.results)):
-            notes.append("! Shown to be behind, as detl.compare shows it: by interval and test.")
+            notes.append("! Shown to be behind, as detl.compare decides.")
         if self.recommended == "thumbnail":
             notes.append(
                 "thumbnail: grey cells are enough. Either the task is that easy, or brightness or "

@@ -204,7 +204,7 @@ class CrossValidationResult(PredictionAnalyses):
 
     @cached_property
     def confusion_matrix(self) -> np.ndarray:
-        """Counts summed over folds, ``(n_classes, n_classes)`` (Basu et al. 2020, Fig. 3).
+        """Counts summed over folds, ``(n_classes, n_classes)``, as in Basu et al. 2020, Figure 3.
 
         Rows are true classes, columns predicted ones.
         """

@@ -59,7 +59,7 @@ def corrected_t_test(differences: Any, *, test_share: float) -> float:
     return float(2 * stats.t.sf(abs(differences.mean()) / error, df=len(differences) - 1))
 
 
-def smallest_shown(differences: np.ndarray, *, test_share: float, n_pairs: int) -> float:
+def smallest_detectable(differences: np.ndarray, *, test_share: float, n_pairs: int) -> float:
     """Return the mean from which on the test finds p < 0.05, for this spread and so many pairs.
 
     NaN where there is no spread to test against.
