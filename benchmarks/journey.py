@@ -122,8 +122,17 @@ class Clock:
         ]
 
 
+_running: list[Clock] = []
+
+
+def of_running_clock() -> list[Any]:
+    """Return callbacks of the clock of this process, by a function that is always the same."""
+    return _running[-1].callbacks()
+
+
 def by_detl(case: Case, folder: Path, clock: Clock) -> dict[str, float]:
     """Take the journey with detl."""
+    _running.append(clock)
     with clock.stage("start"):
         import detl
     size = (case.size, case.size)
@@ -147,7 +156,7 @@ def by_detl(case: Case, folder: Path, clock: Clock) -> dict[str, float]:
             source,
             epochs=case.target_epochs,
             precision=case.precision,
-            callbacks=clock.callbacks,
+            callbacks=of_running_clock,
             verbose=0,
         )
         result = detl.cross_validate(
@@ -234,6 +243,30 @@ def main() -> None:
                     took[route].append(in_a_process(route, name, folder))
         rows += rows_of(name, took)
         write_rows(parsed.output, rows)
+        draw(rows, parsed.output.with_suffix(".png"))
+
+
+def draw(rows: list[dict[str, Any]], path: Path) -> None:
+    """Draw the seconds of each stage as the parts of a bar, for each case and route."""
+    from matplotlib.figure import Figure
+
+    from detl.plots.theme import colours
+
+    cases = list(dict.fromkeys(row["case"] for row in rows))
+    figure = Figure(figsize=(7.5, 1.1 + 0.9 * len(cases)), layout="constrained")
+    axis = figure.subplots()
+    names = [f"{case}, {route}" for case in cases for route in ROUTES]
+    start = np.zeros(len(names))
+    for stage, colour in zip(STAGES, colours(len(STAGES)), strict=True):
+        took = {row["case"]: row for row in rows if row["stage"] == stage}
+        length = [float(took[c][f"{route}, s, median"]) for c in cases for route in ROUTES]
+        axis.barh(names, length, left=start, color=colour, label=stage)
+        start += length
+    axis.invert_yaxis()
+    axis.set_xlabel("seconds")
+    axis.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside upper center", ncols=len(STAGES), frameon=False, fontsize="small")
+    figure.savefig(path, dpi=110)
 
 
 def in_a_process(route: str, case: str, folder: str) -> dict[str, Any]:

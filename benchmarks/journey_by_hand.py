@@ -197,9 +197,9 @@ def heatmaps(model: keras.Model, images: np.ndarray) -> list[np.ndarray]:
             score = predictions[:, int(tf.argmax(predictions[0]))]
         gradients = tape.gradient(score, activations)
         pooled = tf.reduce_mean(gradients, axis=(0, 1, 2))
-        heatmap = tf.squeeze(activations[0] @ pooled[..., tf.newaxis])
+        heatmap = activations[0] @ pooled[..., tf.newaxis]
         heatmap = tf.maximum(heatmap, 0) / (tf.math.reduce_max(heatmap) + 1e-9)
-        large = tf.image.resize(heatmap[..., tf.newaxis], images.shape[1:3])
+        large = tf.image.resize(heatmap, images.shape[1:3])
         return large.numpy()[..., 0]
 
     return [one(image[np.newaxis]) for image in images]
