@@ -57,7 +57,7 @@ package: $(VENV)/.installed-dev
 	cd dist && ../$(VENV)-wheel/bin/python readme.py
 
 # What needs radiographs, or the other libraries of Grad-CAM, says in its first lines how to run it.
-TIMINGS := import_time operations decoding normalization_speed precision frozen_trunk tail_floor tail_trials \
+TIMINGS := import_time journey operations decoding normalization_speed precision frozen_trunk tail_floor tail_trials \
   input_pipeline onednn feature_classifiers target_stage default_stage source_speed many_folds audit_time scale strategies \
   kept_heatmaps
 

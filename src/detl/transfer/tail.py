@@ -95,7 +95,7 @@ class Tail:
         model.reset_metrics()
         # Counters and the rate; momenta begin at zero.
         self._optimizer_start = [
-            None if v.shape else keras.ops.convert_to_numpy(v) for v in optimizer.variables
+            None if len(v.shape) else keras.ops.convert_to_numpy(v) for v in optimizer.variables
         ]
         self._is_fresh = True
 
