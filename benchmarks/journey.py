@@ -9,7 +9,9 @@ A journey is a process of its own, from ``import`` on; the two take turns. What 
 second step of each training (building, tracing, copying) is shown apart. Memory is the process's
 peak so far.
 
-Run: ``python -m benchmarks.journey --case small middle``
+With ``--before`` the ``src`` of an earlier checkout takes its turns too.
+
+Run: ``python -m benchmarks.journey --case small middle "middle in bfloat16"``
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +35,8 @@ import numpy as np
 from benchmarks.rows import measured_with, spread, write_rows
 
 STAGES = ("start", "load", "pretrain", "cross-validate", "heatmaps", "shortcuts", "page")
-ROUTES = ("by hand", "detl")
 N_FOLDS = 5
+MEDIAN = ", s, median"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,25 +53,21 @@ class Case:
     precision: str = "float32"
 
 
+MIDDLE = Case(
+    size=128,
+    source=2000,
+    target=1277,
+    network="vgg16",
+    width=0.25,
+    source_epochs=3,
+    target_epochs=10,
+)
 CASES = {
-    "small": Case(
-        size=64,
-        source=1000,
-        target=240,
-        network="vgg16",
-        width=0.125,
-        source_epochs=10,
-        target_epochs=30,
+    "small": replace(
+        MIDDLE, size=64, source=1000, target=240, width=0.125, source_epochs=10, target_epochs=30
     ),
-    "middle": Case(
-        size=128,
-        source=2000,
-        target=1277,
-        network="vgg16",
-        width=0.25,
-        source_epochs=5,
-        target_epochs=30,
-    ),
+    "middle": MIDDLE,
+    "middle in bfloat16": replace(MIDDLE, precision="mixed_bfloat16"),
     "large": Case(
         size=224,
         source=5000,
@@ -226,6 +224,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--case", nargs="+", choices=list(CASES), default=["small", "middle"])
     parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--before", type=Path, help="folder with an earlier version of detl")
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results/journey.csv"))
     parser.add_argument("--journey", nargs=3, help="route, case and folder, of a process here")
     parsed = parser.parse_args()
@@ -233,14 +232,17 @@ def main() -> None:
         route, name, folder = parsed.journey
         journey(route, CASES[name], Path(folder))
         return
+    routes = {"by hand": None, "detl": None}
+    if parsed.before:
+        routes["detl before"] = parsed.before
     rows: list[dict[str, Any]] = []
     for name in parsed.case:
-        took: dict[str, list[dict[str, Any]]] = {route: [] for route in ROUTES}
+        took: dict[str, list[dict[str, Any]]] = {route: [] for route in routes}
         with tempfile.TemporaryDirectory() as folder:
             write_folders(CASES[name], Path(folder))
             for _ in range(parsed.rounds):
-                for route in ROUTES:
-                    took[route].append(in_a_process(route, name, folder))
+                for route, before in routes.items():
+                    took[route].append(in_a_process(route, name, folder, before))
         rows += rows_of(name, took)
         write_rows(parsed.output, rows)
         draw(rows, parsed.output.with_suffix(".png"))
@@ -253,13 +255,14 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
     from detl.plots.theme import colours
 
     cases = list(dict.fromkeys(row["case"] for row in rows))
-    figure = Figure(figsize=(7.5, 1.1 + 0.9 * len(cases)), layout="constrained")
+    routes = [column.removesuffix(MEDIAN) for column in rows[0] if column.endswith(MEDIAN)]
+    names = [f"{case}, {route}" for case in cases for route in routes]
+    figure = Figure(figsize=(7.5, 1.1 + 0.4 * len(names)), layout="constrained")
     axis = figure.subplots()
-    names = [f"{case}, {route}" for case in cases for route in ROUTES]
     start = np.zeros(len(names))
     for stage, colour in zip(STAGES, colours(len(STAGES)), strict=True):
         took = {row["case"]: row for row in rows if row["stage"] == stage}
-        length = [float(took[c][f"{route}, s, median"]) for c in cases for route in ROUTES]
+        length = [float(took[case][route + MEDIAN]) for case in cases for route in routes]
         axis.barh(names, length, left=start, color=colour, label=stage)
         start += length
     axis.invert_yaxis()
@@ -269,12 +272,15 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
-def in_a_process(route: str, case: str, folder: str) -> dict[str, Any]:
+def in_a_process(route: str, case: str, folder: str, before: Path | None) -> dict[str, Any]:
     """Take one journey in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.journey", "--journey", route, case, folder]
-    quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
+    way = "by hand" if route == "by hand" else "detl"
+    command = [sys.executable, "-m", "benchmarks.journey", "--journey", way, case, folder]
+    variables = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
+    if before:
+        variables["PYTHONPATH"] = str(before)
     done = subprocess.run(
-        command, env=os.environ | quiet, check=True, stdout=subprocess.PIPE, text=True
+        command, env=os.environ | variables, check=True, stdout=subprocess.PIPE, text=True
     )
     told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     print(route, case, {k: round(v, 1) for k, v in told["seconds"].items()}, flush=True)
@@ -295,15 +301,15 @@ def rows_of(case: str, took: dict[str, list[dict[str, Any]]]) -> list[dict[str, 
 
     rows = []
     for stage in (*STAGES, "whole"):
-        hand, ours = (seconds(route, stage) for route in ROUTES)
         row: dict[str, Any] = {"case": case, "stage": stage}
-        for route, values in zip(ROUTES, (hand, ours), strict=True):
-            row[f"{route}, s, median"] = f"{np.median(values):.1f}"
+        for route in took:
+            row[route + MEDIAN] = f"{np.median(seconds(route, stage)):.1f}"
             row[f"{route}, before second steps, s"] = least(route, "overhead", stage)
             row[f"{route}, GiB"] = least(route, "memory", stage)
-        row["times as fast, median"] = f"{np.median(hand / ours):.1f}"
-        row["lowest to highest"] = spread(hand / ours, ".1f")
-        row["rounds"] = len(hand)
+        for route in list(took)[1:]:
+            ratios = seconds("by hand", stage) / seconds(route, stage)
+            row[f"{route}, times as fast"] = f"{np.median(ratios):.1f} ({spread(ratios, '.1f')})"
+        row["rounds"] = len(took["detl"])
         rows.append(row | measured_with("keras", "tensorflow", "scikit-learn", "numpy"))
     return rows
 

@@ -1,7 +1,7 @@
 """Draw the pictures of the pages about plots, from phantoms alone.
 
 Run after the quickstart, in the folder of its ``source.keras``: ``python docs/pictures.py``. It
-takes about two minutes.
+takes some minutes.
 """
 
 from __future__ import annotations

@@ -48,6 +48,7 @@ def test_a_copy_computes_the_same_and_keeps_names_and_configurations(residual_ne
     assert copied.name == "residual"
     assert [producer(tensor) for tensor in copied.inputs] == ["images"]
     assert not copied.get_layer("stem").trainable
+    assert copied.get_layer("stem").get_config() == model.get_layer("stem").get_config()
     assert copied.get_layer("norm").epsilon == 0.25
     assert copied.get_layer("norm").momentum == 0.5
 

@@ -7,6 +7,7 @@ import math
 import random
 import weakref
 from collections import Counter
+from contextlib import redirect_stderr
 
 import keras
 import numpy as np
@@ -274,6 +275,16 @@ def test_other_types_of_pixels_train_to_the_weights_of_floats(train, of_floats, 
     found = train(images=tiny_images.astype(dtype)).model.get_weights()
     for weight, expected in zip(found, of_floats, strict=True):
         np.testing.assert_array_equal(weight, expected)
+
+
+@pytest.mark.parametrize(
+    ("precision", "said"),
+    [("float32", "training: "), ("mixed_bfloat16", "training in bfloat16: ")],
+)
+def test_the_bar_says_the_number_format(train, terminal, precision, said):
+    with redirect_stderr(terminal):
+        train(precision=precision, epochs=2, verbose=1)
+    assert said in terminal.getvalue()
 
 
 def test_nothing_is_printed_with_verbose_0(train, capfd):

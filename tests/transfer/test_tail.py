@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from detl.networks.digests import weights_digest
+from detl.networks.digests import values_digest, weights_digest
 from detl.pretraining.batches import balanced_weights
 from detl.transfer.tail import Tail
 
@@ -293,6 +293,15 @@ def test_the_last_bit_of_any_weight_or_statistic_changes_the_digest(index):
     weights[index].flat[-1] = np.nextafter(weights[index].flat[-1], np.float32(9))
     model.set_weights(weights)
     assert weights_digest(model) != before
+
+
+def test_the_digest_of_the_start_is_that_of_the_layers_below_the_head(features, targets):
+    tail = noisy_tail()
+    below = tail.model.get_weights()[:-2]
+    expected = values_digest(below)
+    train(tail, features, targets)  # what is trained is not what a fit begins with
+    assert tail.start_digest == expected
+    assert values_digest(tail.model.get_weights()[:-2]) != expected
 
 
 def test_shapes_and_number_formats_are_part_of_the_digest():
