@@ -21,6 +21,7 @@ from detl.features.pooling import Pooling, n_features, pooled
 from detl.features.trunk import features_of
 from detl.features.views import UNCHANGED
 from detl.networks import copying, graphs
+from detl.networks.folding import folded
 from detl.networks.normalization import fused_layers
 from detl.networks.precision import Precision, dtype_policy
 from detl.pretraining.source import SharesSource, Source, source_network
@@ -185,7 +186,7 @@ class _Pooled:
     @cached_property
     def _model(self) -> keras.Model:
         # A copy: whatever reads a tensor of the source would stay tied to it.
-        lower = copying.copy_model(self.lower, dtype_policy=self.policy, replacing=fused_layers())
+        lower = folded(self.lower, dtype_policy=self.policy, replacing=fused_layers())
         rows = [pooled(tensor, self.pooling, lower) for tensor in lower.outputs]
         joined = ops.concatenate(rows, axis=1) if len(rows) > 1 else rows[0]
         return keras.Model(lower.input, joined)

@@ -22,6 +22,7 @@ from detl.gradcam.inputs import Array
 from detl.gradcam.taps import Tap, TappedNetwork, Tensor
 from detl.networks.classifiers import network_of
 from detl.networks.digests import weights_digest
+from detl.networks.folding import Folded
 
 _MOST_RUN = 1.25  # images in batches filled up, over those to explain, which the network would run
 
@@ -32,6 +33,7 @@ class FrozenTrunk:
     def __init__(self, network: TappedNetwork, trunk: keras.Model, cache_dir: Path | None) -> None:
         self._network = network
         self._trunk = trunk
+        self._folded = Folded(trunk)
         self._cache_dir = cache_dir
         self.variables = network.variables
 
@@ -47,7 +49,9 @@ class FrozenTrunk:
             return None  # such as scrambled ones: features of them would push out those of a fit
         if n_to_run(images, key=key, cache_dir=self._cache_dir) > _MOST_RUN * len(images):
             return None
-        return features_of(self._trunk, images, key=key, views=UNCHANGED, cache_dir=self._cache_dir)
+        return features_of(
+            self._folded, images, key=key, views=UNCHANGED, cache_dir=self._cache_dir
+        )
 
     def tensors_for(self, arrays: Sequence[Array]) -> list[Any]:
         """Return shape and dtype, as a symbolic tensor, in which features are read."""

@@ -15,6 +15,7 @@ from detl.features.identity import trunk_name
 from detl.features.trunk import features_of
 from detl.features.views import Views, pixels_of_views
 from detl.networks import copying, graphs
+from detl.networks.folding import Folded
 from detl.networks.heads import with_logits
 from detl.networks.normalization import fused_layers
 from detl.networks.precision import Precision, dtype_policy
@@ -182,11 +183,13 @@ def _trunk(transfer: DomainExtensionTransfer, frozen: keras.Model | None) -> Tru
         seed=integer_seed(seed_sequence(transfer.random_state)),
     )
 
+    folded = None if frozen is None else Folded(frozen)
+
     def trunk(images: np.ndarray, *, verbose: int = 0) -> np.ndarray:
-        if frozen is None:
+        if frozen is None or folded is None:
             return pixels_of_views(images, views, verbose=verbose)
         return features_of(
-            frozen,
+            folded,
             images,
             key=trunk_name(frozen, cache_dir=cache_dir),
             views=views,
