@@ -9,9 +9,10 @@ A journey is a process of its own, from ``import`` on; the two take turns. What 
 second step of each training (building, tracing, copying) is shown apart. Memory is the process's
 peak so far.
 
-With ``--before`` the ``src`` of an earlier checkout takes its turns too.
+With ``--routes "detl before" detl --before SRC`` the ``src`` of an earlier checkout takes turns
+with this one.
 
-Run: ``python -m benchmarks.journey --case small middle "middle in bfloat16"``
+Run: ``python -m benchmarks.journey``
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ import numpy as np
 from benchmarks.rows import measured_with, spread, write_rows
 
 STAGES = ("start", "load", "pretrain", "cross-validate", "heatmaps", "shortcuts", "page")
+ROUTES = ("by hand", "detl", "detl in bfloat16", "detl before")
 N_FOLDS = 5
 MEDIAN = ", s, median"
 
@@ -50,7 +52,6 @@ class Case:
     width: float
     source_epochs: int
     target_epochs: int
-    precision: str = "float32"
 
 
 MIDDLE = Case(
@@ -67,7 +68,6 @@ CASES = {
         MIDDLE, size=64, source=1000, target=240, width=0.125, source_epochs=10, target_epochs=30
     ),
     "middle": MIDDLE,
-    "middle in bfloat16": replace(MIDDLE, precision="mixed_bfloat16"),
     "large": Case(
         size=224,
         source=5000,
@@ -128,11 +128,12 @@ def of_running_clock() -> list[Any]:
     return _running[-1].callbacks()
 
 
-def by_detl(case: Case, folder: Path, clock: Clock) -> dict[str, float]:
-    """Take the journey with detl."""
+def by_detl(case: Case, folder: Path, clock: Clock, precision: str) -> dict[str, float]:
+    """Take the journey with detl, in float32 or another number format."""
     _running.append(clock)
     with clock.stage("start"):
         import detl
+        from detl import DomainExtensionTransfer  # detl imports Keras when it is first needed
     size = (case.size, case.size)
     with clock.stage("load"):
         source_set = detl.images.load_folders(folder / "source", size=size, verbose=0)
@@ -144,16 +145,16 @@ def by_detl(case: Case, folder: Path, clock: Clock) -> dict[str, float]:
             source_set.images,
             source_set.labels,
             epochs=case.source_epochs,
-            precision=case.precision,
+            precision=precision,
             callbacks=clock.callbacks(),
             random_state=0,
             verbose=0,
         )
     with clock.stage("cross-validate"):
-        transfer = detl.DomainExtensionTransfer(
+        transfer = DomainExtensionTransfer(
             source,
             epochs=case.target_epochs,
-            precision=case.precision,
+            precision=precision,
             callbacks=of_running_clock,
             verbose=0,
         )
@@ -209,12 +210,13 @@ def write_folders(case: Case, folder: Path) -> None:
 def journey(route: str, case: Case, folder: Path) -> None:
     """Take one journey and print what it took."""
     clock = Clock()
-    if route == "detl":
-        found = by_detl(case, folder, clock)
-    else:
+    if route == "by hand":
         from benchmarks.journey_by_hand import by_hand
 
         found = by_hand(case, folder, clock)
+    else:
+        precision = "mixed_bfloat16" if route == "detl in bfloat16" else "float32"
+        found = by_detl(case, folder, clock, precision)
     told = {"seconds": clock.seconds, "overhead": clock.overhead, "memory": clock.memory}
     print("\n" + json.dumps(told | found))
 
@@ -224,6 +226,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--case", nargs="+", choices=list(CASES), default=["small", "middle"])
     parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--routes", nargs="+", choices=ROUTES, default=list(ROUTES[:2]))
     parser.add_argument("--before", type=Path, help="folder with an earlier version of detl")
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results/journey.csv"))
     parser.add_argument("--journey", nargs=3, help="route, case and folder, of a process here")
@@ -232,17 +235,14 @@ def main() -> None:
         route, name, folder = parsed.journey
         journey(route, CASES[name], Path(folder))
         return
-    routes = {"by hand": None, "detl": None}
-    if parsed.before:
-        routes["detl before"] = parsed.before
     rows: list[dict[str, Any]] = []
     for name in parsed.case:
-        took: dict[str, list[dict[str, Any]]] = {route: [] for route in routes}
+        took: dict[str, list[dict[str, Any]]] = {route: [] for route in parsed.routes}
         with tempfile.TemporaryDirectory() as folder:
             write_folders(CASES[name], Path(folder))
             for _ in range(parsed.rounds):
-                for route, before in routes.items():
-                    took[route].append(in_a_process(route, name, folder, before))
+                for route in parsed.routes:
+                    took[route].append(in_a_process(route, name, folder, parsed.before))
         rows += rows_of(name, took)
         write_rows(parsed.output, rows)
         draw(rows, parsed.output.with_suffix(".png"))
@@ -274,10 +274,9 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
 
 def in_a_process(route: str, case: str, folder: str, before: Path | None) -> dict[str, Any]:
     """Take one journey in a process of its own."""
-    way = "by hand" if route == "by hand" else "detl"
-    command = [sys.executable, "-m", "benchmarks.journey", "--journey", way, case, folder]
+    command = [sys.executable, "-m", "benchmarks.journey", "--journey", route, case, folder]
     variables = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
-    if before:
+    if route == "detl before":
         variables["PYTHONPATH"] = str(before)
     done = subprocess.run(
         command, env=os.environ | variables, check=True, stdout=subprocess.PIPE, text=True
@@ -306,10 +305,14 @@ def rows_of(case: str, took: dict[str, list[dict[str, Any]]]) -> list[dict[str, 
             row[route + MEDIAN] = f"{np.median(seconds(route, stage)):.1f}"
             row[f"{route}, before second steps, s"] = least(route, "overhead", stage)
             row[f"{route}, GiB"] = least(route, "memory", stage)
-        for route in list(took)[1:]:
-            ratios = seconds("by hand", stage) / seconds(route, stage)
-            row[f"{route}, times as fast"] = f"{np.median(ratios):.1f} ({spread(ratios, '.1f')})"
-        row["rounds"] = len(took["detl"])
+        first, *others = took
+        for route in others:
+            ratios = seconds(first, stage) / seconds(route, stage)
+            found = f"{np.median(ratios):.1f}"
+            if len(ratios) > 1:
+                found += f" ({spread(ratios, '.1f')})"
+            row[f"{route}, times as fast"] = found
+        row["rounds"] = len(took[first])
         rows.append(row | measured_with("keras", "tensorflow", "scikit-learn", "numpy"))
     return rows
 

@@ -24,14 +24,12 @@ if TYPE_CHECKING:
 def by_hand(case: Case, folder: Path, clock: Clock) -> dict[str, float]:
     """Take the journey by hand."""
     with clock.stage("start"):
-        import keras
         import tensorflow as tf  # noqa: F401
         from matplotlib.figure import Figure  # noqa: F401
         from sklearn.metrics import accuracy_score, classification_report, confusion_matrix
         from sklearn.model_selection import StratifiedKFold  # noqa: F401
 
         from detl import backbones  # the same networks
-    keras.config.set_dtype_policy(case.precision)
     with clock.stage("load"):
         source_images, source_labels, _ = read(folder / "source", case.size)
         images, labels, names = read(folder / "target", case.size)
@@ -91,9 +89,7 @@ def pretrain(
         ]
     )
     inputs = keras.Input(images.shape[1:])
-    outputs = keras.layers.Dense(2, activation="softmax", dtype="float32")(
-        base(augmentation(inputs))
-    )
+    outputs = keras.layers.Dense(2, activation="softmax")(base(augmentation(inputs)))
     model = keras.Model(inputs, outputs)
     rate = keras.optimizers.schedules.CosineDecay(
         1e-3, case.source_epochs * -(-len(images) * 4 // 5 // 32)
@@ -131,7 +127,7 @@ def extended(case: Case, n_classes: int, weights: list[np.ndarray]) -> keras.Mod
     cut = next(index for index, name in enumerate(names) if name.startswith(first))
     for layer in base.layers[:cut]:
         layer.trainable = False
-    outputs = keras.layers.Dense(n_classes, activation="softmax", dtype="float32")(base.output)
+    outputs = keras.layers.Dense(n_classes, activation="softmax")(base.output)
     return keras.Model(base.input, outputs)
 
 

@@ -20,12 +20,12 @@ source = load_source("source.keras")  # from the quickstart
 train, test = folds.stratified_folds(
     target.labels, groups=target.groups, n_splits=5, random_state=0
 )[0]
-sizes = (4, 8, 16, 40)
+sizes = (4, 12, 40)
 scores = {"extended source": [], "thumbnail": []}
 for n in sizes:
     rows = np.concatenate([train[target.labels[train] == name][:n] for name in target.classes])
     classifiers = {
-        "extended source": DomainExtensionTransfer(source, epochs=40, random_state=0, verbose=0),
+        "extended source": DomainExtensionTransfer(source, random_state=0, verbose=0),
         "thumbnail": recipes.thumbnail(),
     }
     for name, classifier in classifiers.items():

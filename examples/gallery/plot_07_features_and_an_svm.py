@@ -21,7 +21,7 @@ machine = make_pipeline(
     StandardScaler(),
     CalibratedClassifierCV(SVC(), ensemble=False),
 )
-transfer = DomainExtensionTransfer(source, epochs=50)
+transfer = DomainExtensionTransfer(source)
 comparison = compare(
     {"support vector machine": machine, "domain extension": transfer},
     target.images,

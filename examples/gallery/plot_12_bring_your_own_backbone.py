@@ -27,7 +27,7 @@ source_set, target_set = datasets.load_digits(size=32)
 source = pretrain(
     backbone, source_set.images, source_set.labels, epochs=8, random_state=0, verbose=0
 )
-transfer = DomainExtensionTransfer(source, epochs=40)
+transfer = DomainExtensionTransfer(source)
 result = cross_validate(
     transfer, target_set.images, target_set.labels, n_splits=3, random_state=0, verbose=0
 )
