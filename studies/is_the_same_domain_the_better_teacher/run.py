@@ -11,7 +11,6 @@ target images per class. The intervals are over patients, for the seeds that wer
 from __future__ import annotations
 
 import argparse
-import csv
 import itertools
 import json
 from collections.abc import Callable, Mapping
@@ -19,24 +18,22 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from matplotlib.figure import Figure
 
 import detl
 from detl import compare_results
-from detl.datasets import make_phantoms
 from examples.covid_chest_xray import experiment, material
 from studies.shared import radiographs
+from studies.shared.curves import draw
 from studies.shared.tables import write_csv
+from studies.shared.teachers import ALL, Taught, children, drawn, folds_by_patient, slug, trained
 
 RESULTS = Path(__file__).parent / "results"
 
-Taught = tuple[np.ndarray, np.ndarray, np.ndarray]  # images, labels, patients
 WIDTH, N_FOLDS, N_CLASSES = 0.25, 5, 4
 SEEDS = (0, 1, 2)
 # Decided beforehand, the same for all.
-SOURCE = {"epochs": 20, "class_weight": "balanced", "precision": "auto", "verbose": 0}
+SOURCE = {"epochs": 20, "class_weight": "balanced", "precision": "auto"}
 TARGET = {"epochs": 50, "learning_rate": 1e-3, "class_weight": "balanced", "precision": "auto"}
-ALL = 0
 PER_CLASS = (ALL, 10, 25, 50, 100)  # training images
 
 ADULTS = "adults, normal or diseased (NIH)"
@@ -154,39 +151,8 @@ class Sources:
             i = list(self.teachers).index(name)
             path, teacher = runs / f"{self.parsed.backbone}_{i}_{seed}.keras", self.teachers[name]
             backbone = self.untrained
-        source = trained(backbone, teacher, path, seed)
+        source = trained(backbone, teacher, path, seed, **SOURCE)
         return detl.DomainExtensionTransfer.as_published(source, **self.target)
-
-
-def trained(
-    backbone: keras.Model, teacher: Callable[[], Taught], path: Path, seed: int
-) -> detl.SourceModel:
-    """Pretrain, or load what was pretrained; a fifth of the patients is held out to validate."""
-    if path.exists():
-        return detl.load_source(path)
-    images, labels, patients = teacher()
-    source = detl.pretrain(backbone, images, labels, groups=patients, random_state=seed, **SOURCE)
-    print(f"{path.name}: validation accuracy {max(source.history['val_accuracy']):.3f}", flush=True)
-    source.save(path)
-    return source
-
-
-def children(folder: Path, n: int, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return n images, labels and patients of Kermany et al. 2018, drawn at random."""
-    with (folder / "metadata.csv").open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    rows = [rows[i] for i in np.sort(np.random.default_rng(0).permutation(len(rows))[:n])]
-    paths = [folder / row["filename"] for row in rows]
-    images = detl.images.load(paths, size=(size, size), channels=1).images
-    labels = np.array([row["finding"].lower() for row in rows])
-    return images, labels, np.array([row["patientid"] for row in rows])
-
-
-def drawn(n: int, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return n phantoms."""
-    each = {"normal": n - n // 2, "diseased": n // 2}
-    part = make_phantoms(each, size=size, name="teacher", random_state=0)
-    return part.images, part.labels, part.groups
 
 
 def cross_validated(
@@ -198,12 +164,7 @@ def cross_validated(
     name: str,
 ) -> detl.CrossValidationResult:
     """Cross-validate by patient, with at most n training images of each class."""
-    folds = detl.folds.stratified_folds(
-        target.labels, groups=target.patients, n_splits=N_FOLDS, random_state=seed
-    )
-    if n != ALL:
-        generator = np.random.default_rng(seed)
-        folds = [(some(train, target.labels, n, generator), test) for train, test in folds]
+    folds = folds_by_patient(target.labels, target.patients, N_FOLDS, n, seed)
     return detl.cross_validate(
         transfer,
         target.images,
@@ -216,25 +177,6 @@ def cross_validated(
         / f"{parsed.backbone}_{slug(name)}_{n or 'all'}_{seed}",
         random_state=seed,
         n_jobs=parsed.n_jobs,
-    )
-
-
-def slug(name: str) -> str:
-    """Return a source's name as part of a file's."""
-    return "".join(c if c.isalnum() else "_" for c in name)
-
-
-def some(
-    rows: np.ndarray, labels: np.ndarray, n: int, generator: np.random.Generator
-) -> np.ndarray:
-    """Return n of the rows of each class, drawn at random."""
-    return np.sort(
-        np.concatenate(
-            [
-                generator.permutation(rows[labels[rows] == name])[:n]
-                for name in np.unique(labels[rows])
-            ]
-        )
     )
 
 
@@ -278,7 +220,8 @@ def write(
             }
         )
     write_csv(folder / "claim.csv", rows)
-    if figure := draw(curves, len(target.labels)):
+    n_all = len(target.labels) * (N_FOLDS - 1) / N_FOLDS / N_CLASSES
+    if figure := draw(curves, n_all=n_all, n_classes=N_CLASSES):
         figure.savefig(folder / "curves.png", dpi=110)
     for seed in seeds:
         same = {name: found[name, n, of] for name, n, of in found if (n, of) == (ALL, seed)}
@@ -299,46 +242,6 @@ def write(
         "versions": any_result.versions,
     }
     (folder / "settings.json").write_text(json.dumps(record, indent=2) + "\n")
-
-
-def draw(
-    curves: Mapping[str, Mapping[int, tuple[float, float, float]]], n_images: int
-) -> Figure | None:
-    """Draw accuracy, with its interval, against the target's training images per class.
-
-    None if no source has more than one number of images.
-    """
-    n_all = n_images * (N_FOLDS - 1) / N_FOLDS / N_CLASSES
-    drawn = {name: curve for name, curve in curves.items() if len(curve) > 1}
-    if not drawn:
-        return None
-    figure = Figure(figsize=(7.6, 4.4), layout="constrained")
-    axis = figure.subplots()
-    for i, (name, curve) in enumerate(drawn.items()):
-        found = sorted((n_all if n == ALL else n, *values) for n, values in curve.items())
-        n, mean, low, high = np.array(found).T
-        apart = 1.03 ** (i - (len(drawn) - 1) / 2)  # so that intervals do not hide one another
-        axis.errorbar(
-            n * apart,
-            mean,
-            yerr=(mean - low, high - mean),
-            marker="o",
-            markersize=4,
-            linewidth=1.4,
-            elinewidth=0.8,
-            linestyle="--" if name.startswith("EfficientNet") else "-",
-            label=name,
-        )
-    axis.axhline(1 / N_CLASSES, color="grey", linewidth=0.8, linestyle=":", label="chance")
-    ticks = sorted({n_all if n == ALL else n for curve in drawn.values() for n in curve})
-    axis.set_xscale("log")
-    axis.set_xticks(ticks, [f"all ({n:.0f})" if n == n_all else f"{n:.0f}" for n in ticks])
-    axis.set_xticks([], minor=True)
-    axis.set_xlabel("training images of each class")
-    axis.set_ylabel("accuracy")
-    axis.spines[["top", "right"]].set_visible(False)
-    figure.legend(loc="outside right upper", frameon=False, fontsize="small")
-    return figure
 
 
 if __name__ == "__main__":

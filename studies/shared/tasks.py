@@ -91,6 +91,17 @@ def _rsna(folder: Path) -> Set:
     )
 
 
+def views(folder: Path) -> np.ndarray:
+    """Return how each patient of ``rsna`` stood to the beam: "PA" (standing) or "AP"."""
+    return np.array([row["view"] for row in _table(folder / "rsna" / "metadata.csv")])
+
+
+def adults(folder: Path) -> Set:
+    """Read normal and diseased images of the NIH, but for the patients of ``rsna``."""
+    records = _nih(folder)
+    return _of_part(radiographs.binary(records, ~np.isin(records.patients, _of_rsna(folder))))
+
+
 def kermany_names(folder: Path) -> list[str]:
     """Return the file of each image of ``kermany``."""
     return [name for name, _, _ in _some_children(folder)]
@@ -150,9 +161,12 @@ def _single_findings(folder: Path) -> tables.Records:
 def _nih_source(folder: Path) -> Set:
     """Read the normal and diseased images, but for patients of RSNA and of single findings."""
     records = _nih(folder)
-    of_rsna = [f"nih-{int(row['patientid'])}" for row in _table(folder / "rsna" / "metadata.csv")]
-    known = np.concatenate([_single_findings(folder).patients, of_rsna])
+    known = np.concatenate([_single_findings(folder).patients, _of_rsna(folder)])
     return _of_part(radiographs.binary(records, ~np.isin(records.patients, known)))
+
+
+def _of_rsna(folder: Path) -> list[str]:
+    return [f"nih-{int(row['patientid'])}" for row in _table(folder / "rsna" / "metadata.csv")]
 
 
 def _phantoms() -> material.Material:
