@@ -217,6 +217,7 @@ def main() -> None:
     parser.add_argument("--tasks", nargs="+", default=["tuned", "confirmed"])
     parser.add_argument("--backbones", nargs="+", default=["alexnet"])
     parser.add_argument("--recipes", nargs="+", default=list(RECIPES))
+    parser.add_argument("--output", type=Path, default=RESULTS / "recipes.csv")
     parsed = parser.parse_args()
     sets = {"tuned": tasks.TUNED, "confirmed": tasks.CONFIRMED}
     parsed.cache.mkdir(exist_ok=True)
@@ -230,7 +231,7 @@ def main() -> None:
                 result = run(task, backbone, recipe, data, source, parsed.cache)
                 rows.append(row(task, backbone, recipe, result, default))
                 print(*rows[-1].values(), sep="\t", flush=True)
-    write(RESULTS / "recipes.csv", rows + means(rows))
+    write(parsed.output, rows + means(rows))
 
 
 if __name__ == "__main__":
