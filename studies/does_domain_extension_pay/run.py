@@ -153,7 +153,6 @@ def write(folder: Path, found: Found, target: tasks.Set, view: np.ndarray) -> No
                 if name == ADULTS
                 else points(more, target.groups),
                 **within_views(mine, more, target, view, is_reference=name == ADULTS),
-                "seconds": f"{np.mean([result.seconds['total'] for result in mine]):.0f}",
             }
         )
     write_csv(folder / "pay.csv", rows)
