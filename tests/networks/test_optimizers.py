@@ -49,6 +49,7 @@ images, labels = np.zeros((8, 16, 16, 1), "uint8"), [0, 1] * 4
 def train(rate):
     settings = dict(epochs=1, learning_rate=rate, random_state=0, verbose=0)
     {trains}
+    gc.collect()  # what only waits to be collected is not left behind
 def megabytes():
     gc.collect()
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 1e6
