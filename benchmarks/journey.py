@@ -235,6 +235,8 @@ def main() -> None:
         route, name, folder = parsed.journey
         journey(route, CASES[name], Path(folder))
         return
+    if "detl before" in parsed.routes and parsed.before is None:
+        parser.error('the route "detl before" needs --before, the src of an earlier checkout')
     rows: list[dict[str, Any]] = []
     for name in parsed.case:
         took: dict[str, list[dict[str, Any]]] = {route: [] for route in parsed.routes}

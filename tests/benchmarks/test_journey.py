@@ -1,3 +1,5 @@
+import pytest
+
 from benchmarks import journey
 
 
@@ -23,3 +25,10 @@ def test_a_row_has_the_median_of_each_route_and_how_many_times_as_fast_it_is(tmp
     assert rows[-1]["detl, GiB"] == "2.0"  # the peak, not the sum
     journey.draw(rows, tmp_path / "journey.png")
     assert (tmp_path / "journey.png").stat().st_size > 0
+
+
+def test_an_earlier_version_has_to_be_named(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["journey", "--routes", "detl before"])
+    with pytest.raises(SystemExit):
+        journey.main()
+    assert "needs --before" in capsys.readouterr().err

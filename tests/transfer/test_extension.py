@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from detl import DomainExtensionTransfer, backbones
+from detl.networks.folding import Folded
 from detl.transfer.extension import extend
 
 SHAPE = (32, 32, 1)
@@ -27,6 +28,16 @@ def test_trunk_and_tail_compute_what_the_network_does(source, images, trainable_
     features = extension.trunk(images)
     found = extension.tail.model.predict(features, verbose=0)
     np.testing.assert_allclose(found, logits, rtol=1e-4, atol=1e-6)
+
+
+def test_the_trunk_runs_with_its_normalisations_folded(images, monkeypatch):
+    ran = []
+    monkeypatch.setattr(
+        "detl.transfer.extension.features_of", lambda trunk, *_, **__: ran.append(trunk)
+    )
+    source = backbones.resnet50(SHAPE, width=0.0625)
+    extend(DomainExtensionTransfer(source), CLASSES).trunk(images)
+    assert isinstance(ran[0], Folded)
 
 
 def test_weights_of_classes_are_in_the_order_of_the_classes(source):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, get_args
 
 import keras
@@ -183,11 +184,11 @@ def _trunk(transfer: DomainExtensionTransfer, frozen: keras.Model | None) -> Tru
         seed=integer_seed(seed_sequence(transfer.random_state)),
     )
 
-    folded = None if frozen is None else Folded(frozen)
+    if frozen is None:
+        return partial(pixels_of_views, views=views)
+    folded = Folded(frozen)
 
     def trunk(images: np.ndarray, *, verbose: int = 0) -> np.ndarray:
-        if frozen is None or folded is None:
-            return pixels_of_views(images, views, verbose=verbose)
         return features_of(
             folded,
             images,
