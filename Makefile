@@ -1,5 +1,6 @@
 # make example   the whole method on drawn phantoms, in a few minutes
-# make test      the whole test suite, with coverage
+# make test      the whole test suite, but for the slow tests
+# make coverage  the same, and which lines it never ran; a fifth slower
 # make slow      the slow tests: the worked example, the pages, reports in a browser
 # make lint      style, types and the layers of the imports
 # make docs      the documentation, in docs/_build/html
@@ -13,7 +14,7 @@ BIN := $(VENV)/bin
 # Errors only: TensorFlow greets with a page of notices about the machine.
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: help example test slow lint docs package benchmark clean
+.PHONY: help example test coverage slow lint docs package benchmark clean
 .DELETE_ON_ERROR:
 # Pattern-made stamps would otherwise be taken for intermediate files and removed.
 .SECONDARY:
@@ -26,13 +27,16 @@ example: $(VENV)/.installed-report
 
 # Two processes side by side, of one thread each: the networks are too small to share out. Worksteal leaves
 # the tests of a file together, which share what they train.
-test slow: export TF_NUM_INTRAOP_THREADS ?= 1
-test slow: export OMP_NUM_THREADS ?= 1
+test coverage slow: export TF_NUM_INTRAOP_THREADS ?= 1
+test coverage slow: export OMP_NUM_THREADS ?= 1
 test: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+coverage: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report=term
 
 slow: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n 2 -m slow
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m slow
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -9,8 +9,9 @@ from benchmarks.cases import ONE_THREAD
 def test_a_few_cases_hold(collision, tmp_path, monkeypatch):
     for name, value in ONE_THREAD.items():  # in the processes that it starts
         monkeypatch.setenv(name, value)
-    held = list(collision(tmp_path, 2))
-    assert len(held) >= 2
+    times = 1 if collision is collisions.kills else 2  # one kill starts three processes
+    held = list(collision(tmp_path, times))
+    assert len(held) >= times
     assert all(held)
 
 
