@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib.figure import Figure
 
+from detl.plots.theme import colours
 from studies.shared.teachers import ALL
 
 
@@ -24,8 +25,9 @@ def draw(
     drawn = {name: curve for name, curve in curves.items() if len(curve) > 1}
     if not drawn:
         return None
-    figure = Figure(figsize=(7.6, 4.4), layout="constrained")
+    figure = Figure(figsize=(7.2, 5.2), layout="constrained")
     axis = figure.subplots()
+    palette = colours(len(drawn))
     for i, (name, curve) in enumerate(drawn.items()):
         found = sorted((n_all if n == ALL else n, *values) for n, values in curve.items())
         n, mean, low, high = np.array(found).T
@@ -34,6 +36,7 @@ def draw(
             n * apart,
             mean,
             yerr=(mean - low, high - mean),
+            color=palette[i],
             marker="o",
             markersize=4,
             linewidth=1.4,
@@ -49,5 +52,5 @@ def draw(
     axis.set_xlabel("training images of each class")
     axis.set_ylabel("accuracy")
     axis.spines[["top", "right"]].set_visible(False)
-    figure.legend(loc="outside right upper", frameon=False, fontsize="small")
+    figure.legend(loc="outside upper center", ncols=2, frameon=False, fontsize="small")
     return figure
