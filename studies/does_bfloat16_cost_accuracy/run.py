@@ -9,7 +9,6 @@ Run: ``python -m studies.does_bfloat16_cost_accuracy.run --data FOLDER --source 
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -74,14 +73,13 @@ def adults(folder: Path) -> Taught:
 
 
 def pretrained(taught: Taught, backbone: str, seed: int) -> dict[str, Any]:
-    """Return accuracies on patients that are kept to test, their difference, and seconds."""
+    """Return accuracies on patients that are kept to test, and their difference."""
     images, labels, patients = taught
     folds = detl.folds.stratified_folds(labels, groups=patients, n_splits=5, random_state=seed)
     train, test = folds[0]
-    right, seconds = {}, {}
+    right = {}
     for precision in PRECISIONS:
         network = tasks.untrained((SIZE, SIZE, 1), backbone)
-        started = time.perf_counter()
         source = detl.pretrain(
             network,
             images[train],
@@ -92,7 +90,6 @@ def pretrained(taught: Taught, backbone: str, seed: int) -> dict[str, Any]:
             verbose=0,
             **SOURCE,
         )
-        seconds[precision] = time.perf_counter() - started
         said = source.model.predict(images[test], verbose=0).argmax(axis=1)
         right[precision] = (source.classes[said] == labels[test]).astype(float)
         keras.backend.clear_session()
@@ -102,7 +99,6 @@ def pretrained(taught: Taught, backbone: str, seed: int) -> dict[str, Any]:
         *(100 * value for value in more.values())
     )
     row["test images"] = len(test)
-    row["times as fast in bfloat16"] = f"{seconds['float32'] / seconds['mixed_bfloat16']:.2f}"
     return row
 
 
