@@ -5,7 +5,7 @@
 # make lint      style, types and the layers of the imports
 # make docs      the documentation, in docs/_build/html
 # make package   wheel and sdist, checked, and the wheel tried in an environment of its own
-# make benchmark every timing that the documentation shows; hours, on a machine left alone
+# make benchmark most timings that the documentation shows; hours, on a machine left alone
 # Each sets up what it needs in .venv first; PYTHON picks the interpreter (3.11 or newer).
 
 PYTHON ?= python3

@@ -35,8 +35,8 @@ for name, reached in scores.items():
     print(f"{name}: " + ", ".join(f"{score:.2f}" for score in reached))
 
 # %%
-# The thumbnail is a logistic regression on 16 x 16 cells: what needs no network. Where it is as
-# good, the network has not paid. There are few test images: look at the trend.
+# The thumbnail is a logistic regression on 16 x 16 cells: no network. Where it is as good, you need
+# none. There are few test images: look at the trend.
 figure, axis = plt.subplots(figsize=(5, 3), layout="constrained")
 for name, reached in scores.items():
     axis.plot(sizes, reached, marker="o", label=name)

@@ -30,8 +30,7 @@ result = cross_validate(
 print(f"accuracy {result.accuracy:.3f}")
 
 # %%
-# Baselines that never see the lung get a verdict: if they recognise a class too, so can the
-# network.
+# The border baseline never sees the lung. If it recognises a class, so can the network.
 report = shortcuts.baseline_test(result, marked)
 print(report)
 

@@ -71,7 +71,7 @@ def vgg16(
     normalization : {"batch", None}, default="batch"
         ``None`` is the literal network, which does not learn from scratch at the paper's rate
         (Adam, 1e-3). Batch normalisation after every convolution and fully connected layer makes
-        it; the measurement is in the documentation, "Backbones".
+        it; the measurement is in the documentation, "Train a source".
     dropout : float, default=0.5
         Share of units dropped after each fully connected layer.
 

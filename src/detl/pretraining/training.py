@@ -160,8 +160,8 @@ def pretrain(
     References
     ----------
     Basu et al. 2020, sec. III-A and IV. Warm-up and clipping are additions: with them every
-    backbone learns at the paper's rate (documentation, "Backbones"). Averaged weights, there all
-    alike: Polyak & Juditsky 1992, "Acceleration of Stochastic Approximation by Averaging".
+    backbone learns at the paper's rate (documentation, "Train a source"). Averaged weights, there
+    all alike: Polyak & Juditsky 1992, "Acceleration of Stochastic Approximation by Averaging".
     """
     check_repeatable(checkpoint_dir, random_state)
     check_count("epochs", epochs)
