@@ -179,6 +179,7 @@ def row(
         "points more than the default": more,
         "roc_auc": f"{scores['roc_auc'].mean:.3f}",
         "training accuracy": f"{np.mean(learned):.3f}" if learned else "",
+        "seconds": f"{result.seconds['total']:.0f}",
     }
 
 
