@@ -1,7 +1,8 @@
-"""Time a training step of the tail in float32 and in mixed_bfloat16, on this processor.
+"""Time a training step in float32 and in mixed_bfloat16, on this processor.
 
-The last block and what follows it, at 224 pixels and full width, on features drawn at random, in
-batches of 32. The two take turns; the ratio is of neighbours.
+The last block and what follows it at 224 pixels and full width, then whole networks at 128 pixels
+and a quarter of the width; on input drawn at random, in batches of 32. The two take turns; the
+ratio is of neighbours.
 
 Run: ``python -m benchmarks.precision``
 """
@@ -21,19 +22,23 @@ from benchmarks.rows import write_rows
 
 BATCH, ROUNDS = 32, 7
 PRECISIONS = ("float32", "mixed_bfloat16")
+LAST_BLOCK = ("last block, 224 px, full width", "last_block", 224, 1.0)
+WHOLE = ("all, 128 px, a quarter of the width", "input", 128, 0.25)
 
 
 def main() -> None:
-    """Time the tails of VGG-16 and ResNet-50 and write a row for each."""
+    """Time each network and write a row for it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results/precision.csv"))
     parsed = parser.parse_args()
     rows = []
-    for name in ("vgg16", "resnet50"):
-        source = getattr(detl.backbones, name)((224, 224, 1))
+    cases = [("vgg16", LAST_BLOCK), ("resnet50", LAST_BLOCK)]
+    cases += [(name, WHOLE) for name in ("vgg16", "resnet50", "alexnet")]
+    for name, (trained, trainable_from, size, width) in cases:
+        source = getattr(detl.backbones, name)((size, size, 1), width=width)
         tails = {
-            precision: detl.DomainExtensionTransfer.as_published(
-                source, precision=precision, random_state=0
+            precision: detl.DomainExtensionTransfer(
+                source, precision=precision, trainable_from=trainable_from, random_state=0
             )
             ._extend(np.arange(4))
             .tail.model
@@ -53,7 +58,8 @@ def main() -> None:
         ratios = single / half
         rows.append(
             {
-                "tail of": name,
+                "network": name,
+                "trained": trained,
                 "float32, ms an image": f"{1e3 * np.median(single) / BATCH:.1f}",
                 "mixed_bfloat16, ms an image": f"{1e3 * np.median(half) / BATCH:.1f}",
                 "times faster, median": f"{np.median(ratios):.1f}",
