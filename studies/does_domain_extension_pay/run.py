@@ -49,9 +49,10 @@ DRAWN = "phantoms, normal or diseased"
 PROBE = "adults, linear probe"
 SCRATCH = "none, everything trained"
 FROZEN = "none, frozen all the same"
+LITE = "EfficientNet-Lite0 of ImageNet, extended"
 LITE_PROBE = "EfficientNet-Lite0 of ImageNet, linear probe"
 THUMBNAIL = "thumbnail, logistic regression"
-NAMES = (ADULTS, CHILDREN, DRAWN, PROBE, SCRATCH, FROZEN, LITE_PROBE, THUMBNAIL)
+NAMES = (ADULTS, CHILDREN, DRAWN, PROBE, SCRATCH, FROZEN, LITE, LITE_PROBE, THUMBNAIL)
 CURVES = (ADULTS, CHILDREN, PROBE, SCRATCH, LITE_PROBE, THUMBNAIL)
 
 Found = Mapping[tuple[str, int, int], CrossValidationResult]
@@ -100,6 +101,9 @@ def classifiers(parsed: argparse.Namespace, seed: int) -> dict[str, Callable[[],
         teacher = teachers[name]
         return trained(untrained, lambda: first(teacher(), N_SOURCE), path, seed, **SOURCE)
 
+    def photographs() -> keras.Model:
+        return keras.saving.load_model(parsed.imagenet, compile=False)
+
     return {
         ADULTS: lambda: recipes.domain_extension(source(ADULTS)),
         CHILDREN: lambda: recipes.domain_extension(source(CHILDREN)),
@@ -107,9 +111,8 @@ def classifiers(parsed: argparse.Namespace, seed: int) -> dict[str, Callable[[],
         PROBE: lambda: recipes.linear_probe(source(ADULTS)),
         SCRATCH: lambda: recipes.from_scratch(untrained),
         FROZEN: lambda: recipes.domain_extension(untrained),
-        LITE_PROBE: lambda: recipes.linear_probe(
-            keras.saving.load_model(parsed.imagenet, compile=False)
-        ),
+        LITE: lambda: recipes.domain_extension(photographs()),
+        LITE_PROBE: lambda: recipes.linear_probe(photographs()),
         THUMBNAIL: recipes.thumbnail,
     }
 
