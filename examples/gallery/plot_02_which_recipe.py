@@ -26,7 +26,7 @@ found = recommend(
     target.images,
     target.labels,
     groups=target.groups,
-    without=["from scratch", "linear probe"],
+    without=["fine-tuning", "from scratch", "linear probe"],
     also={"features of block 3": features},
     n_splits=3,
     random_state=0,

@@ -155,7 +155,7 @@ def test_a_transformer_is_cross_validated_and_recommended(source, digits):
         labels,
         groups=np.arange(len(images)),
         also={"class token": classifier},
-        without=["domain extension", "from scratch"],
+        without=["domain extension", "fine-tuning", "from scratch"],
         n_splits=2,
         on_leak="ignore",
         random_state=0,

@@ -6,7 +6,12 @@ from sklearn.base import clone, is_classifier
 
 from detl import DomainExtensionTransfer, compare, recipes
 
-MAKERS = [recipes.linear_probe, recipes.domain_extension, recipes.from_scratch]
+MAKERS = [
+    recipes.linear_probe,
+    recipes.domain_extension,
+    recipes.fine_tuning,
+    recipes.from_scratch,
+]
 
 
 @pytest.mark.parametrize("make", MAKERS)
@@ -21,6 +26,8 @@ def test_a_recipe_is_a_classifier_with_the_settings_that_were_asked_for(make, ti
 def test_domain_extension_has_the_defaults_of_the_transfer(tiny_source):
     made = recipes.domain_extension(tiny_source).get_params()
     assert made == DomainExtensionTransfer(tiny_source).get_params()
+    whole = recipes.fine_tuning(tiny_source).get_params()
+    assert whole == DomainExtensionTransfer(tiny_source, trainable_from="input").get_params()
 
 
 @pytest.mark.parametrize("make", MAKERS)

@@ -18,13 +18,20 @@ Examples
 """
 
 from detl.recipes.probing import LinearProbe
-from detl.recipes.ready_made import domain_extension, from_scratch, linear_probe, thumbnail
+from detl.recipes.ready_made import (
+    domain_extension,
+    fine_tuning,
+    from_scratch,
+    linear_probe,
+    thumbnail,
+)
 from detl.recipes.scratch import FromScratch
 
 __all__ = [
     "FromScratch",
     "LinearProbe",
     "domain_extension",
+    "fine_tuning",
     "from_scratch",
     "linear_probe",
     "thumbnail",

@@ -88,6 +88,36 @@ def domain_extension(
     )
 
 
+def fine_tuning(
+    source: Source,
+    *,
+    class_weight: ClassWeight | dict[Any, float] = None,
+    random_state: Any = None,
+) -> DomainExtensionTransfer:
+    """Return domain extension that trains the whole network, from a linear probe on.
+
+    It pays where the source fits the target badly, and costs as much as training from scratch.
+
+    Parameters
+    ----------
+    source, class_weight, random_state
+        As for :func:`domain_extension`.
+
+    Returns
+    -------
+    DomainExtensionTransfer
+        Not fitted.
+
+    References
+    ----------
+    Kumar et al. 2022, "Fine-Tuning can Distort Pretrained Features and Underperform
+    Out-of-Distribution", ICLR.
+    """
+    return domain_extension(
+        source, class_weight=class_weight, random_state=random_state
+    ).set_params(trainable_from="input")
+
+
 def from_scratch(
     source: Source,
     *,

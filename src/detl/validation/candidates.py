@@ -14,7 +14,7 @@ from detl.checks import check_images
 from detl.pretraining.source import SourceModel, load_source, source_network
 
 # Those that could have seen a patient of the target in the source.
-KNOW_THE_SOURCE = ("linear probe", "domain extension")
+KNOW_THE_SOURCE = ("linear probe", "domain extension", "fine-tuning")
 FLOOR = "thumbnail"
 
 
@@ -41,6 +41,7 @@ def candidates(
     found: dict[str, Any] = {
         "linear probe": recipes.linear_probe(source, scoring=scoring, **settings),
         "domain extension": recipes.domain_extension(source, **settings),
+        "fine-tuning": recipes.fine_tuning(source, **settings),
         "from scratch": recipes.from_scratch(source, **settings),
     }
     if imagenet is not None:

@@ -56,9 +56,10 @@ def recommend(
     r"""Try several recipes on the same folds and say which one to take.
 
     The recipes are those of :mod:`detl.recipes`: ``"linear probe"`` (a logistic regression on the
-    block of the source that serves it best), ``"domain extension"``, ``"from scratch"`` (the same
-    architecture, untrained), ``"ImageNet probe"`` where a network of photographs is given, and
-    ``"thumbnail"`` (a logistic regression on a tiny copy of the image), the floor.
+    block of the source that serves it best), ``"domain extension"``, ``"fine-tuning"`` (the whole
+    network is trained), ``"from scratch"`` (the same architecture, untrained), ``"ImageNet probe"``
+    where a network of photographs is given, and ``"thumbnail"`` (a logistic regression on a tiny
+    copy of the image), the floor.
 
     Parameters
     ----------
@@ -72,7 +73,7 @@ def recommend(
     also : dict of str to scikit-learn classifier, optional
         Recipes of your own, tried beside the others.
     without : sequence of str, default=()
-        Recipes to leave out: on a laptop ``["from scratch"]``, which takes longest.
+        Recipes to leave out: on a laptop ``["from scratch", "fine-tuning"]``, which take longest.
     score : {"accuracy", "balanced_accuracy", "macro_f1", "roc_auc"}, default="accuracy"
         What to compare.
     margin : float, default=0.02
@@ -138,7 +139,7 @@ def recommend(
     >>> source = backbones.alexnet((64, 64, 1), width=0.125)  # for real: what pretrain returned
     >>> found = recommend(
     ...     source, images, labels, groups=patients, n_splits=3, random_state=0,
-    ...     without=["domain extension", "from scratch"],  # only to keep the example short
+    ...     without=["domain extension", "fine-tuning", "from scratch"],  # to keep it short
     ... )
     >>> sorted(found.results)
     ['linear probe', 'thumbnail']
