@@ -68,10 +68,10 @@ CASES = {
         MIDDLE, size=64, source=1000, target=240, width=0.125, source_epochs=10, target_epochs=30
     ),
     "middle": MIDDLE,
-    "large": Case(  # of 5,000 images and 5 epochs it would take seven hours by hand
+    "large": Case(  # few images: 5,000 and 5 epochs would take hours by hand
         size=224,
-        source=500,
-        target=500,
+        source=250,
+        target=250,
         network="resnet50",
         width=1.0,
         source_epochs=1,
