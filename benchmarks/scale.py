@@ -32,11 +32,13 @@ class Memory:
 
     def __init__(self) -> None:
         self._most = 0.0
+        self._lock = threading.Lock()  # a look that began before a question must not outlast it
         threading.Thread(target=self._watch, daemon=True).start()
 
     def _watch(self) -> None:
         while True:
-            self._most = max(self._most, self.now())
+            with self._lock:
+                self._most = max(self._most, self.now())
             time.sleep(0.05)
 
     def now(self) -> float:
@@ -46,7 +48,8 @@ class Memory:
 
     def most(self) -> float:
         """Return the most since the last call."""
-        most, self._most = max(self._most, self.now()), 0.0
+        with self._lock:
+            most, self._most = max(self._most, self.now()), 0.0
         return most
 
 
