@@ -14,6 +14,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.dummy import DummyClassifier
 
 from detl import Recommendation, compare, cross_validate, recommend
+from detl.validation.candidates import KNOW_THE_SOURCE, candidates
 from tests.validation.networks import SHAPE, network
 
 GROUPS = np.arange(40) // 2
@@ -139,6 +140,15 @@ def test_patients_of_the_source_are_looked_for_where_the_source_is_used(
         )
     assert found.results["thumbnail"].audit.source_shared_groups is None
     assert "LEAK: The source has 1 group" in str(found)
+
+
+def test_every_recipe_that_knows_the_source_is_audited_for_its_patients(source, tiny_images):
+    tried = candidates(
+        source, tiny_images, imagenet=None, also=None, without=[], score="accuracy",
+        class_weight=None, random_state=0,
+    )  # fmt: skip
+    of_source = {name for name, one in tried.items() if getattr(one, "source", None) is source}
+    assert of_source - {"from scratch"} == set(KNOW_THE_SOURCE)  # that takes the architecture alone
 
 
 def test_a_recipe_that_fails_leaves_the_others(source, tiny_images, tiny_labels):
