@@ -86,6 +86,7 @@ ROOMS = {
         "FromScratch",
         "LinearProbe",
         "domain_extension",
+        "fine_tuning",
         "from_scratch",
         "linear_probe",
         "thumbnail",
