@@ -7,7 +7,9 @@ import pytest
 from detl import backbones
 from detl.folds.splitting import stratified_folds
 from examples.covid_chest_xray import material
+from studies.how_high_without_leaks import elsewhere
 from studies.how_high_without_leaks import run as honest
+from studies.shared import tasks
 
 
 def part(n_patients, images_each=2):
@@ -113,3 +115,15 @@ def test_levers_of_features_name_what_they_are():
         assert lever["source"] == ("given" if source == "AlexNet" else source)
         assert lever["classifier"] in honest.CLASSIFIERS
     assert len({tuple(lever.values()) for lever in honest.FEATURES.values()}) == 24
+
+
+@pytest.mark.parametrize(("name", "left"), [("rsna", ["nih-7", "nih-8"]), ("kermany", list("678"))])
+def test_elsewhere_leaves_out_the_patients_of_data_b(monkeypatch, name, left):
+    images = np.zeros((3, 32, 32, 1), "uint8")
+    found = tasks.Set(images=images, labels=np.array(list("abc")), groups=np.array(["6", "7", "8"]))
+    known = SimpleNamespace(target=SimpleNamespace(patients=np.array(["nih-6", "covid-8"])))
+    monkeypatch.setattr(elsewhere.tasks, "read", lambda *_: found)
+    monkeypatch.setattr(elsewhere.radiographs, "read", lambda *_, **__: known)
+    part = elsewhere.others(name, None)
+    assert part.patients.tolist() == left
+    assert part.labels.tolist() == list("abc")[-len(left) :]
