@@ -83,12 +83,11 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
             precision="auto",
         ),
         "phantoms": Profile(
-            size=96,
+            size=72,
             width=0.125,
             source_epochs=16,  # with 8, heatmaps hardly find the lesions
             target_epochs=(30,),
             target_learning_rate=None,
-            batch_size=16,
             phantoms=Phantoms(
                 train={"normal": 600, "diseased": 600},
                 validation={"normal": 100, "diseased": 100},
