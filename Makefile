@@ -63,7 +63,7 @@ package: $(VENV)/.installed-dev
 # What needs radiographs, or the other libraries of Grad-CAM, says in its first lines how to run it.
 TIMINGS := import_time journey operations decoding normalization_speed precision frozen_trunk tail_floor tail_trials \
   input_pipeline onednn feature_classifiers target_stage default_stage source_speed many_folds audit_time scale strategies \
-  kept_heatmaps folding
+  kept_heatmaps folding probe_threads
 
 benchmark: $(VENV)/.installed-benchmark
 	for name in $(TIMINGS); do echo "== $$name"; $(BIN)/python -m benchmarks.$$name || exit 1; done

@@ -4,6 +4,7 @@ from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from detl.transfer.linear_probe import linear_probe
 
@@ -43,3 +44,17 @@ def test_more_features_than_images_do_not_make_it_certain():
     features, targets = generator.normal(size=(20, 500)), np.arange(20) % 2
     kernel, bias = linear_probe(features, targets, 2)
     assert softmax(features @ kernel + bias, axis=1).max() < 0.99
+
+
+def test_one_thread_computes_whatever_the_process_has(monkeypatch):
+    counts = set()
+    fit = LogisticRegression.fit
+
+    def watched(self, *args, **kwargs):
+        counts.update(of["num_threads"] for of in threadpool_info() if of["user_api"] == "blas")
+        return fit(self, *args, **kwargs)
+
+    monkeypatch.setattr(LogisticRegression, "fit", watched)
+    with threadpool_limits(2, user_api="blas"):
+        linear_probe(*drawn(2), 2)
+    assert counts == {1}

@@ -16,6 +16,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
+from threadpoolctl import threadpool_limits
 
 from detl import folds
 from detl.backbones import block_names
@@ -156,7 +157,8 @@ class LinearProbe(ClassifierMixin, SharesSource):
         inner = self._inner_folds(labels, groups)
         rows = self.extractor_.transform(X).astype("float64")  # float32 stops the solver early
         regression = LogisticRegression(class_weight=self.class_weight, max_iter=_STEPS)
-        with warnings.catch_warnings(record=True) as warned:
+        # One thread, as in transfer/linear_probe.py.
+        with threadpool_limits(1, user_api="blas"), warnings.catch_warnings(record=True) as warned:
             warnings.simplefilter("always", ConvergenceWarning)
             self.scores_ = {}
             for block in blocks:

@@ -9,6 +9,7 @@ from scipy import special
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 
 _PENALTY = 0.01  # scikit-learn's C, of features with standard deviation 1
 
@@ -42,7 +43,9 @@ def linear_probe(
     """
     scaler = StandardScaler().fit(features)
     regression = LogisticRegression(C=_PENALTY, max_iter=500)
-    with warnings.catch_warnings():
+    # Several threads wait for each other, and the longer the busier the machine is
+    # (benchmarks/probe_threads.py).
+    with threadpool_limits(1, user_api="blas"), warnings.catch_warnings():
         # It is a start: where it has not converged, training goes on from there.
         warnings.simplefilter("ignore", ConvergenceWarning)
         regression.fit(scaler.transform(features), targets, sample_weight=weights)
