@@ -243,6 +243,30 @@ def test_a_compiled_network_opens(honest, tmp_path):
     assert open_model(path).output_shape == (None, 2)
 
 
+@pytest.mark.parametrize(
+    ("place", "opens"),
+    [
+        ("torch.optimizers.torch_adam.Adam", True),
+        ("torch.optimizers.torch_adam.torch", False),
+        ("torch.optimizers.torch_adam.Adam.mro", False),
+        ("torch.trainer.TorchTrainer", False),
+    ],
+)
+def test_a_network_that_was_compiled_under_pytorch_opens(tampered, place, opens):
+    module, _, name = f"keras.src.backend.{place}".rpartition(".")
+    optimizer = {"module": module, "class_name": name, "registered_name": name, "config": {}}
+
+    def change(config):
+        config["compile_config"] = {"optimizer": optimizer}
+
+    path = tampered(change)
+    if opens:
+        assert open_model(path).output_shape == (None, 2)
+    else:
+        with pytest.raises(ValueError, match="is not allowed in a file"):
+            open_model(path)
+
+
 def altered(change):
     """Return a function from the bytes of a weights file to others."""
 

@@ -12,6 +12,7 @@ import errno
 import io
 import json
 import math
+import re
 import sys
 import tempfile
 import zipfile
@@ -66,6 +67,8 @@ _COMPUTING = (
     "keras.src.random.",
     "keras.src.regularizers.",
 )
+# What Keras makes of an optimizer under PyTorch. It need not be at hand: the model is not compiled.
+_TORCH_OPTIMIZER = re.compile(r"keras\.src\.backend\.torch\.optimizers\.torch_\w+\.[A-Z]\w+")
 _FUNCTIONS = ("activations", "losses", "metrics")  # public modules of Keras
 _ACTING = ("deserialize", "get", "serialize")  # of these modules
 _DATA = frozenset(
@@ -209,6 +212,8 @@ def _is_computing(module: Any, name: str) -> bool:
     """Whether it is a class of Keras that computes and does nothing else."""
     if not isinstance(module, str) or module.partition(".")[0] != "keras":
         return False
+    if _TORCH_OPTIMIZER.fullmatch(f"{module}.{name}"):
+        return True
     found = api_export.get_symbol_from_name(f"{module}.{name}")
     if found is None:  # Keras writes classes that it does not export by their place
         found = vars(sys.modules[module]).get(name) if module in sys.modules else None
