@@ -95,7 +95,8 @@ def is_chained(network: keras.Model, structure: Any, layer: int, ordinal: int) -
             read.append(keras.ops.convert_to_numpy(args[0]))
         outputs = compute(operation, *args, **in_inference_mode(operation, kwargs))
         if is_asked and count < ordinal and len(read) == 1:
-            outputs += generator.normal(size=outputs.shape)
+            noise_on_top = generator.normal(size=outputs.shape)
+            outputs = outputs + keras.ops.cast(noise_on_top, outputs.dtype)
         return outputs
 
     def noise(tensor: Any) -> Any:
