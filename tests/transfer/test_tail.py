@@ -340,6 +340,11 @@ def test_a_linear_probe_of_the_rows_is_where_the_new_layer_begins(features, targ
     )
 
 
+def test_the_network_below_the_new_layer_takes_one_array():
+    tail = linear_tail()  # of a list PyTorch would warn in every fit
+    assert isinstance(tail._below_head.input, keras.KerasTensor)
+
+
 def test_a_cosine_takes_the_rate_from_its_start_nearly_to_zero_in_every_fit(features, targets):
     rates = []
 

@@ -60,7 +60,7 @@ class Tail:
         self.model = model
         # Not the layer's own input: it is also part of the network that was cut.
         below = graphs.node_of(model.outputs[0]).input_tensors[0]
-        self._below_head = keras.Model(model.inputs, below)
+        self._below_head = keras.Model(model.input, below)
         self._learning_rate, self._schedule = float(learning_rate), schedule
         self._head_start = head_start
         self._start = model.get_weights()
