@@ -74,9 +74,9 @@ def test_the_features_of_the_fit_are_read_and_the_frozen_layers_are_not_run():
     # All images were known, of a network with another kind of normalisation than the trained one.
     cam._trunk.features(images)[:] = 0
     after = cam.explain(images, 1)
-    assert np.ptp(before.scores) > 0
-    np.testing.assert_array_equal(after.scores, after.scores[0])
     features.clear_cache()
+    assert np.ptp(before.scores) > 0.01
+    np.testing.assert_allclose(after.scores, after.scores[0], rtol=1e-6)
     np.testing.assert_array_equal(cam.explain(images[:3], 1).scores.shape, 3)
     np.testing.assert_allclose(cam.explain(images, 1).scores, before.scores, rtol=1e-5)
 

@@ -35,7 +35,10 @@ def test_a_model_of_several_inputs_is_explained_by_its_images(structure):
     model, images = with_metadata(structure), pixels()
     found = GradCAM(model).explain(structure(images, AGES), target_class=1)
     single = keras.Input((8, 8, 1))  # with the numbers of the second image as part of the model
-    numbers = layers.Lambda(lambda x: keras.ops.ones_like(x[:, 0, 0]) * AGES[1])
+    numbers = layers.Lambda(
+        lambda x: keras.ops.ones_like(x[:, 0, 0]) * keras.ops.convert_to_tensor(AGES[1]),
+        output_shape=(2,),
+    )
     fixed = keras.Model(single, model(structure(single, numbers(single))))
     expected = GradCAM(fixed).explain(images[1:2], target_class=1)
     np.testing.assert_allclose(found.raw[1], expected.raw[0], rtol=1e-4, atol=1e-7)

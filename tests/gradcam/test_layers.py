@@ -286,7 +286,7 @@ def test_a_path_that_is_printed_also_names_where_training_begins_and_what_is_rea
     assert transfer.fit(given, ["a", "b"] * 2).trained_layers_ == ["base_conv", "logits"]
     features = keras.Model(images, model.layers[-1].input)(given)
     found = FeatureExtractor(model, layers=path).fit_transform(given)
-    np.testing.assert_allclose(found, features, rtol=1e-5)
+    np.testing.assert_allclose(found, keras.ops.convert_to_numpy(features), rtol=1e-5)
 
 
 def nested_base():

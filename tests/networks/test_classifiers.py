@@ -51,7 +51,7 @@ def test_batches_are_as_many_as_needed_and_even(n):
 def test_probabilities_do_not_depend_on_the_batch_size_and_a_sigmoid_stands_for_two_classes():
     images = np.random.default_rng(0).normal(size=(5, 2, 2, 1))
     model = ending_in(layers.Dense(1, activation="sigmoid"))
-    expected = np.asarray(model(images.astype("float32")))[:, 0]
+    expected = keras.ops.convert_to_numpy(model(images.astype("float32")))[:, 0]
     for batch_size in (1, 2, 5, 9):
         found = probabilities_of(model, images, batch_size=batch_size)
         np.testing.assert_allclose(found, np.stack([1 - expected, expected], 1), rtol=1e-6)
