@@ -198,7 +198,7 @@ class Tail:
             self.model.set_weights(self._start)
             optimizer = self.model.optimizer
             for variable, value in zip(optimizer.variables, self._optimizer_start, strict=True):
-                variable.assign(keras.ops.zeros_like(variable) if value is None else value)
+                variable.assign(keras.ops.zeros_like(variable.value) if value is None else value)
         self._is_fresh = False
         draw = keras.initializers.GlorotUniform(seed=head_seed)
         # Not in the global type: the same seed is to give the same layer under each.
