@@ -12,6 +12,8 @@ from typing import Any, TypeAlias
 
 import keras
 
+from detl.networks.prediction import in_native_order
+
 Tensor = Any  # of the backend
 # (tap, *tensors) -> (scores, *others)
 Forward: TypeAlias = Callable[..., tuple[Tensor, ...]]
@@ -48,7 +50,7 @@ def with_gradient(
 
     def compute(*arrays: Any) -> tuple[Any, ...]:
         tensors = (
-            keras.ops.convert_to_tensor(array, dtype=spec.dtype)
+            keras.ops.convert_to_tensor(in_native_order(array), dtype=spec.dtype)
             for array, spec in zip(arrays, inputs, strict=True)
         )
         maps, gradients, *others = run(*tensors)

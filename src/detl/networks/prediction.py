@@ -27,9 +27,17 @@ def predict_on_batch(network: Predicts, images: Any) -> np.ndarray:
     own = partial(_is_no_retracing)  # of this call: other threads add and remove theirs
     logger.addFilter(own)
     try:
-        return np.asarray(network.predict_on_batch(images))
+        return np.asarray(network.predict_on_batch(in_native_order(images)))
     finally:
         logger.removeFilter(own)
+
+
+def in_native_order(batch: np.ndarray) -> np.ndarray:
+    """Return numbers in the byte order of the machine; JAX and PyTorch take no other.
+
+    Files of microscopes and telescopes often keep them in the other one.
+    """
+    return batch.astype(batch.dtype.newbyteorder("="), copy=False)
 
 
 def _is_no_retracing(record: logging.LogRecord) -> bool:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from detl.networks.prediction import in_native_order
 from detl.progress import progress_bar
 
 ClassWeight = Literal["balanced"] | None
@@ -41,7 +42,7 @@ def training_batches(
             # Sorted within the batch: a memory map is read front to back.
             chosen = np.sort(order[start : start + batch_size])
             drawn = generator.integers(n_views, size=len(chosen)) if n_views > 1 else 0
-            batch = inputs[chosen + len(targets) * drawn]
+            batch = in_native_order(inputs[chosen + len(targets) * drawn])
             if augment is not None:
                 batch = augment(batch, generator)
             if epoch_ends is not None and start + batch_size >= len(order):

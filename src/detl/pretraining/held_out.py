@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from detl.checks import check_images, check_labels
+from detl.networks.prediction import in_native_order
 from detl.pretraining.batches import steps_per_epoch
 
 
@@ -36,7 +37,7 @@ class HeldOut(keras.utils.PyDataset):
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         start = index * self._batch_size
         chosen = self.rows[start : start + self._batch_size]
-        return self.images[chosen], self.targets[chosen]
+        return in_native_order(self.images[chosen]), self.targets[chosen]
 
 
 def checked_validation(
