@@ -101,10 +101,10 @@ def test_the_default_explanation_is_grad_cam_of_the_class_the_intact_model_predi
     model, images = classifier, pixels(4)
 
     default = faithfulness.randomization(model, images, random_state=0)
+    predicted = keras.ops.convert_to_numpy(model(images)).argmax(1)
     asked = faithfulness.randomization(
-        model, images, GradCAM(model), target_class=np.asarray(model(images)).argmax(1),
-        random_state=0,
-    )  # fmt: skip
+        model, images, GradCAM(model), target_class=predicted, random_state=0
+    )
 
     np.testing.assert_array_equal(default.correlations, asked.correlations)
     np.testing.assert_array_equal(default.class_indices, asked.class_indices)

@@ -7,7 +7,7 @@ from keras import layers
 from detl.features import identity
 from detl.features.identity import trunk_name
 from detl.networks.copying import copy_model
-from detl.networks.normalization import FusedBatchNormalization
+from detl.networks.normalization import FusedBatchNormalization, fused_layers
 
 SHAPE = (8, 8, 1)
 
@@ -37,6 +37,7 @@ def test_an_edited_layer_makes_another_trunk_and_rounding_does_not(scaled):
     assert trunk_name(scaled(1.0), settings="float32") != name
 
 
+@pytest.mark.skipif(not fused_layers(), reason="the fused kernel is TensorFlow's")
 def test_frozen_normalisation_is_the_same_whatever_it_trains_with():
     images = keras.Input(SHAPE)
     plain = keras.Model(images, layers.BatchNormalization()(layers.Conv2D(2, 3)(images)))
