@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from detl.networks.prediction import predict_on_batch
+from detl.networks.prediction import in_native_order, predict_on_batch
 
 
 @pytest.fixture
@@ -72,3 +72,11 @@ def test_a_thread_that_is_done_leaves_the_notices_of_others_back(said):
 
     predict_on_batch(Outer(), np.zeros(1))
     assert said == []
+
+
+def test_the_other_byte_order_becomes_the_machines_and_its_own_is_not_copied():
+    numbers = np.arange(3, dtype="uint16")
+    swapped = in_native_order(numbers.astype(numbers.dtype.newbyteorder()))
+    assert swapped.dtype.isnative
+    np.testing.assert_array_equal(swapped, numbers)
+    assert in_native_order(numbers) is numbers
