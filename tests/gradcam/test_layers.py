@@ -259,8 +259,11 @@ def test_tiles_that_a_graph_puts_in_the_place_of_images_are_refused():
     ],
     ids=["convolution", "activation"],
 )
-def test_a_layer_that_is_called_on_what_code_made_of_its_maps_is_explained(compute, layer):
-    assert GradCAM(called(Parts(compute), pixels(1).astype("float32"))).layer == layer
+@pytest.mark.parametrize("bias", [0.0, -1000.0])  # of which a ReLU leaves nothing
+def test_a_layer_that_is_called_on_what_code_made_of_its_maps_is_explained(compute, layer, bias):
+    model = called(Parts(compute), pixels(1).astype("float32"))
+    model.conv.bias.assign([bias])
+    assert GradCAM(model).layer == layer
 
 
 def test_every_path_that_is_printed_is_understood():

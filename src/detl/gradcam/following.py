@@ -95,8 +95,10 @@ def is_chained(network: keras.Model, structure: Any, layer: int, ordinal: int) -
             read.append(keras.ops.convert_to_numpy(args[0]))
         outputs = compute(operation, *args, **in_inference_mode(operation, kwargs))
         if is_asked and count < ordinal and len(read) == 1:
-            noise_on_top = generator.normal(size=outputs.shape)
-            outputs = outputs + keras.ops.cast(noise_on_top, outputs.dtype)
+            # As large as the outputs: an activation might hide less.
+            scale = 1 + np.abs(keras.ops.convert_to_numpy(outputs)).max()
+            others = generator.normal(scale=scale, size=outputs.shape)
+            outputs = outputs + keras.ops.cast(others, outputs.dtype)
         return outputs
 
     def noise(tensor: Any) -> Any:
