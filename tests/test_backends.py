@@ -1,6 +1,6 @@
 """The whole journey on the other backends of Keras, where they are installed.
 
-The suite itself runs on another one too: ``KERAS_BACKEND=jax make test``.
+Most of the suite runs on another one too: ``KERAS_BACKEND=jax make test``.
 """
 
 import importlib.util
