@@ -75,8 +75,9 @@ def test_the_features_of_the_fit_are_read_and_the_frozen_layers_are_not_run():
     cam._trunk.features(images)[:] = 0
     after = cam.explain(images, 1)
     features.clear_cache()
-    assert np.ptp(before.scores) > 0.01
-    np.testing.assert_allclose(after.scores, after.scores[0], rtol=1e-6)
+    assert np.ptp(before.scores) > 0
+    elsewhere = 0 if keras.backend.backend() == "tensorflow" else 1e-6  # PyTorch rounds by place
+    np.testing.assert_allclose(after.scores, np.full(N, after.scores[0]), rtol=elsewhere, atol=0)
     np.testing.assert_array_equal(cam.explain(images[:3], 1).scores.shape, 3)
     np.testing.assert_allclose(cam.explain(images, 1).scores, before.scores, rtol=1e-5)
 

@@ -12,6 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from detl import FeatureExtractor, cross_validate, features, folds, recipes
 from detl.networks.digests import weights_digest
@@ -175,3 +176,17 @@ def test_precomputed_features_have_neither_blocks_nor_grid(images, option):
     probe = LinearProbe(features.precomputed(images, np.eye(N)), **option)
     with pytest.raises(ValueError, match="the features are precomputed; leave both out"):
         probe.fit(images, LABELS)
+
+
+def test_one_thread_computes_whatever_the_process_has(source, images, monkeypatch):
+    counts = set()
+    fit = LogisticRegression.fit
+
+    def watched(self, *args, **kwargs):
+        counts.update(of["num_threads"] for of in threadpool_info() if of["user_api"] == "blas")
+        return fit(self, *args, **kwargs)
+
+    monkeypatch.setattr(LogisticRegression, "fit", watched)
+    with threadpool_limits(2, user_api="blas"):
+        LinearProbe(source, random_state=0).fit(images, LABELS)
+    assert counts == {1}

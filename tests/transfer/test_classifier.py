@@ -254,7 +254,7 @@ def test_the_result_is_that_of_frozen_layers_in_the_usual_recipe(images, normali
     )
     np.testing.assert_allclose(probabilities, expected, atol=1e-5)
     learned = np.abs(expected - still.predict_proba(images)).max()
-    assert learned > (0.03 if learning_rate == 0.1 else 3e-5)
+    assert learned > (0.1 if learning_rate == 0.1 else 1e-4)
 
 
 def test_frozen_dropout_is_off(images):
