@@ -303,6 +303,8 @@ def test_a_network_without_convolution_has_no_last_block():
     message = r"'flat' has no convolution, .* one of \['head'\]"
     with pytest.raises(ValueError, match=message):
         entrance_of(model, "last_block")
+    with pytest.raises(ValueError, match=r"name a layer \(layers\)"):
+        exit_of(model, "last_block")
     assert entrance_of(model, "head") is model.inputs[0]
 
 
@@ -333,6 +335,47 @@ def test_a_block_is_not_taken_for_another_whose_number_begins_alike():
         x = layers.Conv2D(1, 1, name=f"block{block}_conv")(x)
     assert producer(entrance_of(keras.Model(inputs, x), "block10")) == "block2_conv"
     assert entrance_of(keras.Model(inputs, x), "block1") is inputs
+    x = inputs = keras.Input((8, 8, 1))
+    for block in ("expanded_conv", "expanded_conv_1", "expanded_conv_2"):
+        x = layers.Conv2D(1, 1, name=f"{block}_expand")(x)
+        x = layers.ReLU(name=f"{block}_relu")(x)
+    for block in ("expanded_conv", "expanded_conv_1"):
+        assert producer(exit_of(keras.Model(inputs, x), block)) == f"{block}_relu"
+
+
+@pytest.mark.parametrize(("block", "expected"), [(1, "rescaling"), (2, "block1_pool")])
+def test_the_last_block_of_a_network_that_was_cut_is_the_last_that_stays(block, expected):
+    whole = small(backbones.vgg16)
+    cut = keras.Model(whole.inputs, exit_of(whole, f"block{block}"))
+    assert producer(entrance_of(cut, "last_block")) == expected
+
+
+def test_the_only_block_is_the_last_where_no_convolution_is_above_it():
+    image = keras.Input((4, 4, 1))
+    x = layers.Conv2D(4, 2, strides=2, name="patches")(image)
+    tokens = layers.Reshape((4, 4), name="tokens")(x)
+    x = layers.Dense(4, activation="relu", name="encoder_block_0_dense")(tokens)
+    assert entrance_of(keras.Model(image, x), "last_block") is tokens
+    x = layers.Conv1D(4, 2, name="conv")(x)
+    assert producer(entrance_of(keras.Model(image, x), "last_block")) == "encoder_block_0_dense"
+
+
+def test_a_block_called_like_its_first_layer_ends_with_its_last():
+    x = inputs = keras.Input((8, 8, 1))
+    for number in (1, 2):
+        x = layers.Conv2D(1, 1, name=f"conv_dw_{number}")(x)
+        x = layers.ReLU(name=f"conv_dw_{number}_relu")(x)
+    assert producer(exit_of(keras.Model(inputs, x), "conv_dw_1")) == "conv_dw_1_relu"
+
+
+def test_a_layer_before_a_sum_is_read_itself_by_name_and_by_path():
+    x = inputs = keras.Input((8, 8, 1))
+    x = layers.Conv2D(1, 1, name="block1_conv")(x)
+    y = layers.Conv2D(1, 1, name="block2_conv")(x)
+    model = keras.Model(inputs, layers.Add(name="sum")([x, y]))
+    for name in ("block2_conv", "base/block2_conv"):
+        assert producer(exit_of(model, name)) == "block2_conv"
+    assert producer(exit_of(model, "block2")) == "sum"
 
 
 def test_what_is_no_graph_or_no_name_is_refused():

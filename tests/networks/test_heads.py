@@ -197,6 +197,23 @@ def test_a_convolution_that_makes_a_map_of_each_class_is_replaced_by_a_layer_on_
     np.testing.assert_allclose(values(model, features_of(model), pixels()), expected, rtol=1e-5)
 
 
+@pytest.mark.parametrize("of_keras", ["channels_first", "channels_last"])
+@pytest.mark.parametrize("of_network", ["channels_first", "channels_last"])
+def test_maps_are_averaged_over_their_pixels_whatever_the_format(of_keras, of_network):
+    settings = {"data_format": of_network}
+    images = keras.Input(SHAPE)
+    shape = (5, 6, 6) if of_network == "channels_first" else (6, 6, 5)
+    x = layers.Dense(180)(layers.Flatten()(images))
+    x = layers.ZeroPadding2D(1, **settings)(layers.Reshape(shape)(x))
+    logits = layers.Conv2D(2, 1, activation="softmax", **settings)(x)
+    model = keras.Model(images, layers.GlobalAveragePooling2D(**settings)(logits))
+    keras.config.set_image_data_format(of_keras)
+    try:
+        assert features_of(model).shape == (None, 5)
+    finally:
+        keras.config.set_image_data_format("channels_last")
+
+
 def test_maps_of_another_convolution_stay_with_a_warning_where_a_softmax_follows():
     images = keras.Input(SHAPE)
     pooled = layers.GlobalAveragePooling2D()(layers.Conv2D(4, 3, name="conv")(images))

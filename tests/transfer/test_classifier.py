@@ -809,7 +809,7 @@ def without_convolution():
         (
             without_convolution,
             ValueError,
-            "'dense' has no convolution.*name the layer to train from, one of.*'hidden'",
+            "'dense' has no convolution.*name a layer .trainable_from., one of.*'hidden'",
         ),
     ],
 )

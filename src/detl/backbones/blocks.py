@@ -51,12 +51,19 @@ def block_names(model: keras.Model) -> list[str]:
             f"model is {type(model).__name__}; expected a functional or built Sequential "
             "keras.Model, whose layers can be followed from its input to its output."
         )
-    names = [node.operation.name for node in graphs.model_nodes(model)]
+    return list(_blocks(graphs.model_nodes(model)))
+
+
+def _blocks(order: Sequence[Any], at_least: int = 2) -> dict[str, list[Any]]:
+    """Return the calls of each block by its name, in their order."""
     for pattern in _BLOCK_NAMES:
-        blocks = [match[1] for name in names if (match := pattern.match(name))]
-        if len(set(blocks)) > 1:
-            return list(dict.fromkeys(blocks))
-    return []
+        blocks: dict[str, list[Any]] = {}
+        for node in order:
+            if match := pattern.match(node.operation.name):
+                blocks.setdefault(match[1], []).append(node)
+        if len(blocks) >= at_least:
+            return blocks
+    return {}
 
 
 def entrance_of(model: keras.Model, trainable_from: str) -> Any:
@@ -96,7 +103,7 @@ def exit_of(model: keras.Model, name: str) -> Any:
         if features and len(features[-1].shape) == 3:
             return features[-1]
     last = _named_nodes(model, name, "layers")[-1]
-    if last.operation.name == name:
+    if last.operation.name in (name, name.rpartition("/")[2], name.replace("/", "_")):
         return last.outputs[0]
     # A residual sum that is written with "+" belongs to the block, but does not have its name.
     end = id(last.outputs[0])
@@ -118,12 +125,13 @@ def _named_nodes(model: keras.Model, name: str, argument: str = "trainable_from"
         if not convolutions:
             raise ValueError(
                 f"The source {model.name!r} has no convolution, so it has no last block; "
-                f"name the layer to train from, one of {names}."
+                f"name a layer ({argument}), one of {names}."
             )
-        blocks = block_names(model)
-        if not blocks:
-            return convolutions[-1:]
-        name = blocks[-1]
+        blocks = _blocks(order) or _last_that_stays(order, convolutions[-1])
+        return list(blocks.values())[-1] if blocks else convolutions[-1:]
+    blocks = _blocks(order)
+    if name in blocks:
+        return blocks[name]
     exact = [node for node in order if node.operation.name == name]
     if exact:
         return exact
@@ -140,6 +148,15 @@ def _named_nodes(model: keras.Model, name: str, argument: str = "trainable_from"
             f"the nearest are {', '.join(map(repr, near))}, or use 'last_block'."
         )
     return members
+
+
+def _last_that_stays(order: Sequence[Any], last_convolution: Any) -> dict[str, list[Any]]:
+    """Return the only block of a network that was cut above it, if no convolution is above it."""
+    block = _blocks(order, at_least=1)
+    members = [node for nodes in block.values() for node in nodes]
+    places = {id(node): place for place, node in enumerate(order)}
+    ends = max((places[id(node)] for node in members), default=-1)
+    return block if places[id(last_convolution)] <= ends else {}
 
 
 def _at_path(order: Sequence[Any], path: str, argument: str) -> list[Any]:

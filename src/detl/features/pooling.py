@@ -41,7 +41,7 @@ def n_features(tensor: Any, pooling: Pooling, network: keras.Model) -> int:
             f"shape {shape}; leave tokens out, or name a layer above them."
         )
     _, *sides, channels = shape
-    if _is_channels_first(tensor, network):
+    if graphs.is_channels_first(tensor, network):
         _, channels, *sides = shape
     if None in sides and grid > 1:
         raise ValueError(
@@ -75,7 +75,7 @@ def _check_tokens(name: str, tensor: Any, pooling: Pooling, network: keras.Model
 def pooled(tensor: Any, pooling: Pooling, network: keras.Model) -> Any:
     """Return what a layer gives as ``(n, n_features)``, in float32."""
     width = n_features(tensor, pooling, network)
-    first = _is_channels_first(tensor, network)
+    first = graphs.is_channels_first(tensor, network)
     tensor = ops.cast(tensor, "float32")
     if len(tensor.shape) == 2:
         return tensor
@@ -101,12 +101,3 @@ def _shares(length: int, grid: int) -> np.ndarray:
     within = np.arange(length)
     shares = (starts[:-1, None] <= within) & (within < starts[1:, None])
     return (shares / shares.sum(axis=1, keepdims=True)).astype("float32")
-
-
-def _is_channels_first(tensor: Any, network: keras.Model) -> bool:
-    """Whether the last convolution or pooling under a tensor works on ``(n, channels, ...)``."""
-    for node in reversed(graphs.nodes([tensor], list(network.inputs))):
-        data_format = getattr(node.operation, "data_format", None)
-        if data_format is not None:
-            return bool(data_format == "channels_first")
-    return False

@@ -107,3 +107,12 @@ def run_above(entrance: Tensor, output: Tensor, value: Any) -> Any:
         outputs = keras.tree.flatten(node.operation(*args, **kwargs))
         known.update({id(old): new for old, new in zip(node.outputs, outputs, strict=True)})
     return known[id(output)]
+
+
+def is_channels_first(tensor: Any, model: keras.Model) -> bool:
+    """Whether the last convolution or pooling under a tensor works on ``(n, channels, ...)``."""
+    for node in reversed(nodes([tensor], list(model.inputs))):
+        data_format = getattr(node.operation, "data_format", None)
+        if data_format is not None:
+            return bool(data_format == "channels_first")
+    return False

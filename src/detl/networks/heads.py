@@ -113,12 +113,14 @@ def _flat(tensor: Any, model: keras.Model) -> Any:
     rank = len(tensor.shape)
     if rank == 2 or len(model.outputs[0].shape) != 2:
         return tensor
-    if tensor.shape[1:-1] == (1, 1):
-        kind = layers.Flatten
-    else:
-        kind = getattr(layers, f"GlobalAveragePooling{rank - 2}D")
     # float32 whatever the policy, as what reads it.
-    return kind(dtype="float32", name=_free_name("features", model, below=tensor))(tensor)
+    settings = {"dtype": "float32", "name": _free_name("features", model, below=tensor)}
+    if tensor.shape[1:-1] == (1, 1):
+        return layers.Flatten(**settings)(tensor)
+    kind = getattr(layers, f"GlobalAveragePooling{rank - 2}D")
+    first = rank > 3 and graphs.is_channels_first(tensor, model)
+    data_format = "channels_first" if first else "channels_last"
+    return kind(data_format=data_format, **settings)(tensor)
 
 
 def with_logits(model: keras.Model, n_classes: int, seed: int) -> keras.Model:
