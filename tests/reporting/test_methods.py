@@ -51,6 +51,22 @@ def test_the_published_settings_read_otherwise(result):
     assert "Grad-CAM" not in text
 
 
+def test_a_network_that_is_trained_whole_has_no_frozen_layers(result):
+    text = methods_text(of_transfer(result, trainable_from="input"), with_heatmaps=False)
+    assert "all layers were trained for 30 epochs" in text
+    assert "frozen" not in text
+
+
+def test_training_that_may_stop_early_says_so(result):
+    text = methods_text(of_transfer(result, early_stopping=5), with_heatmaps=False)
+    assert "trained for at most 30 epochs (until 5 passed without a lower validation loss)" in text
+
+
+def test_class_weights_that_were_given_are_said(result):
+    text = methods_text(of_transfer(result, class_weight=[["lung", 2]]), with_heatmaps=False)
+    assert "falling along a cosine, with given class weights; the layers below" in text
+
+
 def test_another_classifier_is_named(result):
     settings = {**result.settings, "transfer": {"classifier": "GridSearchCV"}}
     text = methods_text(dataclasses.replace(result, settings=settings), with_heatmaps=False)

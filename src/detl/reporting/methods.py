@@ -25,7 +25,7 @@ _GRADCAM = (
 
 
 def methods_text(result: CrossValidationResult, *, with_heatmaps: bool) -> str:
-    """Return protocol, training, intervals, seeds and versions in sentences."""
+    """Return protocol, training, intervals and versions in sentences."""
     sentences = [_protocol(result), *_training(result.settings)]
     accuracy = result.scores["accuracy"]
     sentences.append(
@@ -82,12 +82,27 @@ def _training(settings: dict[str, Any]) -> list[str]:
         "random": "began at random weights",
     }[of["head_start"]]
     schedule = {"cosine": ", falling along a cosine", "constant": ""}[of["schedule"]]
-    weight = ", with balanced class weights" if of["class_weight"] == "balanced" else ""
+    weight = ""
+    if of["class_weight"] is not None:
+        kind = (
+            "balanced class weights" if of["class_weight"] == "balanced" else "given class weights"
+        )
+        weight = f", with {kind}"
+    if of["trainable_from"] == "input":
+        trained, frozen = "all layers", ""
+    else:
+        first = of["trainable_from"].replace("_", " ")
+        trained, frozen = f"layers from {first} on", "; the layers below were frozen"
+    epochs = f"{of['epochs']} epochs"
+    if of.get("early_stopping"):
+        epochs = (
+            f"at most {epochs} (until {of['early_stopping']} passed without a lower validation "
+            "loss)"
+        )
     return [
         "A network pretrained on a source domain was extended by domain extension transfer "
-        f"learning: its last layer was replaced and {start}; layers from "
-        f"{of['trainable_from'].replace('_', ' ')} on were trained for {of['epochs']} epochs by "
-        f"stochastic gradient descent (momentum {of['momentum']:g}, batches of "
-        f"{of['batch_size']}) at a learning rate of {of['learning_rate']:g}{schedule}{weight}; the "
-        "layers below were frozen."
+        f"learning: its last layer was replaced and {start}; {trained} were trained for {epochs} "
+        f"by stochastic gradient descent (momentum {of['momentum']:g}, batches of "
+        f"{of['batch_size']}) at a learning rate of {of['learning_rate']:g}{schedule}{weight}"
+        f"{frozen}."
     ]
