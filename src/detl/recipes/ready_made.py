@@ -157,7 +157,7 @@ def thumbnail(
 ) -> Pipeline:
     """Return a logistic regression on a tiny copy of the image: the floor.
 
-    What does no better has learned nothing that grey cells do not say.
+    A network that is not better has learned nothing beyond coarse brightness and colour.
 
     Parameters
     ----------

@@ -26,8 +26,8 @@ class DecisionCurve(ShowsItself):
     """Net benefit over the threshold probability; prints the thresholds at which it helps.
 
     The threshold says how many needless actions one is ready to take for one that was needed: at
-    0.1, nine. The net benefit is the share of true positives less that of false positives, so
-    weighted.
+    0.1, nine. The net benefit is the share of true positives minus that of false positives, which
+    counts ``threshold / (1 - threshold)``.
 
     Attributes
     ----------

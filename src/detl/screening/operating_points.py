@@ -28,7 +28,7 @@ QUANTITIES = (
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class OperatingPoint(ShowsItself):
-    """What happens when a class is called from some probability on; ``print`` it for a table.
+    """Scores of calling a class at a threshold of its probability; ``print`` it for a table.
 
     Attributes
     ----------
@@ -206,7 +206,7 @@ def _rule(
             most = np.mean(positive > negative.min())
             raise ValueError(
                 f"sensitivity={sensitivity} of {class_name!r} is reached only where every image is "
-                f"called; where one other is left out it is {most:.3f} at most. Ask for less."
+                f"called; if one other image is not, it is {most:.3f} at most. Ask for less."
             )
         return threshold
 
@@ -219,7 +219,7 @@ def _rule(
             most = np.mean(negative < positive.max())
             raise ValueError(
                 f"specificity={specificity} for {class_name!r} is reached only where no image of "
-                f"it is called; where one is, it is {most:.3f} at most. Ask for less."
+                f"it is called; if one is, it is {most:.3f} at most. Ask for less."
             )
         return threshold
 

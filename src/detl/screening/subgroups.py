@@ -42,7 +42,8 @@ class Subgroup:
     differs : tuple of str
         The values whose difference is shown: its interval, widened for the number of differences
         in the table (Bonferroni), leaves out 0, and so does that of Agresti and Caffo (2000) over
-        groups. The bootstrap alone would take a few images without an error for certainty.
+        groups. With few images and no error a bootstrap interval has no width, so it is not used
+        alone.
     """
 
     attribute: str

@@ -1,10 +1,10 @@
 """Find out whether a classifier looks at what it should, or at something else in the images.
 
-Each test takes the result of :func:`detl.cross_validate` and asks one question, on the same folds
-and with the same seeds. Can the class be predicted with the object hidden (:func:`region_test`)?
-By simple classifiers that hardly see the object (:func:`baseline_test`)? From the site that an
-image comes from (:func:`site_test`)? Do the heatmaps lie on the object (:func:`heatmap_test`)?
-:func:`examine` asks all of them. ``print`` the report, or draw it with
+Each test takes the result of :func:`detl.cross_validate` and asks one question, most of them on the
+same folds and with the same seeds. Can the class be predicted with the object hidden
+(:func:`region_test`)? By simple classifiers that hardly see the object (:func:`baseline_test`)?
+From the site that an image comes from (:func:`site_test`)? Do the heatmaps lie on the object
+(:func:`heatmap_test`)? :func:`examine` asks all of them. ``print`` the report, or draw it with
 ``report.plot()``.
 
 Most tests measure a share: how much of the network's skill remains without the object? 0 is none,

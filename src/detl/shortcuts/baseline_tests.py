@@ -46,7 +46,7 @@ def baseline_test(
         As for :func:`examine`.
     classifiers : dict of str to scikit-learn classifier, optional
         Baselines of your own, such as ``{"SVM": make_pipeline(StandardScaler(), SVC())}``. Each is
-        fitted anew in every fold, on the grey levels of 32 × 32 cells of the images, with seeds and
+        fitted anew in every fold, on the means of 32 × 32 cells of the images, with seeds and
         groups as in :func:`detl.cross_validate`.
 
     Returns

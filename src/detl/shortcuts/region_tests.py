@@ -53,8 +53,9 @@ def region_test(
     ShortcutReport
         With the tests ``"region blanked"`` and ``"border kept"``. With a mask per image also
         ``"region outline"``: if the outlines alone predict the class, so do the holes in the
-        images, and ``"region blanked"`` is inconclusive. So are both, without training, where a
-        classifier of :func:`detl.features.precomputed` has no features of the changed images.
+        images, and ``"region blanked"`` is inconclusive. If a classifier of
+        :func:`detl.features.precomputed` has no features of the changed images, nothing is trained,
+        and both are inconclusive.
     """
     if region is None and border is None:
         raise ValueError("There is neither region nor border to test; give one of them.")

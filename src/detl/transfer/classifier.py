@@ -77,9 +77,9 @@ class DomainExtensionTransfer(ClassifierMixin, SharesSource):
         How far these views are turned, scaled and mirrored; by default ``Augmentation()``.
     validation_split : float, default=0.0
         Share of the training images, in [0, 0.5], that each fit holds out, stratified; the loss
-        and accuracy on them are ``val_loss`` and ``val_accuracy`` of the history. With groups (an
-        argument of ``fit``; :func:`detl.cross_validate` passes on its own, a search of scikit-learn
-        after ``set_fit_request(groups=True)``) none is on both sides.
+        and accuracy on them are ``val_loss`` and ``val_accuracy`` of the history. If ``fit`` is
+        given groups, no group is on both sides. :func:`detl.cross_validate` passes its groups on; a
+        search of scikit-learn does so after ``set_fit_request(groups=True)``.
     early_stopping : int, optional
         Stop after so many epochs without a lower ``val_loss``, and go back to the best weights.
     callbacks : list of keras.callbacks.Callback or callable, optional

@@ -31,7 +31,7 @@ class Recommendation(ShowsItself):
     Attributes
     ----------
     recommended : str or None
-        Name of the recommended recipe; None where no recipe has the score.
+        Name of the recommended recipe; None if the score is undefined for every recipe.
     verdict : str
         The sentence that says why.
     score : str

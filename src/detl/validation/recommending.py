@@ -77,7 +77,7 @@ def recommend(
     score : {"accuracy", "balanced_accuracy", "macro_f1", "roc_auc"}, default="accuracy"
         What to compare.
     margin : float, default=0.02
-        Difference in score, above 0, that you would give away for a faster recipe.
+        Loss in score, above 0, that you accept for a faster recipe.
     class_weight : {"balanced", None} or dict of label to float, default=None
         For all recipes but those of ``also``.
     source_groups : array-like, optional
@@ -103,8 +103,8 @@ def recommend(
     Notes
     -----
     The best recipe is that of the highest mean score. A faster one is preferred unless it is shown
-    to be worse. With *lead* for the score of the best less that of the faster one, and its paired
-    95 % interval from *low* to *high*, as :func:`detl.compare` computes it:
+    to be worse. *Lead* is the best score minus that of the faster recipe, with a
+    paired 95 % interval from *low* to *high* as :func:`detl.compare` computes it:
 
     1. If *high* is at most ``margin``, over at least 20 groups or images, the faster one is *as
        good*. Of several, the fastest is recommended.
