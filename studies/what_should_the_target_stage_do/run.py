@@ -107,6 +107,18 @@ def fixed_statistics(source: detl.SourceModel, _: tasks.Set) -> Any:
     return DomainExtensionTransfer(network)
 
 
+def head_on(block: str) -> Recipe:
+    """Return a recipe: the default, of the source without what lies above a block."""
+
+    def shortened(source: detl.SourceModel, _: tasks.Set) -> Any:
+        network = source.model
+        last = [layer for layer in network.layers if layer.name.startswith(f"{block}_")][-1]
+        features = keras.layers.GlobalAveragePooling2D()(last.output)
+        return DomainExtensionTransfer(keras.Model(network.inputs, features))
+
+    return shortened
+
+
 RIVALS: dict[str, Recipe] = {
     "old default": transfer(),
     "1e-3": transfer(learning_rate=1e-3),
@@ -124,6 +136,8 @@ TRIALS: dict[str, Recipe] = {
     "probe, 3e-3, from block 4": transfer(**LP, learning_rate=3e-3, trainable_from="block4"),
     "probe, 3e-3, from block 3": transfer(**LP, learning_rate=3e-3, trainable_from="block3"),
     "probe, 3e-3, everything": transfer(**LP, learning_rate=3e-3, trainable_from="input"),
+    "head on block 4": head_on("block4"),
+    "head on block 3": head_on("block3"),
     "probe, 1e-2, from block 4": transfer(**LP, learning_rate=1e-2, trainable_from="block4"),
     "probe, 1e-2, from block 3": transfer(**LP, learning_rate=1e-2, trainable_from="block3"),
     "probe, 3e-3, head 1e-2": transfer(**LP, learning_rate=3e-3, head_learning_rate=1e-2),
